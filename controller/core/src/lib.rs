@@ -1,0 +1,1 @@
+//! Manifest, desired state, resources, plan and status; the pure steps between them

@@ -1,0 +1,1 @@
+//! The step machine, its journal, its budgets, and the driver that runs them

@@ -1,0 +1,1 @@
+//! App and Target as Kubernetes objects: thin wraps of core's types

@@ -1,0 +1,1 @@
+//! OCI runtime: namespaces, cgroups, mounts, seccomp; library and the binary portolan-runtime

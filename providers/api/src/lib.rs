@@ -1,0 +1,1 @@
+//! The provider contract: a pure Shape and a few Calls

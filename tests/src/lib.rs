@@ -1,0 +1,1 @@
+//! Cross-crate tests: end to end, command line, tidy
