@@ -1,0 +1,185 @@
+//! What a target can do with each field of a manifest, and the portability report made from it.
+//!
+//! Nothing is ever dropped silently: a provider's table names every field of the schema, and the report names every
+//! field of a manifest that a target takes otherwise than exactly.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// How a target takes a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase", tag = "support", content = "because")]
+pub enum Support {
+    Exact,
+    /// Reached by other means than the platform's own; the text says which.
+    Emulated(&'static str),
+    /// Taken, with less than was asked for; the text says what follows.
+    Degraded(&'static str),
+    /// Cannot be had; the text says why.
+    Impossible(&'static str),
+}
+
+impl Support {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Emulated(_) => "emulated",
+            Self::Degraded(_) => "degraded",
+            Self::Impossible(_) => "impossible",
+        }
+    }
+
+    pub fn because(&self) -> Option<&'static str> {
+        match self {
+            Self::Exact => None,
+            Self::Emulated(text) | Self::Degraded(text) | Self::Impossible(text) => Some(text),
+        }
+    }
+}
+
+/// One row of a provider's table. `field` is a path below `spec` with `*` for a map key or a list index, such as
+/// `services.*.ports.*.public`; with `=value` at its end it speaks of that value alone. A row covers all fields below
+/// its own, unless a longer one does.
+#[derive(Clone, Copy, Debug)]
+pub struct Capability {
+    pub field: &'static str,
+    pub support: Support,
+}
+
+/// One field of a manifest and how the target takes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// JSON pointer into the manifest, such as `/spec/services/web/scale/min`.
+    pub pointer: String,
+    #[serde(flatten)]
+    pub support: Support,
+}
+
+/// The row that speaks of a field: the longest that matches, a row with a value before one without. `None` is a hole in
+/// the table, which a test of each provider rules out.
+pub fn support_of(table: &[Capability], path: &[&str], value: &Value) -> Option<Support> {
+    table
+        .iter()
+        .filter_map(|row| matches(row.field, path, value).map(|rank| (rank, row.support)))
+        .max_by_key(|(rank, _)| *rank)
+        .map(|(_, support)| support)
+}
+
+/// The portability report: every leaf of `spec`, in the manifest's order, with how the target takes it.
+pub fn report(table: &[Capability], spec: &Value) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut path = Vec::new();
+    visit_leaves(spec, &mut path, &mut |path, value| {
+        let words: Vec<&str> = path.iter().map(String::as_str).collect();
+        let support =
+            support_of(table, &words, value).unwrap_or(Support::Impossible("this target does not know the field"));
+        findings.push(Finding {
+            pointer: pointer_of(path),
+            support,
+        });
+    });
+    findings
+}
+
+/// Segments matched and whether the value was named: what ranks one row above another.
+type Rank = (usize, usize, bool);
+
+fn matches(field: &str, path: &[&str], value: &Value) -> Option<Rank> {
+    let (field, wanted) = match field.split_once('=') {
+        Some((field, wanted)) => (field, Some(wanted)),
+        None => (field, None),
+    };
+    let words: Vec<&str> = field.split('.').collect();
+    if words.len() > path.len() || !words.iter().zip(path).all(|(word, at)| *word == "*" || word == at) {
+        return None;
+    }
+    if let Some(wanted) = wanted
+        && (words.len() != path.len() || !is_value(value, wanted))
+    {
+        return None;
+    }
+    let literal = words.iter().filter(|word| **word != "*").count();
+    Some((words.len(), literal, wanted.is_some()))
+}
+
+fn is_value(value: &Value, wanted: &str) -> bool {
+    match value {
+        Value::String(text) => text == wanted,
+        Value::Bool(flag) => wanted.parse() == Ok(*flag),
+        _ => false,
+    }
+}
+
+fn visit_leaves(value: &Value, path: &mut Vec<String>, visit: &mut dyn FnMut(&[String], &Value)) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (key, item) in fields {
+                path.push(key.clone());
+                visit_leaves(item, path, visit);
+                path.pop();
+            }
+        }
+        Value::Array(items) if items.iter().any(|item| item.is_object()) => {
+            for (index, item) in items.iter().enumerate() {
+                path.push(index.to_string());
+                visit_leaves(item, path, visit);
+                path.pop();
+            }
+        }
+        leaf => visit(path, leaf),
+    }
+}
+
+fn pointer_of(path: &[String]) -> String {
+    path.iter().fold("/spec".to_string(), |pointer, word| {
+        format!("{pointer}/{}", word.replace('~', "~0").replace('/', "~1"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const TABLE: &[Capability] = &[
+        Capability {
+            field: "services.*",
+            support: Support::Exact,
+        },
+        Capability {
+            field: "services.*.scale.max",
+            support: Support::Degraded("nothing scales by itself"),
+        },
+        Capability {
+            field: "services.*.ports.*.protocol=udp",
+            support: Support::Impossible("tcp only"),
+        },
+    ];
+
+    #[test]
+    fn the_longest_row_speaks() {
+        let spec = json!({"services": {"web": {"scale": {"min": 1, "max": 3}, "ports": [{"protocol": "udp"}, {"protocol": "tcp"}]}}});
+        let words: Vec<_> = report(TABLE, &spec)
+            .into_iter()
+            .map(|f| (f.pointer, f.support.word()))
+            .collect();
+        let expected = [
+            ("/spec/services/web/ports/0/protocol", "impossible"),
+            ("/spec/services/web/ports/1/protocol", "exact"),
+            ("/spec/services/web/scale/max", "degraded"),
+            ("/spec/services/web/scale/min", "exact"),
+        ];
+        let mut sorted = words.clone();
+        sorted.sort();
+        assert_eq!(sorted, expected.map(|(pointer, word)| (pointer.to_string(), word)));
+    }
+
+    #[test]
+    fn a_field_without_a_row_is_impossible_and_never_silent() {
+        assert_eq!(
+            report(TABLE, &json!({"jobs": {"a": {}}}))[0].support.word(),
+            "impossible"
+        );
+    }
+}

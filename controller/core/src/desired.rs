@@ -1,0 +1,225 @@
+//! What a manifest means for one target: overrides merged, defaults filled in, images pinned, secrets by reference.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Scope;
+use crate::reference::{Digest, ImageReference};
+
+/// One app on one target, ready to be rendered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredState {
+    pub scope: Scope,
+    pub services: BTreeMap<String, DesiredService>,
+    pub jobs: BTreeMap<String, DesiredJob>,
+    /// Named volumes of all services and jobs, each once.
+    pub volumes: BTreeMap<String, DesiredVolume>,
+}
+
+/// Workloads are told apart by where they stand in the manifest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredService {
+    pub name: String,
+    /// JSON pointer into the manifest: `/spec/services/web`.
+    pub origin: String,
+    /// Hash of the resolved spec; open while an image is not pinned.
+    pub revision: Option<String>,
+    pub container: DesiredContainer,
+    pub sidecars: BTreeMap<String, DesiredContainer>,
+    /// In order.
+    pub init: Vec<(String, DesiredContainer)>,
+    pub ports: Vec<DesiredPort>,
+    pub replicas: u32,
+    pub rollout: DesiredRollout,
+    pub stop: DesiredStop,
+    /// Jobs that must have completed and services that must be ready first.
+    pub after: Vec<After>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredJob {
+    pub name: String,
+    pub origin: String,
+    pub revision: Option<String>,
+    pub container: DesiredContainer,
+    /// Tries after the first one.
+    pub retries: u32,
+    pub timeout: Option<Duration>,
+    pub after: Vec<After>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum After {
+    Job(String),
+    Service(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredContainer {
+    pub image: DesiredImage,
+    /// The whole command line: the manifest's `command` and `args` over the image's entrypoint and command. Open
+    /// (`None`) while the image is.
+    pub argv: Option<Vec<String>>,
+    pub working_dir: Option<String>,
+    pub user: Option<String>,
+    /// The manifest's variables and the standard ones; the image's own come below them at the target.
+    pub env: BTreeMap<String, EnvValue>,
+    pub files: Vec<DesiredFile>,
+    pub mounts: Vec<DesiredMount>,
+    pub resources: DesiredResources,
+    pub probes: DesiredProbes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredImage {
+    pub reference: ImageReference,
+    /// Open until it is built or looked up.
+    pub digest: Option<Digest>,
+    /// `NAME=value` from the image's config.
+    pub env: Vec<String>,
+}
+
+/// The value of a variable: literal text and references that only the target can fill in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvValue(pub Vec<EnvPart>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EnvPart {
+    Text(String),
+    /// A secret travels as a reference; only the target reads it.
+    Secret(SecretKey),
+    /// Where another service of the app answers.
+    Service {
+        service: String,
+        attribute: ServiceAttribute,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretKey {
+    pub name: String,
+    pub key: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ServiceAttribute {
+    Host,
+    Port,
+    Url,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredFile {
+    pub path: String,
+    pub content: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredMount {
+    pub volume: String,
+    pub path: String,
+    pub read_only: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredVolume {
+    pub name: String,
+    /// JSON pointer of the first mount that names it.
+    pub origin: String,
+    pub size_bytes: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredResources {
+    pub cpu_millis: Option<u64>,
+    pub memory_bytes: Option<u64>,
+    pub pids: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredPort {
+    pub name: String,
+    pub port: u16,
+    pub protocol: PortProtocol,
+    /// Whether it is reachable from outside the app.
+    pub public: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PortProtocol {
+    Http,
+    Tcp,
+    Udp,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredProbes {
+    pub startup: Option<DesiredProbe>,
+    pub ready: Option<DesiredProbe>,
+    pub live: Option<DesiredProbe>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredProbe {
+    pub check: ProbeCheck,
+    pub interval: Duration,
+    pub timeout: Duration,
+    pub success_threshold: u32,
+    pub failure_threshold: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProbeCheck {
+    Http { path: String, port: u16 },
+    Tcp { port: u16 },
+    Exec { command: Vec<String> },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredRollout {
+    pub strategy: RolloutStrategy,
+    /// How long a revision may take to get ready.
+    pub deadline: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RolloutStrategy {
+    Rolling,
+    Recreate,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredStop {
+    pub signal: String,
+    pub grace_period: Duration,
+}
+
+impl EnvValue {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self(vec![EnvPart::Text(text.into())])
+    }
+}

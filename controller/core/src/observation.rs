@@ -1,0 +1,155 @@
+//! What a target says is there now.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::name::hash_of;
+use crate::resource::{EdgeCondition, ResourceId};
+
+/// The answer to one look at a target.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Observation {
+    pub resources: BTreeMap<ResourceId, ObservedResource>,
+    /// Whether everything in scope was seen. Nothing is ever deleted, nor believed absent, on a partial read.
+    pub complete: bool,
+}
+
+/// One native object as the platform shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedResource {
+    pub id: ResourceId,
+    /// The platform's own identifier (an ARN, a uid, a path).
+    pub native_id: String,
+    /// The body as the provider's `read` normalised it; comparable with a rendered one by the provider's `diff`.
+    pub body: Value,
+    pub ownership: Ownership,
+    pub state: ResourceState,
+    /// The revision that `state` speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// What other resources and the user may ask for: addresses, names, paths.
+    #[serde(default)]
+    pub outputs: BTreeMap<String, Value>,
+    /// Resources that this one needs: deletes run against this direction.
+    #[serde(default)]
+    pub depends_on: Vec<ResourceId>,
+    /// What it holds that only one resource can hold at a time, in the words of [`crate::resource::Resource::claims`].
+    #[serde(default)]
+    pub claims: Vec<String>,
+    #[serde(default)]
+    pub holds_data: bool,
+    /// What `status` shows of it; absent where there is nothing to count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
+}
+
+/// How many instances of a workload there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replicas {
+    pub wanted: u32,
+    pub ready: u32,
+    /// Of the revision wanted.
+    pub updated: u32,
+    pub restarts: u32,
+}
+
+/// Whose object it is, told by tags and never by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "is")]
+pub enum Ownership {
+    /// Ours: it bears our owner tag, and was written by this source of intent.
+    Ours { generation: u64 },
+    /// It bears our owner tag, but another source wrote it (a Git repository, a Kubernetes object).
+    OtherSource { source: String },
+    /// It stands under our name and bears no tag of ours.
+    Foreign,
+}
+
+/// Where an object stands on its way to what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "is")]
+pub enum ResourceState {
+    Progressing {
+        message: String,
+    },
+    Ready,
+    /// A job that ran to its end with success.
+    Completed,
+    Failed {
+        failure: Failure,
+    },
+    /// On its way out; its name may still be taken.
+    Deleting,
+}
+
+/// Why something failed, in words that a user can act on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// CamelCase; also the error code and the condition's reason.
+    pub reason: String,
+    /// One line.
+    pub message: String,
+    /// Last log lines, exit codes, events: as the platform said them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            message: message.into(),
+            evidence: Vec::new(),
+            hint: None,
+        }
+    }
+}
+
+impl ObservedResource {
+    /// Whether it has come as far as an edge asks for, in the revision that is wanted (`None`: any).
+    pub fn meets(&self, condition: EdgeCondition, revision: Option<&str>) -> bool {
+        let current = revision.is_none() || self.revision.as_deref() == revision;
+        match condition {
+            EdgeCondition::Exists => self.state != ResourceState::Deleting,
+            EdgeCondition::Ready => current && matches!(self.state, ResourceState::Ready | ResourceState::Completed),
+            EdgeCondition::Completed => current && self.state == ResourceState::Completed,
+        }
+    }
+
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.state {
+            ResourceState::Failed { failure } => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+impl Observation {
+    /// A hash over what a plan was made from: bodies, owners and revisions, not states and counters, which move by
+    /// themselves. A plan made from another fingerprint is stale.
+    pub fn fingerprint(&self) -> String {
+        let seen: Vec<_> = self
+            .resources
+            .values()
+            .map(|resource| {
+                (
+                    &resource.id,
+                    &resource.native_id,
+                    &resource.body,
+                    &resource.ownership,
+                    &resource.revision,
+                )
+            })
+            .collect();
+        let text = serde_json::to_string(&(self.complete, seen)).expect("observations hold only string keys");
+        hash_of(&["observation", &text])[..20].to_string()
+    }
+}

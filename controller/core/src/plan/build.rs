@@ -1,0 +1,660 @@
+//! From resources and an observation to a plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{FieldChange, Kept, Plan, Problem, ReplaceOrder, Scope, Stage, Step, Verb};
+use crate::observation::{Observation, ObservedResource, Ownership};
+use crate::resource::{Resource, ResourceId, Resources, close_references};
+
+/// All that a plan is a function of.
+pub struct PlanInput<'a> {
+    pub scope: &'a Scope,
+    pub generation: u64,
+    pub desired: &'a Resources,
+    pub observed: &'a Observation,
+    /// The provider's `diff`: it knows the platform's defaults.
+    pub diff: &'a dyn Fn(&Resource, &ObservedResource) -> Vec<FieldChange>,
+    pub options: PlanOptions,
+}
+
+/// What the user allows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Whether the whole app is to go: what holds data is then kept without being a problem.
+    pub delete: bool,
+    /// `--allow-data-loss`, or `--volumes` on a delete.
+    pub allow_data_loss: bool,
+    /// `--take-over`: resources of others under our names become ours.
+    pub take_over: bool,
+}
+
+/// Deletes above this number ask first, unless the whole app is deleted.
+const PRUNE_THRESHOLD: usize = 10;
+
+/// Compares and decides. Never fails: what forbids a plan is listed in it.
+pub fn plan(input: &PlanInput<'_>) -> Plan {
+    let mut draft = Draft::default();
+    if !input.observed.complete {
+        draft.problems.push(partial_read());
+    } else {
+        draft.creates_and_updates(input);
+        draft.deletes(input);
+    }
+    let approval = draft.approvals(input);
+    Plan {
+        scope: input.scope.clone(),
+        generation: input.generation,
+        observed: input.observed.fingerprint(),
+        steps: numbered(draft.steps),
+        unchanged: draft.unchanged,
+        kept: draft.kept,
+        problems: draft.problems,
+        approval,
+    }
+}
+
+/// A step before numbering: what it needs is still named by (verb, id).
+struct DraftStep {
+    step: Step,
+    needs: Vec<(Verb, ResourceId)>,
+}
+
+#[derive(Default)]
+struct Draft {
+    steps: Vec<DraftStep>,
+    unchanged: Vec<ResourceId>,
+    kept: Vec<Kept>,
+    problems: Vec<Problem>,
+    /// Observed resources whose delete has to make room for a create.
+    make_room: BTreeSet<ResourceId>,
+}
+
+impl Draft {
+    fn creates_and_updates(&mut self, input: &PlanInput<'_>) {
+        for resource in input.desired.values() {
+            let Some(observed) = input.observed.resources.get(&resource.id) else {
+                self.create(input, resource, None);
+                continue;
+            };
+            if let Some(problem) = conflict(resource, observed, input.options) {
+                self.problems.push(problem);
+                continue;
+            }
+            let resource = &closed(resource, input.observed);
+            let changes = (input.diff)(resource, observed);
+            match changes.iter().find_map(|change| change.replace) {
+                _ if changes.is_empty() => self.unchanged.push(resource.id.clone()),
+                None => self.update(resource, changes),
+                Some(order) => self.replace(input, resource, observed, changes, order),
+            }
+        }
+    }
+
+    fn create(&mut self, input: &PlanInput<'_>, resource: &Resource, replacement: Option<ReplaceOrder>) {
+        let mut step = step_for(resource, Verb::Create);
+        step.needs_intent = !resource.create_is_idempotent;
+        step.replacement = replacement;
+        let holders: Vec<&ObservedResource> = holders_of(input, resource).collect();
+        if !holders.is_empty() {
+            let names: Vec<String> = holders.iter().map(|holder| holder.id.to_string()).collect();
+            step.downtime = Some(format!(
+                "{} is held by {} until that is deleted",
+                resource.claims.join(", "),
+                names.join(", ")
+            ));
+            self.make_room
+                .extend(holders.into_iter().map(|holder| holder.id.clone()));
+        }
+        self.push(resource, step);
+    }
+
+    fn update(&mut self, resource: &Resource, changes: Vec<FieldChange>) {
+        let mut step = step_for(resource, Verb::Update);
+        step.downtime = changes.iter().find_map(|change| change.downtime.clone());
+        step.data_loss = changes.iter().find_map(|change| change.data_loss.clone());
+        step.changes = changes;
+        self.push(resource, step);
+    }
+
+    fn replace(
+        &mut self,
+        input: &PlanInput<'_>,
+        resource: &Resource,
+        observed: &ObservedResource,
+        changes: Vec<FieldChange>,
+        order: ReplaceOrder,
+    ) {
+        let data_loss = changes.iter().find_map(|change| change.data_loss.clone());
+        if data_loss.is_some() && !input.options.allow_data_loss {
+            self.problems
+                .push(data_loss_problem(&resource.id, Some(resource.origin.clone())));
+            return;
+        }
+        let mut delete = delete_step(observed, Stage::MakeRoom);
+        delete.replacement = Some(order);
+        delete.downtime = changes.iter().find_map(|change| change.downtime.clone());
+        delete.data_loss = data_loss;
+        delete.changes = changes;
+        if order == ReplaceOrder::CreateFirst {
+            delete.stage = Stage::Prune;
+        }
+        self.steps.push(DraftStep {
+            step: delete,
+            needs: Vec::new(),
+        });
+        self.create(input, resource, Some(order));
+    }
+
+    /// Within the apply stage a step comes after the steps of all that it has edges to.
+    fn push(&mut self, resource: &Resource, step: Step) {
+        let needs = resource
+            .edges
+            .iter()
+            .flat_map(|edge| [(Verb::Create, edge.to.clone()), (Verb::Update, edge.to.clone())])
+            .collect();
+        self.steps.push(DraftStep { step, needs });
+    }
+
+    fn deletes(&mut self, input: &PlanInput<'_>) {
+        for observed in input.observed.resources.values() {
+            if input.desired.contains_key(&observed.id) {
+                continue;
+            }
+            match &observed.ownership {
+                Ownership::Foreign => {}
+                Ownership::OtherSource { source } if !input.options.take_over => self.kept.push(Kept {
+                    id: observed.id.clone(),
+                    because: format!("it belongs to the source `{source}`"),
+                }),
+                _ => self.delete(input, observed),
+            }
+        }
+    }
+
+    fn delete(&mut self, input: &PlanInput<'_>, observed: &ObservedResource) {
+        if observed.holds_data && !input.options.allow_data_loss {
+            match input.options.delete {
+                true => self.kept.push(Kept {
+                    id: observed.id.clone(),
+                    because: "it holds data".into(),
+                }),
+                false => self.problems.push(data_loss_problem(&observed.id, None)),
+            }
+            return;
+        }
+        let stage = if self.make_room.contains(&observed.id) {
+            Stage::MakeRoom
+        } else {
+            Stage::Prune
+        };
+        let mut step = delete_step(observed, stage);
+        if observed.holds_data {
+            step.data_loss = Some("all data in it is lost".into());
+        }
+        // Whoever depends on this one goes before it.
+        let needs = input
+            .observed
+            .resources
+            .values()
+            .filter(|other| other.depends_on.contains(&observed.id))
+            .map(|other| (Verb::Delete, other.id.clone()))
+            .collect();
+        self.steps.push(DraftStep { step, needs });
+    }
+
+    fn approvals(&self, input: &PlanInput<'_>) -> Vec<String> {
+        let deletes = self
+            .steps
+            .iter()
+            .filter(|draft| draft.step.verb == Verb::Delete)
+            .count();
+        if input.options.delete || deletes <= PRUNE_THRESHOLD {
+            return Vec::new();
+        }
+        vec![format!(
+            "it deletes {deletes} resources, more than {PRUNE_THRESHOLD} at once"
+        )]
+    }
+}
+
+/// The resource with every reference closed that the observation can answer: an output known from an earlier apply is
+/// no difference.
+fn closed(resource: &Resource, observed: &Observation) -> Resource {
+    let lookup = |id: &ResourceId, output: &str| observed.resources.get(id)?.outputs.get(output).cloned();
+    Resource {
+        body: close_references(&resource.body, &lookup),
+        ..resource.clone()
+    }
+}
+
+fn step_for(resource: &Resource, verb: Verb) -> Step {
+    Step {
+        number: 0,
+        stage: Stage::Apply,
+        verb,
+        id: resource.id.clone(),
+        changes: Vec::new(),
+        needs: Vec::new(),
+        edges: resource.edges.clone(),
+        body: Some(resource.body.clone()),
+        revision: resource.revision.clone(),
+        replacement: None,
+        downtime: None,
+        data_loss: None,
+        origin: Some(resource.origin.clone()),
+        needs_intent: false,
+    }
+}
+
+fn delete_step(observed: &ObservedResource, stage: Stage) -> Step {
+    Step {
+        number: 0,
+        stage,
+        verb: Verb::Delete,
+        id: observed.id.clone(),
+        changes: Vec::new(),
+        needs: Vec::new(),
+        edges: Vec::new(),
+        body: None,
+        revision: observed.revision.clone(),
+        replacement: None,
+        downtime: None,
+        data_loss: None,
+        origin: None,
+        needs_intent: false,
+    }
+}
+
+/// Observed resources of ours, no longer desired, that hold what `resource` claims.
+fn holders_of<'a>(input: &'a PlanInput<'_>, resource: &'a Resource) -> impl Iterator<Item = &'a ObservedResource> {
+    input.observed.resources.values().filter(|observed| {
+        !input.desired.contains_key(&observed.id)
+            && matches!(observed.ownership, Ownership::Ours { .. })
+            && observed.claims.iter().any(|claim| resource.claims.contains(claim))
+    })
+}
+
+fn conflict(resource: &Resource, observed: &ObservedResource, options: PlanOptions) -> Option<Problem> {
+    let whose = match &observed.ownership {
+        Ownership::Ours { .. } => return None,
+        _ if options.take_over => return None,
+        Ownership::OtherSource { source } => format!("belongs to the source `{source}`"),
+        Ownership::Foreign => "exists and was not made by Portolan".to_string(),
+    };
+    Some(Problem {
+        code: "Conflict".into(),
+        message: format!("{} {whose}", resource.id),
+        origin: Some(resource.origin.clone()),
+        hint: Some("remove it, choose another name, or make it ours with --take-over".into()),
+    })
+}
+
+fn data_loss_problem(id: &ResourceId, origin: Option<String>) -> Problem {
+    Problem {
+        code: "DataLoss".into(),
+        message: format!("{id} holds data and would be deleted"),
+        origin,
+        hint: Some("put it back into the manifest, or say --allow-data-loss".into()),
+    }
+}
+
+fn partial_read() -> Problem {
+    Problem {
+        code: "PartialRead".into(),
+        message: "the target did not show everything, so nothing can be told from what is missing".into(),
+        origin: None,
+        hint: Some("try again; `portolan status` shows what the target answered".into()),
+    }
+}
+
+/// Orders the steps by stage and by need, numbers them, and turns named needs into numbers. Needs never form a circle:
+/// edges are those of an acyclic manifest, and deletes follow what the platform itself accepted.
+fn numbered(drafts: Vec<DraftStep>) -> Vec<Step> {
+    let mut ordered: Vec<DraftStep> = Vec::with_capacity(drafts.len());
+    let index: BTreeMap<(Verb, ResourceId), usize> = drafts
+        .iter()
+        .enumerate()
+        .map(|(at, draft)| ((draft.step.verb, draft.step.id.clone()), at))
+        .collect();
+    let stages: Vec<Stage> = drafts.iter().map(|draft| draft.step.stage).collect();
+    let needs: Vec<Vec<usize>> = drafts
+        .iter()
+        .enumerate()
+        .map(|(at, draft)| {
+            draft
+                .needs
+                .iter()
+                .filter_map(|need| index.get(need))
+                .copied()
+                .filter(|need| stages[*need] == stages[at])
+                .collect()
+        })
+        .collect();
+    let order = topological(&stages, &needs);
+    let mut number_of = vec![0; drafts.len()];
+    for (position, at) in order.iter().enumerate() {
+        number_of[*at] = position + 1;
+    }
+    let mut slots: Vec<Option<DraftStep>> = drafts.into_iter().map(Some).collect();
+    for at in order {
+        let mut draft = slots[at].take().expect("each step is ordered once");
+        draft.step.number = number_of[at];
+        draft.step.needs = needs[at]
+            .iter()
+            .map(|need| number_of[*need])
+            .filter(|need| *need < number_of[at])
+            .collect();
+        draft.step.needs.sort_unstable();
+        draft.step.needs.dedup();
+        ordered.push(draft);
+    }
+    ordered.into_iter().map(|draft| draft.step).collect()
+}
+
+/// Stage by stage, depth first, stable: what came first stays first wherever needs allow it.
+fn topological(stages: &[Stage], needs: &[Vec<usize>]) -> Vec<usize> {
+    let mut order = Vec::with_capacity(stages.len());
+    let mut placed = vec![false; stages.len()];
+    for stage in [Stage::MakeRoom, Stage::Apply, Stage::Prune] {
+        for start in (0..stages.len()).filter(|at| stages[*at] == stage) {
+            let mut stack = vec![(start, false)];
+            while let Some((at, needs_placed)) = stack.pop() {
+                if needs_placed {
+                    order.push(at);
+                } else if !placed[at] {
+                    placed[at] = true;
+                    stack.push((at, true));
+                    stack.extend(
+                        needs[at]
+                            .iter()
+                            .rev()
+                            .filter(|need| !placed[**need])
+                            .map(|need| (*need, false)),
+                    );
+                }
+            }
+        }
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::OwnerId;
+    use crate::observation::ResourceState;
+    use crate::resource::{Edge, EdgeCondition, KnownAfter, Open};
+    use serde_json::{Value, json};
+
+    fn scope() -> Scope {
+        Scope {
+            namespace: "default".into(),
+            app: "shop".into(),
+            target: "local".into(),
+            owner: OwnerId::derive("default", "shop", "local", "here"),
+            source: "file".into(),
+        }
+    }
+
+    fn id(text: &str) -> ResourceId {
+        text.parse().unwrap()
+    }
+
+    fn desired(name: &str, body: Value, edges: &[&str]) -> Resource {
+        Resource {
+            id: id(name),
+            body,
+            edges: edges
+                .iter()
+                .map(|to| Edge {
+                    to: id(to),
+                    condition: EdgeCondition::Ready,
+                })
+                .collect(),
+            origin: format!("/spec/{name}"),
+            holds_data: name.starts_with("Volume/"),
+            create_is_idempotent: true,
+            awaited: true,
+            claims: body_claims(name),
+            revision: None,
+        }
+    }
+
+    fn body_claims(name: &str) -> Vec<String> {
+        if name.contains("8080") {
+            vec!["host-port/8080".into()]
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn observed(name: &str, body: Value, depends_on: &[&str]) -> ObservedResource {
+        ObservedResource {
+            id: id(name),
+            native_id: name.into(),
+            body,
+            ownership: Ownership::Ours { generation: 1 },
+            state: ResourceState::Ready,
+            revision: None,
+            outputs: BTreeMap::from([("path".to_string(), json!("/here"))]),
+            depends_on: depends_on.iter().map(|to| id(to)).collect(),
+            claims: body_claims(name),
+            holds_data: name.starts_with("Volume/"),
+            replicas: None,
+        }
+    }
+
+    fn differs(resource: &Resource, seen: &ObservedResource) -> Vec<FieldChange> {
+        if resource.body == seen.body {
+            return Vec::new();
+        }
+        let mut change = FieldChange::in_place("body", Some(seen.body.clone()), Some(resource.body.clone()));
+        change.replace = resource.body.get("replace").map(|_| ReplaceOrder::DeleteFirst);
+        vec![change]
+    }
+
+    /// The plan as one line a step: `stage verb id <- needs`, then kept, problems and approvals.
+    fn check(want: &[Resource], have: &[ObservedResource], options: PlanOptions, complete: bool) -> String {
+        let desired: Resources = want
+            .iter()
+            .map(|resource| (resource.id.clone(), resource.clone()))
+            .collect();
+        let resources = have.iter().map(|seen| (seen.id.clone(), seen.clone())).collect();
+        let observed = Observation { resources, complete };
+        let plan = plan(&PlanInput {
+            scope: &scope(),
+            generation: 2,
+            desired: &desired,
+            observed: &observed,
+            diff: &differs,
+            options,
+        });
+        let mut lines: Vec<String> = plan
+            .steps
+            .iter()
+            .map(|step| {
+                format!(
+                    "{}. {:?} {:?} {} <- {:?}",
+                    step.number, step.stage, step.verb, step.id, step.needs
+                )
+            })
+            .collect();
+        lines.extend(plan.kept.iter().map(|kept| format!("keep {}", kept.id)));
+        lines.extend(plan.problems.iter().map(|problem| format!("problem {}", problem.code)));
+        lines.extend(plan.approval.iter().map(|_| "approval".to_string()));
+        lines.join("; ")
+    }
+
+    #[test]
+    fn plans_decide() {
+        let none = PlanOptions::default();
+        let delete = PlanOptions { delete: true, ..none };
+        let lose = PlanOptions {
+            allow_data_loss: true,
+            ..none
+        };
+        let one = || json!({"v": 1});
+        let open = || json!({"path": Open::Ref { resource: id("Volume/data"), output: "path".into() }.into_value()});
+        let cases: Vec<(&str, Vec<Resource>, Vec<ObservedResource>, PlanOptions, bool, &str)> = vec![
+            (
+                "nothing there: creates follow edges, not names",
+                vec![desired("A/web", one(), &["Z/db"]), desired("Z/db", one(), &[])],
+                vec![],
+                none,
+                true,
+                "1. Apply Create Z/db <- []; 2. Apply Create A/web <- [1]",
+            ),
+            (
+                "the same is no step",
+                vec![desired("A/web", one(), &[])],
+                vec![observed("A/web", one(), &[])],
+                none,
+                true,
+                "",
+            ),
+            (
+                "a reference whose output is known already is no difference",
+                vec![desired("A/web", open(), &[]), desired("Volume/data", one(), &[])],
+                vec![
+                    observed("A/web", json!({"path": "/here"}), &[]),
+                    observed("Volume/data", one(), &[]),
+                ],
+                none,
+                true,
+                "",
+            ),
+            (
+                "a partial read proves no absence and plans nothing",
+                vec![desired("A/web", one(), &[])],
+                vec![observed("B/old", one(), &[])],
+                none,
+                false,
+                "problem PartialRead",
+            ),
+            (
+                "a rename with an exclusive claim makes room first",
+                vec![desired("A/new8080", one(), &[])],
+                vec![observed("A/old8080", one(), &[])],
+                none,
+                true,
+                "1. MakeRoom Delete A/old8080 <- []; 2. Apply Create A/new8080 <- []",
+            ),
+            (
+                "without a claim the new one comes first and the prune last",
+                vec![desired("A/new", one(), &[])],
+                vec![observed("A/old", one(), &[])],
+                none,
+                true,
+                "1. Apply Create A/new <- []; 2. Prune Delete A/old <- []",
+            ),
+            (
+                "deletes run against dependencies",
+                vec![],
+                vec![observed("A/net", one(), &[]), observed("B/web", one(), &["A/net"])],
+                delete,
+                true,
+                "1. Prune Delete B/web <- []; 2. Prune Delete A/net <- [1]",
+            ),
+            (
+                "a delete keeps data",
+                vec![],
+                vec![observed("Volume/data", one(), &[])],
+                delete,
+                true,
+                "keep Volume/data",
+            ),
+            (
+                "an update may not lose data unasked",
+                vec![],
+                vec![observed("Volume/data", one(), &[])],
+                none,
+                true,
+                "problem DataLoss",
+            ),
+            (
+                "it may when told so",
+                vec![],
+                vec![observed("Volume/data", one(), &[])],
+                lose,
+                true,
+                "1. Prune Delete Volume/data <- []",
+            ),
+            (
+                "a replacement is a delete and a create",
+                vec![desired("A/web", json!({"replace": 1}), &[])],
+                vec![observed("A/web", one(), &[])],
+                none,
+                true,
+                "1. MakeRoom Delete A/web <- []; 2. Apply Create A/web <- []",
+            ),
+            (
+                "many deletes ask first",
+                vec![],
+                (0..11).map(|n| observed(&format!("A/{n}"), one(), &[])).collect(),
+                none,
+                true,
+                "approval",
+            ),
+        ];
+        for (reason, want, have, options, complete, expected) in cases {
+            let got = check(&want, &have, options, complete);
+            match expected {
+                "approval" => assert!(got.ends_with("approval"), "{reason}: {got}"),
+                expected => assert_eq!(got, expected, "{reason}"),
+            }
+        }
+    }
+
+    #[test]
+    fn others_resources_are_left_alone_until_take_over() {
+        let mut seen = observed("A/web", json!({"v": 1}), &[]);
+        seen.ownership = Ownership::Foreign;
+        let want = desired("A/web", json!({"v": 2}), &[]);
+        let none = PlanOptions::default();
+        assert_eq!(
+            check(std::slice::from_ref(&want), std::slice::from_ref(&seen), none, true),
+            "problem Conflict"
+        );
+        let take_over = PlanOptions {
+            take_over: true,
+            ..none
+        };
+        assert_eq!(
+            check(&[want], &[seen.clone()], take_over, true),
+            "1. Apply Update A/web <- []"
+        );
+        assert_eq!(
+            check(&[], &[seen.clone()], none, true),
+            "",
+            "a foreign object is never pruned"
+        );
+        seen.ownership = Ownership::OtherSource { source: "git".into() };
+        assert_eq!(check(&[], &[seen], none, true), "keep A/web");
+    }
+
+    #[test]
+    fn what_is_open_is_said_in_words() {
+        let body = json!({"image": Open::Unknown(KnownAfter::AfterBuild).into_value()});
+        let want: Resources = [desired("A/web", body, &[])]
+            .into_iter()
+            .map(|r| (r.id.clone(), r))
+            .collect();
+        let observed = Observation {
+            complete: true,
+            ..Observation::default()
+        };
+        let input = PlanInput {
+            scope: &scope(),
+            generation: 1,
+            desired: &want,
+            observed: &observed,
+            diff: &differs,
+            options: PlanOptions::default(),
+        };
+        let text = crate::plan::human(&plan(&input));
+        assert_eq!(
+            text,
+            "default/shop on local, generation 1\n  + create A/web: image (known after build)\n1 to create, 0 to update, 0 to delete, 0 unchanged\n"
+        );
+    }
+}

@@ -1,0 +1,211 @@
+//! Status: the same everywhere, for the command line, a cluster and a page alike.
+//!
+//! Conditions are kstatus-compatible (Ready, Reconciling, Stalled) plus Drifted.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::observation::{Failure, Observation, ObservedResource, Replicas, ResourceState};
+use crate::plan::Scope;
+use crate::resource::{Resource, ResourceId, Resources};
+
+/// Where an app stands on one target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    pub namespace: String,
+    pub app: String,
+    pub target: String,
+    /// The generation that this status speaks of.
+    pub observed_generation: u64,
+    pub conditions: Vec<Condition>,
+    pub resources: Vec<ResourceStatus>,
+}
+
+/// As `metav1.Condition`, without the times, which the publisher adds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: ConditionKind,
+    pub status: bool,
+    pub reason: String,
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ConditionKind {
+    Ready,
+    Reconciling,
+    Stalled,
+    Drifted,
+}
+
+/// One resource that the user asked for, or a plain one that keeps the app from being ready.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResourceStatus {
+    pub id: ResourceId,
+    pub state: StateWord,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<Replicas>,
+    /// Addresses that answer, as URLs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+    /// What the platform says it is doing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StateWord {
+    Absent,
+    Progressing,
+    Ready,
+    Completed,
+    Failed,
+    Deleting,
+}
+
+/// What the engine knows beyond the observation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub generation: u64,
+    /// Whether a plan is being carried out or watched.
+    pub reconciling: bool,
+    /// Why this generation is not tried again.
+    pub held: Option<Failure>,
+    /// Resources that differ from what was last applied.
+    pub drifted: Vec<ResourceId>,
+}
+
+/// Puts it all into one value; plain, and the same for every reader.
+pub fn summarise(scope: &Scope, desired: &Resources, observed: &Observation, standing: &Standing) -> Status {
+    let resources: Vec<ResourceStatus> = desired
+        .values()
+        .filter(|resource| resource.awaited)
+        .map(|resource| resource_status(resource, observed.resources.get(&resource.id)))
+        .collect();
+    Status {
+        namespace: scope.namespace.clone(),
+        app: scope.app.clone(),
+        target: scope.target.clone(),
+        observed_generation: standing.generation,
+        conditions: conditions(&resources, observed, standing),
+        resources,
+    }
+}
+
+impl Status {
+    pub fn condition(&self, kind: ConditionKind) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.condition(ConditionKind::Ready)
+            .is_some_and(|condition| condition.status)
+    }
+}
+
+fn resource_status(resource: &Resource, observed: Option<&ObservedResource>) -> ResourceStatus {
+    let state = match observed.map(|seen| &seen.state) {
+        None => StateWord::Absent,
+        Some(ResourceState::Progressing { .. }) => StateWord::Progressing,
+        Some(ResourceState::Ready) => StateWord::Ready,
+        Some(ResourceState::Completed) => StateWord::Completed,
+        Some(ResourceState::Failed { .. }) => StateWord::Failed,
+        Some(ResourceState::Deleting) => StateWord::Deleting,
+    };
+    let message = match observed.map(|seen| &seen.state) {
+        Some(ResourceState::Progressing { message }) => Some(message.clone()),
+        _ => None,
+    };
+    ResourceStatus {
+        id: resource.id.clone(),
+        state,
+        revision: observed.and_then(|seen| seen.revision.clone()),
+        replicas: observed.and_then(|seen| seen.replicas),
+        endpoints: observed.map(|seen| endpoints(&seen.outputs)).unwrap_or_default(),
+        message,
+        failure: observed.and_then(|seen| seen.failure().cloned()),
+    }
+}
+
+/// The output named `endpoints` is the one that users see: a list of URLs.
+fn endpoints(outputs: &BTreeMap<String, Value>) -> Vec<String> {
+    let listed = outputs.get("endpoints").and_then(Value::as_array);
+    listed
+        .into_iter()
+        .flatten()
+        .filter_map(|url| url.as_str().map(String::from))
+        .collect()
+}
+
+fn conditions(resources: &[ResourceStatus], observed: &Observation, standing: &Standing) -> Vec<Condition> {
+    let failed = resources
+        .iter()
+        .find_map(|resource| resource.failure.as_ref().map(|failure| (&resource.id, failure)));
+    let waiting: Vec<String> = resources
+        .iter()
+        .filter(|resource| !matches!(resource.state, StateWord::Ready | StateWord::Completed))
+        .map(|resource| resource.id.to_string())
+        .collect();
+    let ready = match (&failed, observed.complete) {
+        (_, false) => (false, "PartialRead".into(), "the target did not show everything".into()),
+        (Some((id, failure)), _) => (false, failure.reason.clone(), format!("{id}: {}", failure.message)),
+        (None, _) if !waiting.is_empty() => (
+            false,
+            "Progressing".into(),
+            format!("waiting for {}", waiting.join(", ")),
+        ),
+        (None, _) => (
+            true,
+            "Ready".into(),
+            format!("{} of {} ready", resources.len(), resources.len()),
+        ),
+    };
+    let stalled = match &standing.held {
+        Some(failure) => (true, failure.reason.clone(), failure.message.clone()),
+        None => (false, "NotHeld".into(), String::new()),
+    };
+    let reconciling = match standing.reconciling {
+        true => (
+            true,
+            "Applying".into(),
+            format!("generation {} is being applied", standing.generation),
+        ),
+        false => (false, "Settled".into(), String::new()),
+    };
+    let drifted = match standing.drifted.is_empty() {
+        true => (false, "AsApplied".into(), String::new()),
+        false => {
+            let names: Vec<String> = standing.drifted.iter().map(ToString::to_string).collect();
+            (
+                true,
+                "Drifted".into(),
+                format!("{} differ from what was applied", names.join(", ")),
+            )
+        }
+    };
+    [
+        (ConditionKind::Ready, ready),
+        (ConditionKind::Reconciling, reconciling),
+        (ConditionKind::Stalled, stalled),
+        (ConditionKind::Drifted, drifted),
+    ]
+    .into_iter()
+    .map(|(kind, (status, reason, message))| Condition {
+        kind,
+        status,
+        reason,
+        message,
+    })
+    .collect()
+}

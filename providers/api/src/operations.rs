@@ -1,0 +1,68 @@
+//! Day two: traits of one method each, for platforms that can.
+
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use portolan_core::plan::Scope;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+
+use crate::error::CallError;
+
+/// Reads what containers wrote.
+#[async_trait]
+pub trait Logs: Send + Sync {
+    /// Lines in the order in which they were written, per container; the channel closes at the end, or with `follow`
+    /// when the receiver is dropped.
+    async fn logs(&self, scope: &Scope, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, CallError>;
+}
+
+/// Which lines.
+#[derive(Clone, Debug, Default)]
+pub struct LogQuery {
+    /// Services and jobs; empty: all.
+    pub workloads: Vec<String>,
+    pub container: Option<String>,
+    pub follow: bool,
+    pub tail: Option<usize>,
+    pub since: Option<SystemTime>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    pub workload: String,
+    /// `0`, `1`, ... or the platform's name of the instance.
+    pub replica: String,
+    pub container: String,
+    pub time: SystemTime,
+    pub stderr: bool,
+    pub text: String,
+}
+
+/// Runs a command inside a container.
+#[async_trait]
+pub trait Exec: Send + Sync {
+    async fn exec(&self, scope: &Scope, request: ExecRequest) -> Result<ExecSession, CallError>;
+}
+
+#[derive(Clone, Debug)]
+pub struct ExecRequest {
+    pub workload: String,
+    pub replica: Option<u32>,
+    pub container: Option<String>,
+    pub argv: Vec<String>,
+    /// Columns and rows, if a terminal is wanted.
+    pub terminal: Option<(u16, u16)>,
+}
+
+/// The streams of a running command.
+pub struct ExecSession {
+    pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    pub stdout: Box<dyn AsyncRead + Send + Unpin>,
+    /// With a terminal all output is in `stdout`.
+    pub stderr: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    /// New sizes of the terminal.
+    pub resize: mpsc::Sender<(u16, u16)>,
+    /// Answers the exit code once.
+    pub exit: tokio::sync::oneshot::Receiver<Result<i32, CallError>>,
+}

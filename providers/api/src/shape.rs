@@ -1,0 +1,40 @@
+//! The pure half of a provider: handed to the step machine, to `plan` and to the tests.
+
+use portolan_core::capability::Capability;
+use portolan_core::desired::DesiredState;
+use portolan_core::observation::ObservedResource;
+use portolan_core::plan::FieldChange;
+use portolan_core::resource::{Resource, Resources};
+
+/// What a provider knows without asking anybody. Every method is a function of its arguments: the same input gives the
+/// same output, to the byte, on every machine.
+pub trait Shape: Send + Sync {
+    /// The provider's name as `Target.spec.provider` spells it.
+    fn name(&self) -> &'static str;
+
+    /// For each manifest field, how this target takes it. A constant.
+    fn capabilities(&self) -> &'static [Capability];
+
+    /// The native resources for `desired` and the edges between them.
+    ///
+    /// # Guarantees
+    /// Bodies are complete requests; what is not known yet is open in them and never guessed. Names are derived from the
+    /// scope and are valid in the platform's grammar. Faults are returned as a list, all of them.
+    fn render(&self, desired: &DesiredState) -> Result<Resources, Vec<RenderError>>;
+
+    /// What an update would change. Empty means that nothing would: a default that the platform filled in, another order
+    /// or another spelling of the same is no difference. An open value differs from whatever is there.
+    fn diff(&self, resource: &Resource, observed: &ObservedResource) -> Vec<FieldChange>;
+}
+
+/// A field that this target cannot take as it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct RenderError {
+    /// CamelCase.
+    pub code: String,
+    pub message: String,
+    /// JSON pointer into the manifest.
+    pub pointer: String,
+    pub hint: Option<String>,
+}
