@@ -1,0 +1,237 @@
+//! Typed calls on a supervisor's socket. One connection each; `logs` and `exec` use it up.
+
+use std::io;
+use std::path::Path;
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+
+use crate::error::ClientError;
+use crate::frames::{Frame, read_frame, write_frame};
+use crate::protocol::{
+    DeleteOutcome, ExecRequest, Hello, LogLine, LogsRequest, MAX_MESSAGE_BYTES, Observation, PROTOCOL_VERSION,
+    PutOutcome, Reply, Request, Welcome, WindowSize, socket_path,
+};
+use crate::spec::{Kind, Object};
+
+/// A connection on which hello has been said.
+#[derive(Debug)]
+pub struct Client {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    welcome: Welcome,
+}
+
+impl Client {
+    /// Connects to the supervisor whose runtime directory this is.
+    ///
+    /// Errors: `NotRunning` if no process answers there, `Refused` with the code `UnknownVersion` if it speaks another
+    /// protocol.
+    pub async fn connect(run_dir: &Path) -> Result<Client, ClientError> {
+        let path = socket_path(run_dir);
+        let stream = UnixStream::connect(&path).await.map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                ClientError::NotRunning { path: path.clone() }
+            }
+            _ => ClientError::Connect {
+                path: path.clone(),
+                source,
+            },
+        })?;
+        let (reader, mut writer) = stream.into_split();
+        let mut reader = BufReader::new(reader);
+        send(
+            &mut writer,
+            &Hello {
+                version: PROTOCOL_VERSION,
+            },
+        )
+        .await?;
+        let welcome = receive(&mut reader).await?;
+        Ok(Client {
+            reader,
+            writer,
+            welcome,
+        })
+    }
+
+    /// Who answered.
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    pub async fn observe(&mut self) -> Result<Observation, ClientError> {
+        self.call(&Request::Observe {
+            after: None,
+            wait_ms: 0,
+        })
+        .await
+    }
+
+    /// As `observe`, but answers only once something has changed after the given change number, or after `wait_ms`.
+    pub async fn observe_after(&mut self, change: u64, wait_ms: u64) -> Result<Observation, ClientError> {
+        self.call(&Request::Observe {
+            after: Some(change),
+            wait_ms,
+        })
+        .await
+    }
+
+    pub async fn put(&mut self, object: Object) -> Result<PutOutcome, ClientError> {
+        self.call(&Request::Put {
+            object: Box::new(object),
+        })
+        .await
+    }
+
+    pub async fn delete(&mut self, kind: Kind, name: &str, erase: bool) -> Result<DeleteOutcome, ClientError> {
+        self.call(&Request::Delete {
+            kind,
+            name: name.into(),
+            erase,
+        })
+        .await
+    }
+
+    /// Runs a job again, whatever its records say.
+    pub async fn run_job(&mut self, name: &str) -> Result<(), ClientError> {
+        self.call(&Request::RunJob { name: name.into() }).await
+    }
+
+    /// Tries a failed rollout again.
+    pub async fn retry(&mut self, service: &str) -> Result<(), ClientError> {
+        self.call(&Request::Retry { name: service.into() }).await
+    }
+
+    /// Ends the supervisor and leaves the containers running.
+    pub async fn shutdown(&mut self) -> Result<(), ClientError> {
+        self.call(&Request::Shutdown).await
+    }
+
+    pub async fn logs(mut self, request: LogsRequest) -> Result<LogStream, ClientError> {
+        self.call::<()>(&Request::Logs(request)).await?;
+        Ok(LogStream {
+            reader: self.reader,
+            _writer: self.writer,
+        })
+    }
+
+    pub async fn exec(mut self, request: ExecRequest) -> Result<ExecSession, ClientError> {
+        self.call::<()>(&Request::Exec(request)).await?;
+        Ok(ExecSession {
+            output: ExecOutput { reader: self.reader },
+            input: ExecInput { writer: self.writer },
+        })
+    }
+
+    async fn call<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, ClientError> {
+        send(&mut self.writer, request).await?;
+        receive(&mut self.reader).await
+    }
+}
+
+/// The lines asked for, in the order of their times as far as they are known.
+#[derive(Debug)]
+pub struct LogStream {
+    reader: BufReader<OwnedReadHalf>,
+    _writer: OwnedWriteHalf,
+}
+
+impl LogStream {
+    /// The next line; `None` when all is told. Dropping the stream ends a `follow`.
+    pub async fn next(&mut self) -> Result<Option<LogLine>, ClientError> {
+        match read_line(&mut self.reader).await? {
+            None => Ok(None),
+            Some(line) => serde_json::from_slice(&line)
+                .map(Some)
+                .map_err(|source| ClientError::Decode { source }),
+        }
+    }
+}
+
+/// A running command: split it to feed input and read output at the same time.
+#[derive(Debug)]
+pub struct ExecSession {
+    pub input: ExecInput,
+    pub output: ExecOutput,
+}
+
+#[derive(Debug)]
+pub struct ExecInput {
+    writer: OwnedWriteHalf,
+}
+
+impl ExecInput {
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        for chunk in bytes.chunks(crate::frames::MAX_PAYLOAD_BYTES) {
+            self.send(&Frame::Stdin(chunk.to_vec())).await?;
+        }
+        Ok(())
+    }
+
+    /// The command reads end of file after what was written.
+    pub async fn close(&mut self) -> Result<(), ClientError> {
+        self.send(&Frame::Stdin(vec![])).await
+    }
+
+    pub async fn resize(&mut self, size: WindowSize) -> Result<(), ClientError> {
+        self.send(&Frame::Resize(size)).await
+    }
+
+    async fn send(&mut self, frame: &Frame) -> Result<(), ClientError> {
+        write_frame(&mut self.writer, frame)
+            .await
+            .map_err(|source| ClientError::Send { source })
+    }
+}
+
+#[derive(Debug)]
+pub struct ExecOutput {
+    reader: BufReader<OwnedReadHalf>,
+}
+
+impl ExecOutput {
+    /// `Stdout`, `Stderr`, then one `Exit` or `Error`; `None` if the connection ended before that.
+    pub async fn next(&mut self) -> Result<Option<Frame>, ClientError> {
+        read_frame(&mut self.reader)
+            .await
+            .map_err(|source| ClientError::Receive { source })
+    }
+}
+
+async fn send<T: Serialize>(writer: &mut OwnedWriteHalf, message: &T) -> Result<(), ClientError> {
+    let mut line = serde_json::to_vec(message).expect("requests have string keys only");
+    if line.len() >= MAX_MESSAGE_BYTES {
+        return Err(ClientError::TooLong { bytes: line.len() });
+    }
+    line.push(b'\n');
+    writer
+        .write_all(&line)
+        .await
+        .map_err(|source| ClientError::Send { source })
+}
+
+async fn receive<T: DeserializeOwned>(reader: &mut BufReader<OwnedReadHalf>) -> Result<T, ClientError> {
+    let line = read_line(reader).await?.ok_or(ClientError::Closed)?;
+    match serde_json::from_slice(&line).map_err(|source| ClientError::Decode { source })? {
+        Reply::Ok(value) => Ok(value),
+        Reply::Error(body) => Err(ClientError::Refused(body)),
+    }
+}
+
+async fn read_line(reader: &mut BufReader<OwnedReadHalf>) -> Result<Option<Vec<u8>>, ClientError> {
+    let mut line = vec![];
+    let mut bounded = reader.take(MAX_MESSAGE_BYTES as u64);
+    let read = bounded
+        .read_until(b'\n', &mut line)
+        .await
+        .map_err(|source| ClientError::Receive { source })?;
+    match line.last() {
+        _ if read == 0 => Ok(None),
+        Some(b'\n') => Ok(Some(line)),
+        _ if read == MAX_MESSAGE_BYTES => Err(ClientError::TooLong { bytes: read }),
+        _ => Err(ClientError::Closed),
+    }
+}

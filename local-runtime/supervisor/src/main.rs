@@ -1,0 +1,2 @@
+//! The program `portolan-supervisor`.
+fn main() {}

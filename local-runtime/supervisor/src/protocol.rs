@@ -1,0 +1,370 @@
+//! What travels over the supervisor's socket.
+//!
+//! The socket is `<run-dir>/supervisor.sock`, mode 0600; the server also compares the peer's uid with its own (root may
+//! always). A message is one line of JSON of at most [`MAX_MESSAGE_BYTES`]. The client opens with [`Hello`], the server
+//! answers a [`Reply`] with [`Welcome`] or the error `UnknownVersion`. Then requests are answered one at a time, in order.
+//!
+//! Two requests end the rhythm: after `logs` the server sends one [`LogLine`] per line until all is told (or, with
+//! `follow`, until the client goes), then closes; after `exec` was accepted both sides speak binary [`frames`](crate::frames).
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{Kind, Labels, Object};
+
+/// Raised by any change that an older peer could misread.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Longer messages are refused, in both directions: no peer can fill the other's memory.
+pub const MAX_MESSAGE_BYTES: usize = 8 << 20;
+
+/// Where a supervisor with this runtime directory listens.
+pub fn socket_path(run_dir: &Path) -> PathBuf {
+    run_dir.join("supervisor.sock")
+}
+
+/// First line of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub version: u32,
+}
+
+/// The answer to [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    pub version: u32,
+    /// `NAMESPACE/NAME`.
+    pub app: String,
+    pub pid: u32,
+    /// The package version of the program that answers.
+    pub program_version: String,
+}
+
+/// `{"ok": ...}` or `{"error": {...}}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply<T> {
+    Ok(T),
+    Error(ErrorBody),
+}
+
+/// A refused request. The state is as it was before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct ErrorBody {
+    /// CamelCase, stable: `PortInUse`, `InvalidSpec`, `NetworkMissing`, `VolumeMissing`, `InUse`, `NotFound`, ...
+    pub code: String,
+    pub class: Class,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// What a caller may do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// The same again may succeed.
+    Retry,
+    /// Something else stands in the way (a port, a user of the object).
+    Conflict,
+    Denied,
+    Quota,
+    Invalid,
+    Bug,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "method", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Everything there is, as an [`Observation`]. With `after`, waits up to `wait_ms` (at most a minute) until the
+    /// change number is higher than `after`.
+    Observe {
+        #[serde(default)]
+        after: Option<u64>,
+        #[serde(default)]
+        wait_ms: u64,
+    },
+    /// Creates or updates; answers [`PutOutcome`] once it is durable, not once it is carried out.
+    Put {
+        object: Box<Object>,
+    },
+    /// Answers [`DeleteOutcome`]. The object is observed as `deleting` until its containers are gone. `erase` removes a
+    /// volume's data or a job's records too, whether or not the object is still known.
+    Delete {
+        kind: Kind,
+        name: String,
+        #[serde(default)]
+        erase: bool,
+    },
+    Logs(LogsRequest),
+    Exec(ExecRequest),
+    /// Runs a job again that has ended, whatever its records say. Answers `null`.
+    RunJob {
+        name: String,
+    },
+    /// Tries a failed rollout of a service again. Answers `null`.
+    Retry {
+        name: String,
+    },
+    /// Ends the supervisor; containers go on, and the next supervisor takes them over. Answers `null`.
+    Shutdown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PutOutcome {
+    Created,
+    Updated,
+    /// The very same spec was there: nothing was done.
+    Unchanged,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeleteOutcome {
+    Deleted,
+    /// There was nothing (any more).
+    Absent,
+}
+
+/// Lines of one service or job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogsRequest {
+    pub kind: Kind,
+    pub name: String,
+    /// One replica (or attempt of a job) alone, by the id that `observe` tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    #[serde(default)]
+    pub follow: bool,
+    /// Lines from this time on, as milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_unix_ms: Option<u64>,
+    /// The last so many lines, counted over all containers asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<usize>,
+}
+
+/// One line that a container wrote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    pub time_unix_ms: u64,
+    pub replica: u64,
+    pub container: String,
+    pub stream: Stream,
+    /// Without its newline; bytes that are no UTF-8 are shown as U+FFFD.
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// A command in a running container of a service. Answered with `null`, then frames.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecRequest {
+    pub service: String,
+    /// Any ready replica when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<u64>,
+    /// The main container when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    pub argv: Vec<String>,
+    /// A pseudo terminal: output comes as one stream, window sizes are obeyed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<WindowSize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+/// Everything there is, at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Grows with every change; only comparable between answers of one supervisor process.
+    pub change: u64,
+    pub objects: Vec<Observed>,
+    /// Folders whose volume was deleted without `erase`; a put of that name takes the data up again.
+    pub kept_volumes: Vec<String>,
+    /// Jobs that were deleted, but whose records are kept.
+    pub kept_job_records: Vec<String>,
+}
+
+impl Observation {
+    pub fn find(&self, kind: Kind, name: &str) -> Option<&Observed> {
+        self.objects
+            .iter()
+            .find(|o| o.object.kind() == kind && o.object.name() == name)
+    }
+}
+
+/// One object, as it was put and as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Observed {
+    pub object: Object,
+    pub deleting: bool,
+    pub state: ObjectState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceStatus>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobStatus>,
+}
+
+impl Observed {
+    pub fn labels(&self) -> &Labels {
+        self.object.labels()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "lowercase")]
+pub enum ObjectState {
+    /// On the way; `message` says what is waited for.
+    Progressing {
+        message: String,
+    },
+    /// A service has all its replicas ready in the revision that was put; a job has succeeded.
+    Ready,
+    Failed(Failure),
+}
+
+/// Why something is not as it was asked for. It may still heal by itself unless the service or job has given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// CamelCase: `CrashLoopBackOff`, `OomKilled`, `StartFailed`, `ProgressDeadlineExceeded`, `JobFailed`, `Timeout`, ...
+    pub reason: String,
+    /// One line that names the container and the cause.
+    pub message: String,
+    /// The replica (or attempt) and container it was seen at, if at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The last lines of that container's log.
+    #[serde(default)]
+    pub evidence: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkStatus {
+    pub bridge: String,
+    /// `10.x.y.0/24`.
+    pub subnet: String,
+    /// The host's own address on the bridge.
+    pub gateway: Ipv4Addr,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeStatus {
+    pub path: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub wanted: u32,
+    /// Replicas that take connections, of any revision.
+    pub ready: u32,
+    /// Replicas of the revision that was put, ready or not.
+    pub updated: u32,
+    /// Those of them that are ready.
+    pub updated_ready: u32,
+    /// Restarts of all containers of the replicas there are now.
+    pub restarts: u32,
+    /// The revisions whose replicas take connections, each once.
+    pub serving_revisions: Vec<String>,
+    /// The stable address inside the app.
+    pub address: Ipv4Addr,
+    pub endpoints: Vec<Endpoint>,
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The port's name.
+    pub name: String,
+    /// `service:port`, as other containers say it.
+    pub internal: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<SocketAddrV4>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobStatus {
+    /// Attempts begun for this revision; 0 if its records say that it had succeeded before.
+    pub attempts: u32,
+    /// Of the last attempt that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_unix_ms: Option<u64>,
+    /// The attempt that runs, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<ReplicaStatus>,
+}
+
+/// One replica of a service or attempt of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaStatus {
+    /// Unique in the app, never used again.
+    pub id: u64,
+    pub revision: String,
+    /// `preparing`, `init`, `sidecars`, `running`, `draining`, `stopping`.
+    pub phase: String,
+    pub ready: bool,
+    pub address: Ipv4Addr,
+    pub containers: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerStatus {
+    pub name: String,
+    /// `waiting`, `starting`, `running`, `stopping`, `backoff`, `exited`.
+    pub state: String,
+    pub ready: bool,
+    pub restarts: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<ExitStatus>,
+    /// The last failed probe or start, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// How a container ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitStatus {
+    /// 128 + N after signal N. Missing if nobody was there to see it: the supervisor was down at that moment.
+    pub code: Option<i32>,
+    /// The kernel ended it because it reached its memory limit.
+    pub oom_killed: bool,
+}
+
+impl std::fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.oom_killed, self.code) {
+            (true, _) => write!(f, "out of memory"),
+            (_, Some(code @ 129..=192)) => write!(f, "signal {}", code - 128),
+            (_, Some(code)) => write!(f, "exit code {code}"),
+            (_, None) => write!(f, "an exit nobody saw"),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! What an object must fulfil before it is accepted: every fault at once, each with the path of its field.
+
+use std::collections::BTreeSet;
+
+use super::{Check, ContainerSpec, JobSpec, Object, PodSpec, PortSpec, Probe, Protocol, ServiceSpec};
+
+/// Half of what the app's /24 has left for replicas, so that an update always finds addresses.
+pub const MAX_REPLICAS: u32 = 90;
+
+/// One fault of a spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecFault {
+    /// `pod.main.files[1].path`.
+    pub field: String,
+    pub message: String,
+}
+
+impl std::fmt::Display for SpecFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+impl Object {
+    /// All faults, in the order of the fields; empty if the object can be put.
+    pub fn faults(&self) -> Vec<SpecFault> {
+        let mut faults = Faults::default();
+        faults.dns_label("name", self.name());
+        match self {
+            Object::Network(_) | Object::Volume(_) => {}
+            Object::Service(spec) => service(spec, &mut faults),
+            Object::Job(spec) => job(spec, &mut faults),
+        }
+        faults.0
+    }
+}
+
+fn service(spec: &ServiceSpec, faults: &mut Faults) {
+    faults.check(spec.replicas <= MAX_REPLICAS, "replicas", || {
+        format!("{} is more than this machine's {MAX_REPLICAS} a service", spec.replicas)
+    });
+    pod(&spec.pod, faults);
+    ports(&spec.ports, faults);
+    signal(&spec.stop.signal, faults);
+}
+
+fn job(spec: &JobSpec, faults: &mut Faults) {
+    faults.check(!spec.revision.is_empty(), "revision", || {
+        "a job needs one: it runs once per revision".into()
+    });
+    pod(&spec.pod, faults);
+    signal(&spec.stop.signal, faults);
+}
+
+fn ports(ports: &[PortSpec], faults: &mut Faults) {
+    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    for (i, port) in ports.iter().enumerate() {
+        let at = format!("ports[{i}]");
+        faults.check(port.port != 0, &format!("{at}.port"), || "0 is no port".into());
+        faults.check(names.insert(&port.name), &format!("{at}.name"), || {
+            format!("`{}` is used twice", port.name)
+        });
+        faults.check(numbers.insert(port.port), &format!("{at}.port"), || {
+            format!("{} is used twice", port.port)
+        });
+        faults.check(port.protocol != Protocol::Udp, &format!("{at}.protocol"), || {
+            "UdpUnsupported: the local platform balances tcp only".into()
+        });
+    }
+}
+
+fn signal(name: &str, faults: &mut Faults) {
+    faults.check(crate::signal::number(name).is_some(), "stop.signal", || {
+        format!("`{name}` is no signal name")
+    });
+}
+
+fn pod(pod: &PodSpec, faults: &mut Faults) {
+    let mut names = BTreeSet::new();
+    let named = std::iter::once(("pod.main".to_string(), &pod.main))
+        .chain(
+            pod.sidecars
+                .iter()
+                .enumerate()
+                .map(|(i, c)| (format!("pod.sidecars[{i}]"), c)),
+        )
+        .chain(pod.init.iter().enumerate().map(|(i, c)| (format!("pod.init[{i}]"), c)));
+    for (at, spec) in named {
+        faults.check(names.insert(&spec.name), &format!("{at}.name"), || {
+            format!("`{}` is used twice", spec.name)
+        });
+        container(&at, spec, faults);
+    }
+}
+
+fn container(at: &str, spec: &ContainerSpec, faults: &mut Faults) {
+    faults.dns_label(&format!("{at}.name"), &spec.name);
+    faults.check(!spec.layers.is_empty(), &format!("{at}.layers"), || {
+        "no layer to run from".into()
+    });
+    for (i, layer) in spec.layers.iter().enumerate() {
+        faults.check(layer.is_absolute(), &format!("{at}.layers[{i}]"), || {
+            "not an absolute path".into()
+        });
+    }
+    faults.check(!spec.command.is_empty(), &format!("{at}.command"), || {
+        "nothing to run".into()
+    });
+    faults.check(
+        spec.working_dir.is_empty() || spec.working_dir.starts_with('/'),
+        &format!("{at}.working_dir"),
+        || format!("`{}` is not an absolute path", spec.working_dir),
+    );
+    for key in spec.env.keys().chain(spec.secret_env.keys()) {
+        faults.check(
+            !key.is_empty() && !key.contains(['=', '\0']),
+            &format!("{at}.env"),
+            || format!("`{key}` is no variable name"),
+        );
+    }
+    for (key, secret) in &spec.secret_env {
+        faults.check(secret.file.is_absolute(), &format!("{at}.secret_env.{key}"), || {
+            "not an absolute path".into()
+        });
+    }
+    for (i, file) in spec.files.iter().enumerate() {
+        faults.container_path(&format!("{at}.files[{i}].path"), &file.path);
+    }
+    for (i, volume) in spec.volumes.iter().enumerate() {
+        faults.dns_label(&format!("{at}.volumes[{i}].name"), &volume.name);
+        faults.container_path(&format!("{at}.volumes[{i}].path"), &volume.path);
+    }
+    let health = &spec.health;
+    for (name, checked) in [
+        ("startup", &health.startup),
+        ("ready", &health.ready),
+        ("live", &health.live),
+    ] {
+        if let Some(checked) = checked {
+            probe(&format!("{at}.health.{name}"), checked, faults);
+        }
+    }
+}
+
+fn probe(at: &str, probe: &Probe, faults: &mut Faults) {
+    faults.check(!probe.timeout.is_zero(), &format!("{at}.timeout_ms"), || {
+        "must be longer than 0".into()
+    });
+    faults.check(!probe.interval.is_zero(), &format!("{at}.interval_ms"), || {
+        "must be longer than 0".into()
+    });
+    faults.check(probe.failure_threshold > 0, &format!("{at}.failure_threshold"), || {
+        "must be at least 1".into()
+    });
+    let check = format!("{at}.check");
+    match &probe.check {
+        Check::Http { port, path } => {
+            faults.check(*port != 0, &check, || "0 is no port".into());
+            let plain = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
+            faults.check(plain, &check, || format!("`{path}` is no path for a request"));
+        }
+        Check::Tcp { port } => faults.check(*port != 0, &check, || "0 is no port".into()),
+        Check::Exec { command } => faults.check(!command.is_empty(), &check, || "nothing to run".into()),
+    }
+}
+
+#[derive(Default)]
+struct Faults(Vec<SpecFault>);
+
+impl Faults {
+    fn check(&mut self, ok: bool, field: &str, message: impl FnOnce() -> String) {
+        if !ok {
+            self.0.push(SpecFault {
+                field: field.into(),
+                message: message(),
+            });
+        }
+    }
+
+    /// RFC 1123: 1 to 63 of `a-z`, `0-9` and `-`, the last not at an end.
+    fn dns_label(&mut self, field: &str, name: &str) {
+        let inner = name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        let ok = inner && (1..=63).contains(&name.len()) && !name.starts_with('-') && !name.ends_with('-');
+        self.check(ok, field, || format!("`{name}` is no DNS label"));
+    }
+
+    fn container_path(&mut self, field: &str, path: &str) {
+        let ok = path.starts_with('/') && path.len() > 1 && !path.contains('\0') && !path.split('/').any(|p| p == "..");
+        self.check(ok, field, || format!("`{path}` is not an absolute path below the root"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn check(reason: &str, change: impl FnOnce(&mut ServiceSpec), expected: &[&str]) {
+        let mut spec = testing::service("web", 1);
+        change(&mut spec);
+        let fields: Vec<String> = Object::Service(spec).faults().into_iter().map(|f| f.field).collect();
+        assert_eq!(fields, expected, "{reason}");
+    }
+
+    #[test]
+    fn faults_name_their_fields() {
+        check("a plain service is accepted", |_| {}, &[]);
+        check("a name goes into host names", |s| s.name = "Web".into(), &["name"]);
+        check(
+            "all faults at once",
+            |s| (s.replicas, s.pod.main.command) = (1000, vec![]),
+            &["replicas", "pod.main.command"],
+        );
+        check(
+            "a relative layer depends on a folder nobody named",
+            |s| s.pod.main.layers = vec!["x".into()],
+            &["pod.main.layers[0]"],
+        );
+        check(
+            "containers are addressed by name",
+            |s| s.pod.sidecars = vec![s.pod.main.clone()],
+            &["pod.sidecars[0].name"],
+        );
+        check(
+            "udp is refused, not ignored",
+            |s| s.ports[0].protocol = Protocol::Udp,
+            &["ports[0].protocol"],
+        );
+        check(
+            "an unknown signal could not be sent later",
+            |s| s.stop.signal = "TERM9".into(),
+            &["stop.signal"],
+        );
+    }
+
+    #[test]
+    fn a_job_needs_a_revision() {
+        let mut job = testing::job("migrate", "1");
+        job.revision.clear();
+        assert_eq!(Object::Job(job).faults()[0].field, "revision");
+    }
+
+    #[test]
+    fn objects_survive_the_wire() {
+        let object = Object::Service(testing::service("web", 2));
+        let text = serde_json::to_string(&object).unwrap();
+        assert!(text.starts_with(r#"{"kind":"service""#), "{text}");
+        assert_eq!(serde_json::from_str::<Object>(&text).unwrap(), object);
+        let unknown = text.replacen("\"replicas\"", "\"replica\"", 1);
+        assert!(
+            serde_json::from_str::<Object>(&unknown).is_err(),
+            "unknown keys are refused"
+        );
+    }
+}
