@@ -1,1 +1,18 @@
-//! Manifest, desired state, resources, plan and status; the pure steps between them
+//! Manifest, desired state, resources, plan and status; the pure steps between them.
+//!
+//! core knows no cloud, clock, network, file system, terminal or async runtime. Its functions take values and give
+//! values, and all faults come back as a list. The way through it, one file a step:
+//!
+//! [`parse`] -> [`manifest`] -> [`facts`] -> [`resolve`] -> [`desired`] -> (a provider renders [`resource`]s)
+//! -> [`plan`] against an [`observation`] -> [`status`]
+
+pub mod capability;
+pub mod desired;
+pub mod facts;
+pub mod manifest;
+pub mod name;
+pub mod observation;
+pub mod plan;
+pub mod reference;
+pub mod resource;
+pub mod status;

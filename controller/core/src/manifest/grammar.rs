@@ -1,0 +1,263 @@
+//! Grammars of the manifest's short texts: names, paths, quantities and the like.
+//!
+//! Each stands here once: as a pattern for the JSON Schema and the Kubernetes definitions, as a function for us (so that
+//! no regular-expression engine is needed), and as words for whoever got it wrong. A test holds function and pattern to
+//! each other.
+
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use super::{ByteQuantity, CpuQuantity, HumanDuration};
+
+/// One grammar.
+#[derive(Debug)]
+pub struct Grammar {
+    /// What a text of it is: `a name`.
+    pub what: &'static str,
+    /// What such a text is made of, as the end of a sentence.
+    pub rule: &'static str,
+    /// One good text.
+    pub example: &'static str,
+    /// Code of the error when a text is none.
+    pub code: &'static str,
+    /// Anchored at both ends, in what ECMA 262 and RE2 (which Kubernetes uses) have in common: no look-ahead.
+    pub pattern: &'static str,
+    accepts: fn(&str) -> bool,
+}
+
+impl Grammar {
+    /// Whether `text` belongs to the grammar.
+    pub fn accepts(&self, text: &str) -> bool {
+        (self.accepts)(text)
+    }
+
+    /// The grammar of a schema's `pattern`.
+    pub fn of_pattern(pattern: &str) -> Option<&'static Self> {
+        ALL.iter().copied().find(|grammar| grammar.pattern == pattern)
+    }
+}
+
+/// RFC 1123 label: what Kubernetes accepts as the name of an object.
+pub static LABEL: Grammar = Grammar {
+    what: "a name",
+    rule: "lower-case letters, digits and `-`, with a letter or digit at both ends, at most 63 characters",
+    example: "shop",
+    code: "InvalidName",
+    pattern: "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+    accepts: |text| is_label(text),
+};
+
+/// RFC 1035 label: also a host name, and the first part of an environment variable's name.
+pub static NAME: Grammar = Grammar {
+    what: "a name",
+    rule: "lower-case letters, digits and `-`, beginning with a letter, ending with a letter or digit, at most 63 characters",
+    example: "web",
+    code: "InvalidName",
+    pattern: "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
+    accepts: |text| is_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()),
+};
+
+/// Kubernetes' key of a label or annotation.
+pub static LABEL_KEY: Grammar = Grammar {
+    what: "a label's key",
+    rule: "at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at both ends; a domain and `/` may stand before",
+    example: "team.example/name",
+    code: "InvalidName",
+    pattern: "^([a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$",
+    accepts: |text| {
+        let (prefix, name) = text
+            .split_once('/')
+            .map_or((None, text), |(prefix, name)| (Some(prefix), name));
+        let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let letter = |c: char| c.is_ascii_alphanumeric();
+        prefix.is_none_or(|prefix| is_word(prefix, 253, lower, "-.")) && is_word(name, 63, letter, "-_.")
+    },
+};
+
+/// POSIX name of an environment variable (IEEE Std 1003.1, 8.1), lower case included.
+pub static ENV_NAME: Grammar = Grammar {
+    what: "a name of an environment variable",
+    rule: "letters, digits and `_`, not beginning with a digit",
+    example: "LOG_LEVEL",
+    code: "InvalidName",
+    pattern: "^[A-Za-z_][A-Za-z0-9_]*$",
+    accepts: |text| {
+        text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    },
+};
+
+/// A secret's name: one or more words between slashes.
+pub static SECRET_NAME: Grammar = Grammar {
+    what: "a name of a secret",
+    rule: "at most 253 letters, digits, `-`, `_` and `.`, in parts between `/`, each beginning with a letter or digit",
+    example: "prod/shop/db",
+    code: "InvalidName",
+    pattern: "^[A-Za-z0-9][-_.A-Za-z0-9]*(/[A-Za-z0-9][-_.A-Za-z0-9]*)*$",
+    accepts: |text| text.len() <= 253 && text.split('/').all(is_secret_word),
+};
+
+/// A key within a secret.
+pub static SECRET_KEY: Grammar = Grammar {
+    what: "a key of a secret",
+    rule: "at most 253 letters, digits, `-`, `_` and `.`, beginning with a letter or digit",
+    example: "password",
+    code: "InvalidName",
+    pattern: "^[A-Za-z0-9][-_.A-Za-z0-9]*$",
+    accepts: |text| text.len() <= 253 && is_secret_word(text),
+};
+
+/// A path from the container's root, without `.`, `..`, doubled or trailing slashes: one spelling for each place.
+pub static ABSOLUTE_PATH: Grammar = Grammar {
+    what: "an absolute path",
+    rule: "it begins with `/` and has no `.`, `..`, doubled or trailing `/`",
+    example: "/var/lib/app",
+    code: "InvalidPath",
+    pattern: "^/$|^(/([^/.\\x00][^/\\x00]*|\\.[^/.\\x00][^/\\x00]*|\\.\\.[^/\\x00]+))+$",
+    accepts: |text| {
+        text == "/"
+            || text.strip_prefix('/').is_some_and(|rest| {
+                rest.split('/')
+                    .all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
+            })
+    },
+};
+
+/// Path and query of a request, as they stand in its first line.
+pub static HTTP_PATH: Grammar = Grammar {
+    what: "a path of a request",
+    rule: "it begins with `/` and has no space or control character",
+    example: "/ready",
+    code: "InvalidPath",
+    pattern: "^/[!-~]*$",
+    accepts: |text| text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic()),
+};
+
+/// `user` or `user:group`, each a number or a name.
+pub static USER: Grammar = Grammar {
+    what: "a user",
+    rule: "a number or name, and a group after `:` if wanted",
+    example: "1000:1000",
+    code: "InvalidUser",
+    pattern: "^([0-9]{1,10}|[A-Za-z_][-.A-Za-z0-9_]*)(:([0-9]{1,10}|[A-Za-z_][-.A-Za-z0-9_]*))?$",
+    accepts: |text| {
+        let mut parts = text.splitn(2, ':');
+        parts.all(|part| match part.starts_with(|c: char| c.is_ascii_digit()) {
+            true => part.len() <= 10 && part.bytes().all(|byte| byte.is_ascii_digit()),
+            false => {
+                part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                    && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c))
+            }
+        })
+    },
+};
+
+/// The characters of an image reference; what they mean is for `reference` to say.
+pub static IMAGE: Grammar = Grammar {
+    what: "an image reference",
+    rule: "a repository with a tag or digest, as in `registry.example/shop:1.4`",
+    example: "registry.example/shop:1.4",
+    code: "InvalidImageReference",
+    pattern: "^[A-Za-z0-9\\[][-A-Za-z0-9._:/@\\[\\]+]*$",
+    accepts: |text| {
+        text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-._:/@[]+".contains(c))
+    },
+};
+
+/// The characters of an IP address; the function reads it whole.
+pub static IP_ADDRESS: Grammar = Grammar {
+    what: "an IP address",
+    rule: "four numbers between points, or IPv6 without brackets",
+    example: "127.0.0.1",
+    code: "InvalidAddress",
+    pattern: "^[0-9A-Fa-f.:]+$",
+    accepts: |text| text.parse::<IpAddr>().is_ok(),
+};
+
+/// See [`HumanDuration`].
+pub static DURATION: Grammar = Grammar {
+    what: "a duration",
+    rule: "whole numbers with the units `h`, `m`, `s` and `ms`, from the largest",
+    example: "1m30s",
+    code: "InvalidDuration",
+    pattern: "^([0-9]+h([0-9]+m)?([0-9]+s)?([0-9]+ms)?|[0-9]+m([0-9]+s)?([0-9]+ms)?|[0-9]+s([0-9]+ms)?|[0-9]+ms)$",
+    accepts: |text| text.parse::<HumanDuration>().is_ok(),
+};
+
+/// See [`CpuQuantity`].
+pub static CPU: Grammar = Grammar {
+    what: "an amount of processor time",
+    rule: "cores or, with `m`, thousandths of a core",
+    example: "500m",
+    code: "InvalidQuantity",
+    pattern: "^[0-9]+(\\.[0-9]+)?m?$",
+    accepts: |text| text.parse::<CpuQuantity>().is_ok(),
+};
+
+/// See [`ByteQuantity`].
+pub static BYTES: Grammar = Grammar {
+    what: "a size",
+    rule: "bytes, with a unit such as `Mi` or `Gi` if wanted",
+    example: "256Mi",
+    code: "InvalidQuantity",
+    pattern: "^[0-9]+(\\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?$",
+    accepts: |text| text.parse::<ByteQuantity>().is_ok(),
+};
+
+static ALL: [&Grammar; 14] = [
+    &LABEL,
+    &NAME,
+    &LABEL_KEY,
+    &ENV_NAME,
+    &SECRET_NAME,
+    &SECRET_KEY,
+    &ABSOLUTE_PATH,
+    &HTTP_PATH,
+    &USER,
+    &IMAGE,
+    &IP_ADDRESS,
+    &DURATION,
+    &CPU,
+    &BYTES,
+];
+
+/// Schema of the keys of a map of named things.
+pub(super) fn name_schema() -> Value {
+    json!({ "pattern": NAME.pattern })
+}
+
+/// Schema of the keys of a map by target.
+pub(super) fn label_schema() -> Value {
+    json!({ "pattern": LABEL.pattern })
+}
+
+/// Schema of the keys of labels and annotations.
+pub(super) fn label_key_schema() -> Value {
+    json!({ "pattern": LABEL_KEY.pattern })
+}
+
+/// Schema of the keys of an environment.
+pub(super) fn env_name_schema() -> Value {
+    json!({ "pattern": ENV_NAME.pattern })
+}
+
+fn is_label(text: &str) -> bool {
+    is_word(text, 63, |c| c.is_ascii_lowercase() || c.is_ascii_digit(), "-")
+}
+
+/// Letters with `inner` characters between them.
+fn is_word(text: &str, max: usize, letter: impl Fn(char) -> bool, inner: &str) -> bool {
+    text.len() <= max
+        && text.starts_with(&letter)
+        && text.ends_with(|c| letter(c))
+        && text.chars().all(|c| letter(c) || inner.contains(c))
+}
+
+fn is_secret_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}

@@ -1,0 +1,127 @@
+//! Target: a harbour, written by whoever runs the platform.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ApiVersion, BindingValue, TargetMetadata, grammar};
+
+/// Name of the provider of this machine, and of the Target that needs no document.
+pub const LOCAL_PROVIDER: &str = "local";
+
+/// Every provider that `spec.provider` may name.
+pub const PROVIDERS: &[&str] = &[LOCAL_PROVIDER];
+
+/// Somewhere that apps can run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Version of this document's schema.
+    pub api_version: ApiVersion,
+    /// What this document describes.
+    pub kind: TargetKind,
+    /// Who this Target is.
+    pub metadata: TargetMetadata,
+    /// What it is.
+    pub spec: TargetSpec,
+}
+
+/// `Target`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TargetKind {
+    #[default]
+    Target,
+}
+
+/// What a Target is, and what it gives to the apps that go there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetSpec {
+    /// Which platform this is.
+    #[schemars(extend("enum" = PROVIDERS))]
+    pub provider: String,
+    /// Settings of the provider `local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<LocalTarget>,
+    /// Values for the bindings of apps: by name of the binding, then by key (`url`, `host`, `port`, ...).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = grammar::name_schema()))]
+    pub bindings: BTreeMap<String, BTreeMap<String, BindingValue>>,
+    /// Where secrets are found.
+    #[serde(default, skip_serializing_if = "TargetSecrets::is_empty")]
+    pub secrets: TargetSecrets,
+    /// How much the account behind this Target may be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+}
+
+/// Settings of the provider `local`: this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalTarget {
+    /// Address of this machine on which public ports are opened: `127.0.0.1` for this machine alone, `0.0.0.0` for all.
+    #[serde(default = "default_publish_address")]
+    #[schemars(extend("pattern" = grammar::IP_ADDRESS.pattern))]
+    pub publish_address: String,
+}
+
+impl Default for LocalTarget {
+    fn default() -> Self {
+        Self {
+            publish_address: default_publish_address(),
+        }
+    }
+}
+
+/// Where secrets are found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetSecrets {
+    /// Env files (`NAME=value` in each line), relative to the folder of this file; a later one wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(length(min = 1)))]
+    pub files: Vec<String>,
+}
+
+impl TargetSecrets {
+    /// Whether no place is named.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+}
+
+/// How much an account may be asked, by all apps together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Budget {
+    /// Calls to the platform in a second.
+    #[schemars(range(min = 1, max = 10000))]
+    pub requests_per_second: u32,
+}
+
+impl Target {
+    /// The Target `local` of whoever has written none: this machine, with every setting at its default.
+    pub fn local() -> Self {
+        Self {
+            api_version: ApiVersion::V1Alpha1,
+            kind: TargetKind::Target,
+            metadata: TargetMetadata {
+                name: LOCAL_PROVIDER.to_string(),
+                labels: BTreeMap::new(),
+                annotations: BTreeMap::new(),
+            },
+            spec: TargetSpec {
+                provider: LOCAL_PROVIDER.to_string(),
+                local: Some(LocalTarget::default()),
+                bindings: BTreeMap::new(),
+                secrets: TargetSecrets::default(),
+                budget: None,
+            },
+        }
+    }
+}
+
+fn default_publish_address() -> String {
+    "127.0.0.1".to_string()
+}
