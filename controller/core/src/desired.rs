@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::interpolate::ServiceField;
+use crate::manifest::{Protocol, RolloutStrategy, SecretReference};
 use crate::plan::Scope;
 use crate::reference::{Digest, ImageReference};
 
@@ -29,10 +31,11 @@ pub struct DesiredService {
     /// Hash of the resolved spec; open while an image is not pinned.
     pub revision: Option<String>,
     pub container: DesiredContainer,
-    pub sidecars: BTreeMap<String, DesiredContainer>,
+    pub sidecars: BTreeMap<String, DesiredSidecar>,
     /// In order.
     pub init: Vec<(String, DesiredContainer)>,
     pub ports: Vec<DesiredPort>,
+    pub probes: DesiredProbes,
     pub replicas: u32,
     pub rollout: DesiredRollout,
     pub stop: DesiredStop,
@@ -49,7 +52,7 @@ pub struct DesiredJob {
     pub container: DesiredContainer,
     /// Tries after the first one.
     pub retries: u32,
-    pub timeout: Option<Duration>,
+    pub timeout: Duration,
     pub after: Vec<After>,
 }
 
@@ -74,6 +77,13 @@ pub struct DesiredContainer {
     pub files: Vec<DesiredFile>,
     pub mounts: Vec<DesiredMount>,
     pub resources: DesiredResources,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredSidecar {
+    pub container: DesiredContainer,
+    pub ports: Vec<DesiredPort>,
     pub probes: DesiredProbes,
 }
 
@@ -97,27 +107,12 @@ pub struct EnvValue(pub Vec<EnvPart>);
 pub enum EnvPart {
     Text(String),
     /// A secret travels as a reference; only the target reads it.
-    Secret(SecretKey),
+    Secret(SecretReference),
     /// Where another service of the app answers.
     Service {
         service: String,
-        attribute: ServiceAttribute,
+        field: ServiceField,
     },
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretKey {
-    pub name: String,
-    pub key: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ServiceAttribute {
-    Host,
-    Port,
-    Url,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,17 +152,9 @@ pub struct DesiredResources {
 pub struct DesiredPort {
     pub name: String,
     pub port: u16,
-    pub protocol: PortProtocol,
+    pub protocol: Protocol,
     /// Whether it is reachable from outside the app.
     pub public: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PortProtocol {
-    Http,
-    Tcp,
-    Udp,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,8 +171,8 @@ pub struct DesiredProbe {
     pub check: ProbeCheck,
     pub interval: Duration,
     pub timeout: Duration,
-    pub success_threshold: u32,
-    pub failure_threshold: u32,
+    /// Failures in a row that make a no; one success makes a yes.
+    pub threshold: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,16 +191,10 @@ pub struct DesiredRollout {
     pub deadline: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum RolloutStrategy {
-    Rolling,
-    Recreate,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DesiredStop {
+    /// `SIGTERM` and the like.
     pub signal: String,
     pub grace_period: Duration,
 }

@@ -42,6 +42,10 @@ pub struct ObservedResource {
     pub claims: Vec<String>,
     #[serde(default)]
     pub holds_data: bool,
+    /// Kept by an earlier delete because it holds data. It is no part of the app until the manifest names it again: a
+    /// create takes it up, and only a delete that loses data removes it.
+    #[serde(default)]
+    pub retained: bool,
     /// What `status` shows of it; absent where there is nothing to count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<Replicas>,

@@ -17,7 +17,7 @@ pub use calls::{Accepted, Calls, Handle, OpenOperation, WriteRequest};
 pub use error::{CallError, ErrorClass};
 pub use images::{ImageError, Images, PinRequest};
 pub use operations::{Exec, Logs};
-pub use shape::{RenderError, Shape};
+pub use shape::Shape;
 
 /// What the command line hands to the engine for one target.
 #[derive(Clone)]

@@ -48,7 +48,8 @@ pub trait Exec: Send + Sync {
 #[derive(Clone, Debug)]
 pub struct ExecRequest {
     pub workload: String,
-    pub replica: Option<u32>,
+    /// As `status` and `logs` name it; any if left out.
+    pub replica: Option<String>,
     pub container: Option<String>,
     pub argv: Vec<String>,
     /// Columns and rows, if a terminal is wanted.

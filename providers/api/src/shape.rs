@@ -2,6 +2,7 @@
 
 use portolan_core::capability::Capability;
 use portolan_core::desired::DesiredState;
+use portolan_core::fault::Fault;
 use portolan_core::observation::ObservedResource;
 use portolan_core::plan::FieldChange;
 use portolan_core::resource::{Resource, Resources};
@@ -20,21 +21,9 @@ pub trait Shape: Send + Sync {
     /// # Guarantees
     /// Bodies are complete requests; what is not known yet is open in them and never guessed. Names are derived from the
     /// scope and are valid in the platform's grammar. Faults are returned as a list, all of them.
-    fn render(&self, desired: &DesiredState) -> Result<Resources, Vec<RenderError>>;
+    fn render(&self, desired: &DesiredState) -> Result<Resources, Vec<Fault>>;
 
     /// What an update would change. Empty means that nothing would: a default that the platform filled in, another order
     /// or another spelling of the same is no difference. An open value differs from whatever is there.
     fn diff(&self, resource: &Resource, observed: &ObservedResource) -> Vec<FieldChange>;
-}
-
-/// A field that this target cannot take as it is.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct RenderError {
-    /// CamelCase.
-    pub code: String,
-    pub message: String,
-    /// JSON pointer into the manifest.
-    pub pointer: String,
-    pub hint: Option<String>,
 }

@@ -1,1 +1,54 @@
-//! This machine as a target: adapter from the provider contract to the supervisor
+//! This machine as a target.
+//!
+//! The platform is the supervisor (`local-runtime/supervisor`), one small process per app; this crate is its client, as
+//! a cloud's provider is a client of the cloud. An app becomes one `Network`, and a `Volume`, `Job` or `Service` for each
+//! that the manifest names; an `Image` is unpacked in the local store before what runs it.
+//!
+//! It refuses to know how containers are run (the supervisor does) and how images are built (the image crate does; what
+//! this crate needs of it comes in as [`portolan_provider_api::Images`]). Read `render.rs` first, then `provider.rs`.
+
+mod capabilities;
+mod client;
+mod error;
+mod explain;
+mod operations;
+mod provider;
+mod read;
+mod render;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use portolan_provider_api::{Images, Provider};
+
+/// Where things are on this machine, and what the Target says.
+#[derive(Clone, Debug)]
+pub struct LocalSettings {
+    /// The program `portolan-supervisor`.
+    pub supervisor: PathBuf,
+    /// The program `portolan-runtime`.
+    pub runtime: PathBuf,
+    /// Sockets and bundles; gone after a reboot. One folder an app below it.
+    pub run_dir: PathBuf,
+    /// State, logs and writable layers of containers.
+    pub state_dir: PathBuf,
+    /// Volumes and job records: what outlives the app.
+    pub data_dir: PathBuf,
+    /// Address of the host on which public ports answer.
+    pub publish_address: Ipv4Addr,
+    /// Env files that hold secrets; a later one wins.
+    pub secret_files: Vec<PathBuf>,
+}
+
+/// The provider for one Target with `provider: local`.
+pub fn local(settings: LocalSettings, images: Arc<dyn Images>) -> Provider {
+    let shape = Arc::new(render::LocalShape::new(&settings));
+    let platform = Arc::new(client::Supervisors::new(settings));
+    Provider {
+        shape,
+        calls: Arc::new(provider::LocalCalls::new(platform.clone(), images)),
+        logs: Some(Arc::new(operations::LocalLogs::new(platform.clone()))),
+        exec: Some(Arc::new(operations::LocalExec::new(platform))),
+    }
+}

@@ -24,6 +24,9 @@ pub struct PlanOptions {
     pub delete: bool,
     /// `--allow-data-loss`, or `--volumes` on a delete.
     pub allow_data_loss: bool,
+    /// Typed by the user (`apply` again, `retry`): what has failed in the wanted revision is tried again. The loop never
+    /// says so.
+    pub retry: bool,
     /// `--take-over`: resources of others under our names become ours.
     pub take_over: bool,
 }
@@ -76,6 +79,10 @@ impl Draft {
                 self.create(input, resource, None);
                 continue;
             };
+            if observed.retained {
+                self.create(input, resource, None);
+                continue;
+            }
             if let Some(problem) = conflict(resource, observed, input.options) {
                 self.problems.push(problem);
                 continue;
@@ -83,6 +90,9 @@ impl Draft {
             let resource = &closed(resource, input.observed);
             let changes = (input.diff)(resource, observed);
             match changes.iter().find_map(|change| change.replace) {
+                _ if changes.is_empty() && input.options.retry && observed.failure().is_some() => {
+                    self.update(resource, changes);
+                }
                 _ if changes.is_empty() => self.unchanged.push(resource.id.clone()),
                 None => self.update(resource, changes),
                 Some(order) => self.replace(input, resource, observed, changes, order),
@@ -162,6 +172,7 @@ impl Draft {
             }
             match &observed.ownership {
                 Ownership::Foreign => {}
+                _ if observed.retained && !input.options.delete => {}
                 Ownership::OtherSource { source } if !input.options.take_over => self.kept.push(Kept {
                     id: observed.id.clone(),
                     because: format!("it belongs to the source `{source}`"),
@@ -440,7 +451,15 @@ mod tests {
             depends_on: depends_on.iter().map(|to| id(to)).collect(),
             claims: body_claims(name),
             holds_data: name.starts_with("Volume/"),
+            retained: false,
             replicas: None,
+        }
+    }
+
+    fn retained(name: &str) -> ObservedResource {
+        ObservedResource {
+            retained: true,
+            ..observed(name, json!({"v": 1}), &[])
         }
     }
 
@@ -603,6 +622,18 @@ mod tests {
                 expected => assert_eq!(got, expected, "{reason}"),
             }
         }
+    }
+
+    #[test]
+    fn what_failed_is_tried_again_only_when_told() {
+        let mut seen = observed("A/web", json!({"v": 1}), &[]);
+        let failure = crate::observation::Failure::new("CrashLoopBackOff", "it ended");
+        seen.state = ResourceState::Failed { failure };
+        let want = desired("A/web", json!({"v": 1}), &[]);
+        let loops = PlanOptions::default();
+        let typed = PlanOptions { retry: true, ..loops };
+        assert_eq!(check(std::slice::from_ref(&want), std::slice::from_ref(&seen), loops, true), "");
+        assert_eq!(check(&[want], &[seen], typed, true), "1. Apply Update A/web <- []");
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! the edges of the resource graph do.
 
 mod build;
+mod diff;
 mod text;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use build::{PlanInput, PlanOptions, plan};
+pub use diff::field_changes;
 pub use text::{human, markdown};
 
 use crate::name::{OwnerId, hash_of};

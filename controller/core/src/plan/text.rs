@@ -120,6 +120,9 @@ fn remarks(step: &Step) -> String {
         Some(ReplaceOrder::DeleteFirst) => remarks.push("replacement, deleted first".to_string()),
         None => {}
     }
+    if step.verb == Verb::Update && step.changes.is_empty() {
+        remarks.push("failed before, tried again".to_string());
+    }
     if let Some(downtime) = &step.downtime {
         remarks.push(format!("downtime: {downtime}"));
     }

@@ -1,0 +1,293 @@
+//! From a manifest to what it means on one target: images pinned, defaults filled in, variables composed.
+//!
+//! Pure: the facts come in, all faults come out as a list. The manifest has been parsed and merged with the target's
+//! overrides before, so what remains to go wrong is what only the target or an image can tell.
+
+mod container;
+mod env;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::desired::{
+    After, DesiredJob, DesiredPort, DesiredProbe, DesiredProbes, DesiredRollout, DesiredService, DesiredSidecar,
+    DesiredState, DesiredStop, DesiredVolume, ProbeCheck,
+};
+use crate::facts::{BuildSource, ContainerPath, Facts, ImageSource};
+use crate::fault::Fault;
+use crate::manifest::{App, Container, Health, Job, Port, Probe, ProbeAction, Protocol, Service, Target};
+use crate::name::{OwnerId, hash_of};
+use crate::plan::Scope;
+use crate::reference::ImageReference;
+
+/// What one app on one target is resolved from.
+#[derive(Clone, Debug)]
+pub struct ResolveInput<'a> {
+    /// With the target's overrides merged in.
+    pub app: &'a App,
+    pub target: &'a Target,
+    /// The account, project, cluster or machine behind the target.
+    pub realm: &'a str,
+    /// Who wrote the manifest: `file`, or the name of a Git source or Kubernetes object.
+    pub source: &'a str,
+    /// The folder of the manifest's file: builds are relative to it.
+    pub folder: &'a Path,
+}
+
+/// Which app on which target this is.
+pub fn scope_of(input: &ResolveInput<'_>) -> Scope {
+    let metadata = &input.app.metadata;
+    let target = &input.target.metadata.name;
+    Scope {
+        namespace: metadata.namespace.clone(),
+        app: metadata.name.clone(),
+        target: target.clone(),
+        owner: OwnerId::derive(&metadata.namespace, &metadata.name, target, input.realm),
+        source: input.source.to_string(),
+    }
+}
+
+/// Every image that has to be pinned before the app can be resolved, in the manifest's order of names.
+pub fn image_requests(input: &ResolveInput<'_>) -> Result<Vec<(ContainerPath, ImageSource)>, Vec<Fault>> {
+    let mut requests = Vec::new();
+    let mut faults = Vec::new();
+    for (path, pointer, container) in containers(input.app) {
+        match image_source(input, &path, &pointer, container) {
+            Ok(Some(source)) => requests.push((path, source)),
+            Ok(None) => {}
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() { Ok(requests) } else { Err(faults) }
+}
+
+/// Resolves. Images that `facts` does not hold stay open; everything else is known.
+pub fn resolve(input: &ResolveInput<'_>, facts: &Facts) -> Result<DesiredState, Vec<Fault>> {
+    let mut resolver = Resolver { input, facts, faults: Vec::new() };
+    let services = input.app.spec.services.iter().map(|(name, service)| (name.clone(), resolver.service(name, service)));
+    let services: BTreeMap<_, _> = services.collect();
+    let jobs: BTreeMap<_, _> =
+        input.app.spec.jobs.iter().map(|(name, job)| (name.clone(), resolver.job(name, job))).collect();
+    let desired = DesiredState { scope: scope_of(input), services, jobs, volumes: volumes(input.app) };
+    if resolver.faults.is_empty() { Ok(desired) } else { Err(resolver.faults) }
+}
+
+struct Resolver<'a> {
+    input: &'a ResolveInput<'a>,
+    facts: &'a Facts,
+    faults: Vec<Fault>,
+}
+
+impl Resolver<'_> {
+    fn service(&mut self, name: &str, service: &Service) -> DesiredService {
+        let origin = format!("/spec/services/{name}");
+        let path = ContainerPath::service(name);
+        let port = service.ports.first().map(|port| port.port);
+        let needs = env::Needs { workload: name, port, after: &service.after };
+        let container = self.container(&path, &path, &origin, &service.container, &needs);
+        let mut sidecars = BTreeMap::new();
+        for (sidecar_name, sidecar) in &service.sidecars {
+            let origin = format!("{origin}/sidecars/{sidecar_name}");
+            let port = sidecar.ports.first().map(|port| port.port);
+            let needs = env::Needs { workload: name, port, after: &service.after };
+            let path = path.sidecar(sidecar_name);
+            let container = self.container(&path, &path, &origin, &sidecar.container, &needs);
+            let probes = self.probes(&sidecar.health, &sidecar.ports, &origin);
+            sidecars.insert(sidecar_name.clone(), DesiredSidecar { container, ports: ports(&sidecar.ports), probes });
+        }
+        let mut init = Vec::new();
+        for (index, step) in service.init.iter().enumerate() {
+            let origin = format!("{origin}/init/{index}");
+            let own = path.init(&step.name);
+            let image = if has_image(&step.container) { &own } else { &path };
+            init.push((step.name.clone(), self.container(&own, image, &origin, &step.container, &needs)));
+        }
+        let stop_signal = self.facts.images.get(&path).and_then(|image| image.config.stop_signal.clone());
+        let mut desired = DesiredService {
+            name: name.to_string(),
+            revision: None,
+            container,
+            sidecars,
+            init,
+            ports: ports(&service.ports),
+            probes: self.probes(&service.health, &service.ports, &origin),
+            origin,
+            replicas: service.scale.min,
+            rollout: DesiredRollout {
+                strategy: service.rollout.strategy,
+                deadline: service.rollout.deadline.into(),
+            },
+            stop: DesiredStop {
+                signal: service.stop.signal.map(|signal| signal.as_str().to_string()).or(stop_signal).unwrap_or_else(|| "SIGTERM".into()),
+                grace_period: service.stop.grace_period.into(),
+            },
+            after: after(self.input.app, &service.after),
+        };
+        desired.revision = service_revision(&desired);
+        if let Some(revision) = &desired.revision {
+            let sidecars = desired.sidecars.values_mut().map(|sidecar| &mut sidecar.container);
+            let init = desired.init.iter_mut().map(|(_, container)| container);
+            sidecars.chain(init).chain([&mut desired.container]).for_each(|container| env::add_revision(container, revision));
+        }
+        desired
+    }
+
+    fn job(&mut self, name: &str, job: &Job) -> DesiredJob {
+        let origin = format!("/spec/jobs/{name}");
+        let path = ContainerPath::job(name);
+        let needs = env::Needs { workload: name, port: None, after: &job.after };
+        let mut desired = DesiredJob {
+            name: name.to_string(),
+            revision: None,
+            container: self.container(&path, &path, &origin, &job.container, &needs),
+            origin,
+            retries: job.retries,
+            timeout: job.timeout.into(),
+            after: after(self.input.app, &job.after),
+        };
+        if desired.container.image.digest.is_some() {
+            desired.revision = Some(revision_of(&desired.container));
+        }
+        if let Some(revision) = &desired.revision {
+            env::add_revision(&mut desired.container, revision);
+        }
+        desired
+    }
+
+    fn probes(&mut self, health: &Health, ports: &[Port], origin: &str) -> DesiredProbes {
+        let mut probe = |name: &str, probe: &Option<Probe>| {
+            let probe = probe.as_ref()?;
+            self.probe(probe, ports, &format!("{origin}/health/{name}"))
+        };
+        DesiredProbes {
+            startup: probe("startup", &health.startup),
+            ready: probe("ready", &health.ready),
+            live: probe("live", &health.live),
+        }
+    }
+
+    fn probe(&mut self, probe: &Probe, ports: &[Port], pointer: &str) -> Option<DesiredProbe> {
+        let http_port = ports.iter().find(|port| port.protocol == Protocol::Http).map(|port| port.port);
+        let check = match probe.action()? {
+            ProbeAction::Http(http) => match http.port.or(http_port) {
+                Some(port) => ProbeCheck::Http { path: http.path.clone(), port },
+                None => {
+                    self.faults.push(
+                        Fault::new("ProbePortMissing", "the probe names no port and there is no http port", format!("{pointer}/http"))
+                            .with_hint("name one: `http: {path: /healthz, port: 8080}`"),
+                    );
+                    return None;
+                }
+            },
+            ProbeAction::Tcp(tcp) => ProbeCheck::Tcp { port: tcp.port },
+            ProbeAction::Exec(exec) => ProbeCheck::Exec { command: exec.command.clone() },
+        };
+        Some(DesiredProbe {
+            check,
+            interval: probe.interval.into(),
+            timeout: probe.timeout.into(),
+            threshold: probe.threshold,
+        })
+    }
+}
+
+/// Every container of an app, with the pointer of where it stands.
+fn containers(app: &App) -> Vec<(ContainerPath, String, &Container)> {
+    let mut found = Vec::new();
+    for (name, service) in &app.spec.services {
+        let path = ContainerPath::service(name);
+        let pointer = format!("/spec/services/{name}");
+        for (sidecar, spec) in &service.sidecars {
+            found.push((path.sidecar(sidecar), format!("{pointer}/sidecars/{sidecar}"), &spec.container));
+        }
+        for (index, step) in service.init.iter().enumerate() {
+            found.push((path.init(&step.name), format!("{pointer}/init/{index}"), &step.container));
+        }
+        found.push((path, pointer, &service.container));
+    }
+    for (name, job) in &app.spec.jobs {
+        found.push((ContainerPath::job(name), format!("/spec/jobs/{name}"), &job.container));
+    }
+    found
+}
+
+fn has_image(container: &Container) -> bool {
+    container.build.is_some() || container.image.is_some()
+}
+
+/// Where the container's image comes from; `None` for an init container that runs its service's image.
+fn image_source(
+    input: &ResolveInput<'_>,
+    path: &ContainerPath,
+    pointer: &str,
+    container: &Container,
+) -> Result<Option<ImageSource>, Fault> {
+    if let Some(build) = &container.build {
+        return Ok(Some(ImageSource::Build(BuildSource {
+            context: input.folder.join(&build.context),
+            dockerfile: build.dockerfile.clone().into(),
+            target: build.target.clone(),
+            args: build.args.clone(),
+            tag: build_tag(input.app, path, pointer)?,
+        })));
+    }
+    let Some(image) = &container.image else { return Ok(None) };
+    let reference = image.parse::<ImageReference>();
+    reference.map(|reference| Some(ImageSource::Reference(reference))).map_err(|error| {
+        Fault::new("ImageReferenceInvalid", error.to_string(), format!("{pointer}/image"))
+    })
+}
+
+/// Builds are kept in the local store as `portolan.local/NAMESPACE/APP/CONTAINER:latest`.
+fn build_tag(app: &App, path: &ContainerPath, pointer: &str) -> Result<ImageReference, Fault> {
+    let text = format!("portolan.local/{}/{}/{}:latest", app.metadata.namespace, app.metadata.name, path);
+    text.parse().map_err(|error: crate::reference::InvalidReference| {
+        Fault::new("ImageReferenceInvalid", error.to_string(), format!("{pointer}/build"))
+    })
+}
+
+fn ports(ports: &[Port]) -> Vec<DesiredPort> {
+    let port = |port: &Port| DesiredPort { name: port.name.clone(), port: port.port, protocol: port.protocol, public: port.public };
+    ports.iter().map(port).collect()
+}
+
+/// A name in `after` is a job or a service; parse has made sure that it is one of them.
+fn after(app: &App, names: &[String]) -> Vec<After> {
+    let after = |name: &String| match app.spec.jobs.contains_key(name) {
+        true => After::Job(name.clone()),
+        false => After::Service(name.clone()),
+    };
+    names.iter().map(after).collect()
+}
+
+/// Each named volume once, wherever it is mounted; its size is the largest that is asked for.
+fn volumes(app: &App) -> BTreeMap<String, DesiredVolume> {
+    let mut volumes: BTreeMap<String, DesiredVolume> = BTreeMap::new();
+    for (_, pointer, container) in containers(app) {
+        for (index, mount) in container.volumes.iter().enumerate() {
+            let volume = volumes.entry(mount.name.clone()).or_insert_with(|| DesiredVolume {
+                name: mount.name.clone(),
+                origin: format!("{pointer}/volumes/{index}"),
+                size_bytes: None,
+            });
+            volume.size_bytes = volume.size_bytes.max(mount.size.map(|size| size.bytes()));
+        }
+    }
+    volumes
+}
+
+/// What makes a new revision: the containers, the ports, the probes and the way to stop. Scaling does not.
+fn service_revision(service: &DesiredService) -> Option<String> {
+    let sidecars = service.sidecars.values().map(|sidecar| &sidecar.container);
+    let init = service.init.iter().map(|(_, container)| container);
+    let pinned = sidecars.chain(init).chain([&service.container]).all(|container| container.image.digest.is_some());
+    pinned.then(|| {
+        revision_of(&(&service.container, &service.sidecars, &service.init, &service.ports, &service.probes, &service.stop))
+    })
+}
+
+/// Ten hex digits: enough to tell the revisions of one workload apart, short enough to be read out.
+fn revision_of(spec: &impl serde::Serialize) -> String {
+    let text = serde_json::to_string(spec).expect("desired state holds only string keys");
+    hash_of(&["revision", &text])[..10].to_string()
+}

@@ -1,0 +1,225 @@
+//! Logs and exec: the supervisor's streams as the contract's.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use portolan_core::plan::Scope;
+use portolan_provider_api::operations::{ExecRequest, ExecSession, LogLine, LogQuery};
+use portolan_provider_api::{CallError, Exec, Logs};
+use portolan_supervisor::client::{ExecInput, ExecOutput};
+use portolan_supervisor::frames::Frame;
+use portolan_supervisor::protocol::{self, LogsRequest, Stream, WindowSize};
+use portolan_supervisor::spec::Kind;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::client::Supervisors;
+use crate::error;
+
+pub struct LocalLogs {
+    platform: Arc<Supervisors>,
+}
+
+impl LocalLogs {
+    pub fn new(platform: Arc<Supervisors>) -> Self {
+        Self { platform }
+    }
+
+    /// The services and jobs asked for; all there are if none is named.
+    async fn workloads(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<(Kind, String)>, CallError> {
+        let observation = self
+            .platform
+            .connect(scope)
+            .await?
+            .observe()
+            .await
+            .map_err(error::client)?;
+        let known = observation
+            .objects
+            .iter()
+            .map(|seen| (seen.object.kind(), seen.object.name().to_string()));
+        let known: Vec<_> = known
+            .filter(|(kind, _)| matches!(kind, Kind::Service | Kind::Job))
+            .collect();
+        for name in &query.workloads {
+            if !known.iter().any(|(_, known)| known == name) {
+                return Err(error::unknown_workload(
+                    name,
+                    known.iter().map(|(_, name)| name.as_str()),
+                ));
+            }
+        }
+        let wanted = |name: &String| query.workloads.is_empty() || query.workloads.contains(name);
+        Ok(known.into_iter().filter(|(_, name)| wanted(name)).collect())
+    }
+}
+
+#[async_trait]
+impl Logs for LocalLogs {
+    async fn logs(&self, scope: &Scope, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, CallError> {
+        if !self.platform.is_known(scope) {
+            return Err(error::not_running(scope));
+        }
+        let (sender, receiver) = mpsc::channel(256);
+        for (kind, name) in self.workloads(scope, &query).await? {
+            let request = LogsRequest {
+                kind,
+                name: name.clone(),
+                replica: None,
+                container: query.container.clone(),
+                follow: query.follow,
+                since_unix_ms: query.since.map(unix_ms),
+                tail: query.tail,
+            };
+            let mut lines = self
+                .platform
+                .connect(scope)
+                .await?
+                .logs(request)
+                .await
+                .map_err(error::client)?;
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while let Ok(Some(line)) = lines.next().await {
+                    if sender.send(log_line(&name, line)).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        Ok(receiver)
+    }
+}
+
+fn log_line(workload: &str, line: protocol::LogLine) -> LogLine {
+    LogLine {
+        workload: workload.to_string(),
+        replica: line.replica.to_string(),
+        container: line.container,
+        time: UNIX_EPOCH + Duration::from_millis(line.time_unix_ms),
+        stderr: line.stream == Stream::Stderr,
+        text: line.text,
+    }
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .map(|since| since.as_millis() as u64)
+        .unwrap_or(0)
+}
+
+pub struct LocalExec {
+    platform: Arc<Supervisors>,
+}
+
+impl LocalExec {
+    pub fn new(platform: Arc<Supervisors>) -> Self {
+        Self { platform }
+    }
+}
+
+#[async_trait]
+impl Exec for LocalExec {
+    async fn exec(&self, scope: &Scope, request: ExecRequest) -> Result<ExecSession, CallError> {
+        if !self.platform.is_known(scope) {
+            return Err(error::not_running(scope));
+        }
+        let replica = request.replica.as_deref().map(replica_id).transpose()?;
+        let terminal = request.terminal;
+        let request = protocol::ExecRequest {
+            service: request.workload,
+            replica,
+            container: request.container,
+            argv: request.argv,
+            tty: terminal.map(|(columns, rows)| WindowSize { rows, columns }),
+        };
+        let session = self
+            .platform
+            .connect(scope)
+            .await?
+            .exec(request)
+            .await
+            .map_err(error::client)?;
+        Ok(pipes(session.input, session.output, terminal.is_some()))
+    }
+}
+
+fn replica_id(text: &str) -> Result<u64, CallError> {
+    text.parse()
+        .map_err(|_| error::invalid(format!("`{text}` is not a replica of this target: they are numbers")))
+}
+
+const PIPE_BYTES: usize = 64 << 10;
+
+/// Frames as byte streams: one task feeds input and sizes, one sorts output.
+fn pipes(input: ExecInput, output: ExecOutput, terminal: bool) -> ExecSession {
+    let (stdin, stdin_end) = tokio::io::duplex(PIPE_BYTES);
+    let (stdout, stdout_end) = tokio::io::duplex(PIPE_BYTES);
+    let (stderr, stderr_end) = tokio::io::duplex(PIPE_BYTES);
+    let (resize, sizes) = mpsc::channel(4);
+    let (exit_sender, exit) = oneshot::channel();
+    tokio::spawn(feed(input, stdin_end, sizes));
+    tokio::spawn(async move {
+        _ = exit_sender.send(sort(output, stdout_end, stderr_end).await);
+    });
+    ExecSession {
+        stdin: Box::new(stdin),
+        stdout: Box::new(stdout),
+        stderr: (!terminal).then_some(Box::new(stderr) as _),
+        resize,
+        exit,
+    }
+}
+
+async fn feed(mut input: ExecInput, mut stdin: DuplexStream, mut sizes: mpsc::Receiver<(u16, u16)>) {
+    let mut buffer = vec![0; PIPE_BYTES];
+    let mut open = true;
+    loop {
+        tokio::select! {
+            read = stdin.read(&mut buffer), if open => match read {
+                Ok(0) | Err(_) => {
+                    open = false;
+                    if input.close().await.is_err() {
+                        return;
+                    }
+                }
+                Ok(count) => if input.write(&buffer[..count]).await.is_err() {
+                    return;
+                },
+            },
+            size = sizes.recv() => match size {
+                Some((columns, rows)) => if input.resize(WindowSize { rows, columns }).await.is_err() {
+                    return;
+                },
+                None if !open => return,
+                // No more sizes will come; input still may.
+                None => {
+                    while let Ok(count) = stdin.read(&mut buffer).await {
+                        let sent = if count == 0 { input.close().await } else { input.write(&buffer[..count]).await };
+                        if count == 0 || sent.is_err() {
+                            return;
+                        }
+                    }
+                    return;
+                }
+            },
+        }
+    }
+}
+
+/// Ends with the command's exit code. A reader that went away loses its output, not the exit code.
+async fn sort(mut output: ExecOutput, mut stdout: DuplexStream, mut stderr: DuplexStream) -> Result<i32, CallError> {
+    loop {
+        match output.next().await.map_err(error::client)? {
+            Some(Frame::Stdout(bytes)) => _ = stdout.write_all(&bytes).await,
+            Some(Frame::Stderr(bytes)) => _ = stderr.write_all(&bytes).await,
+            Some(Frame::Exit(code)) => return Ok(code),
+            Some(Frame::Error(message)) => return Err(error::invalid(message)),
+            Some(Frame::Stdin(_) | Frame::Resize(_)) => {
+                return Err(error::bug("the supervisor sent a client's frame".into()));
+            }
+            None => return Err(error::lost("the supervisor went away during exec")),
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! Desired state -> the supervisor's objects, and how two of them differ. Pure.
+
+mod container;
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use portolan_core::capability::Capability;
+use portolan_core::desired::{
+    After, DesiredContainer, DesiredJob, DesiredPort, DesiredService, DesiredSidecar, DesiredState,
+};
+use portolan_core::fault::Fault;
+use portolan_core::manifest::RolloutStrategy;
+use portolan_core::observation::ObservedResource;
+use portolan_core::plan::{FieldChange, field_changes};
+use portolan_core::resource::{Edge, EdgeCondition, KnownAfter, Open, Resource, ResourceId, Resources};
+use portolan_provider_api::Shape;
+use portolan_supervisor::spec;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::LocalSettings;
+use crate::capabilities::CAPABILITIES;
+
+/// Kinds of resources on this target. All but `Image` are the supervisor's own.
+pub mod kind {
+    pub const NETWORK: &str = "Network";
+    pub const IMAGE: &str = "Image";
+    pub const VOLUME: &str = "Volume";
+    pub const JOB: &str = "Job";
+    pub const SERVICE: &str = "Service";
+}
+
+/// Name of the one network of an app.
+pub const NETWORK_NAME: &str = "app";
+
+/// The output of an `Image` that a container's `layers` refer to.
+pub const LAYERS: &str = "layers";
+
+/// Body keys that say which revision an object is of; compared like any other.
+const REVISION: &str = "revision";
+
+pub struct LocalShape {
+    publish_address: Ipv4Addr,
+    secret_files: Vec<PathBuf>,
+}
+
+impl LocalShape {
+    pub fn new(settings: &LocalSettings) -> Self {
+        Self {
+            publish_address: settings.publish_address,
+            secret_files: settings.secret_files.clone(),
+        }
+    }
+}
+
+impl Shape for LocalShape {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn capabilities(&self) -> &'static [Capability] {
+        CAPABILITIES
+    }
+
+    fn render(&self, desired: &DesiredState) -> Result<Resources, Vec<Fault>> {
+        let mut renderer = Renderer {
+            shape: self,
+            desired,
+            resources: Resources::new(),
+            faults: Vec::new(),
+        };
+        renderer.network();
+        desired.volumes.values().for_each(|volume| renderer.volume(volume));
+        desired.jobs.values().for_each(|job| renderer.job(job));
+        desired.services.values().for_each(|service| renderer.service(service));
+        if renderer.faults.is_empty() {
+            Ok(renderer.resources)
+        } else {
+            Err(renderer.faults)
+        }
+    }
+
+    fn diff(&self, resource: &Resource, observed: &ObservedResource) -> Vec<FieldChange> {
+        let mut changes = field_changes(&observed.body, &resource.body);
+        // Layers follow from the image; they are told apart only where the same image lies elsewhere now.
+        let image_changes = |changes: &[FieldChange]| changes.iter().any(|change| change.field.ends_with(".image"));
+        if image_changes(&changes) {
+            changes.retain(|change| !change.field.ends_with(".layers"));
+        }
+        if recreates(resource) {
+            for change in changes.iter_mut().filter(|change| change.field.starts_with("pod.")) {
+                change.downtime = Some("all replicas stop before new ones start (rollout.strategy: recreate)".into());
+            }
+        }
+        changes
+    }
+}
+
+fn recreates(resource: &Resource) -> bool {
+    resource.id.kind == kind::SERVICE && resource.body.pointer("/rollout/strategy") == Some(&json!("recreate"))
+}
+
+struct Renderer<'a> {
+    shape: &'a LocalShape,
+    desired: &'a DesiredState,
+    resources: Resources,
+    faults: Vec<Fault>,
+}
+
+impl Renderer<'_> {
+    fn network(&mut self) {
+        let body = spec::NetworkSpec {
+            name: NETWORK_NAME.into(),
+            revision: String::new(),
+            labels: spec::Labels::new(),
+        };
+        self.add(resource(kind::NETWORK, NETWORK_NAME, body_of(&body), "/spec"));
+    }
+
+    fn volume(&mut self, volume: &portolan_core::desired::DesiredVolume) {
+        let body = spec::VolumeSpec {
+            name: volume.name.clone(),
+            revision: String::new(),
+            labels: spec::Labels::new(),
+        };
+        let mut rendered = resource(kind::VOLUME, &volume.name, body_of(&body), &volume.origin);
+        rendered.holds_data = true;
+        self.add(rendered);
+    }
+
+    fn job(&mut self, job: &DesiredJob) {
+        let main = self.container(&job.name, &job.container, &job.origin);
+        let body = spec::JobSpec {
+            name: job.name.clone(),
+            revision: job.revision.clone().unwrap_or_default(),
+            labels: spec::Labels::new(),
+            pod: spec::PodSpec {
+                main,
+                sidecars: Vec::new(),
+                init: Vec::new(),
+            },
+            retries: job.retries,
+            timeout: Some(job.timeout),
+            stop: spec::StopSpec::default(),
+        };
+        let mut body = body_of(&body);
+        open_container(&mut body["pod"]["main"], &job.container);
+        open_revision(&mut body, job.revision.as_deref());
+        let mut rendered = resource(kind::JOB, &job.name, body, &job.origin);
+        rendered.awaited = true;
+        rendered.revision = job.revision.clone();
+        rendered.edges = self.edges([&job.container], &job.after);
+        self.images([&job.container], &job.origin);
+        self.add(rendered);
+    }
+
+    fn service(&mut self, service: &DesiredService) {
+        let mut body = body_of(&self.service_spec(service));
+        open_container(&mut body["pod"]["main"], &service.container);
+        for (at, sidecar) in service.sidecars.values().enumerate() {
+            open_container(&mut body["pod"]["sidecars"][at], &sidecar.container);
+        }
+        for (at, (_, init)) in service.init.iter().enumerate() {
+            open_container(&mut body["pod"]["init"][at], init);
+        }
+        open_revision(&mut body, service.revision.as_deref());
+        let containers: Vec<&DesiredContainer> = containers(service).collect();
+        let mut rendered = resource(kind::SERVICE, &service.name, body, &service.origin);
+        rendered.awaited = true;
+        rendered.revision = service.revision.clone();
+        rendered.claims = service
+            .ports
+            .iter()
+            .filter(|port| port.public)
+            .map(|port| self.claim(port.port))
+            .collect();
+        rendered.edges = self.edges(containers.iter().copied(), &service.after);
+        self.images(containers, &service.origin);
+        self.add(rendered);
+    }
+
+    fn service_spec(&mut self, service: &DesiredService) -> spec::ServiceSpec {
+        let mut main = self.container(&service.name, &service.container, &service.origin);
+        main.health = container::health(&service.probes);
+        let sidecars = service
+            .sidecars
+            .iter()
+            .map(|(name, sidecar)| self.sidecar(name, sidecar, service))
+            .collect();
+        let init = service
+            .init
+            .iter()
+            .enumerate()
+            .map(|(at, (name, container))| self.container(name, container, &format!("{}/init/{at}", service.origin)))
+            .collect();
+        let sidecar_ports = service.sidecars.values().flat_map(|sidecar| &sidecar.ports);
+        spec::ServiceSpec {
+            name: service.name.clone(),
+            revision: service.revision.clone().unwrap_or_default(),
+            labels: spec::Labels::new(),
+            replicas: service.replicas,
+            pod: spec::PodSpec { main, sidecars, init },
+            ports: service
+                .ports
+                .iter()
+                .chain(sidecar_ports)
+                .map(|port| self.port(port))
+                .collect(),
+            restart: spec::RestartPolicy::Always,
+            stop: spec::StopSpec {
+                signal: service.stop.signal.clone(),
+                drain: std::time::Duration::ZERO,
+                grace_period: service.stop.grace_period,
+            },
+            rollout: spec::RolloutSpec {
+                strategy: match service.rollout.strategy {
+                    RolloutStrategy::Rolling => spec::Strategy::Rolling,
+                    RolloutStrategy::Recreate => spec::Strategy::Recreate,
+                },
+                deadline: service.rollout.deadline,
+            },
+        }
+    }
+
+    fn sidecar(&mut self, name: &str, sidecar: &DesiredSidecar, service: &DesiredService) -> spec::ContainerSpec {
+        let origin = format!("{}/sidecars/{name}", service.origin);
+        let mut rendered = self.container(name, &sidecar.container, &origin);
+        rendered.health = container::health(&sidecar.probes);
+        rendered
+    }
+
+    fn port(&self, port: &DesiredPort) -> spec::PortSpec {
+        spec::PortSpec {
+            name: port.name.clone(),
+            port: port.port,
+            protocol: spec::Protocol::Tcp,
+            publish: port.public.then_some(spec::Publish {
+                address: self.shape.publish_address,
+                port: port.port,
+            }),
+        }
+    }
+
+    fn claim(&self, port: u16) -> String {
+        format!("host-port/{}:{port}", self.shape.publish_address)
+    }
+
+    /// One `Image` for each digest; while it is open, one for each container that waits for it.
+    fn images<'a>(&mut self, containers: impl IntoIterator<Item = &'a DesiredContainer>, origin: &str) {
+        for container in containers {
+            let body = json!({
+                "digest": portolan_core::resource::digest_or_open(container.image.digest.as_ref()),
+            });
+            self.add(resource(kind::IMAGE, &image_id(container).name, body, origin));
+        }
+    }
+
+    fn edges<'a>(&self, containers: impl IntoIterator<Item = &'a DesiredContainer>, after: &[After]) -> Vec<Edge> {
+        let mut edges = vec![edge(
+            ResourceId::new(kind::NETWORK, NETWORK_NAME),
+            EdgeCondition::Exists,
+        )];
+        for container in containers {
+            edges.push(edge(image_id(container), EdgeCondition::Exists));
+            let volumes = container
+                .mounts
+                .iter()
+                .map(|mount| ResourceId::new(kind::VOLUME, &mount.volume));
+            edges.extend(volumes.map(|volume| edge(volume, EdgeCondition::Exists)));
+        }
+        edges.extend(after.iter().map(|after| match after {
+            After::Job(job) => edge(ResourceId::new(kind::JOB, job), EdgeCondition::Completed),
+            After::Service(service) => edge(ResourceId::new(kind::SERVICE, service), EdgeCondition::Ready),
+        }));
+        edges.sort();
+        edges.dedup();
+        edges
+    }
+
+    fn add(&mut self, resource: Resource) {
+        self.resources.entry(resource.id.clone()).or_insert(resource);
+    }
+}
+
+fn containers(service: &DesiredService) -> impl Iterator<Item = &DesiredContainer> {
+    let sidecars = service.sidecars.values().map(|sidecar| &sidecar.container);
+    [&service.container]
+        .into_iter()
+        .chain(sidecars)
+        .chain(service.init.iter().map(|(_, container)| container))
+}
+
+fn resource(kind: &str, name: &str, body: Value, origin: &str) -> Resource {
+    Resource {
+        id: ResourceId::new(kind, name),
+        body,
+        edges: Vec::new(),
+        origin: origin.to_string(),
+        holds_data: false,
+        // Every put of the supervisor is by name: the same again is the same.
+        create_is_idempotent: true,
+        awaited: false,
+        claims: Vec::new(),
+        revision: None,
+    }
+}
+
+fn edge(to: ResourceId, condition: EdgeCondition) -> Edge {
+    Edge { to, condition }
+}
+
+/// Named by its digest, so that the platform can be asked for it by name alone.
+fn image_id(container: &DesiredContainer) -> ResourceId {
+    match &container.image.digest {
+        Some(digest) => ResourceId::new(kind::IMAGE, digest.to_string()),
+        None => ResourceId::new(kind::IMAGE, container.image.reference.to_string()),
+    }
+}
+
+/// A spec as a body: without the labels, which carry the generation and change with every apply.
+pub fn body_of(spec: &impl Serialize) -> Value {
+    let mut body = serde_json::to_value(spec).expect("the supervisor's specs hold only string keys");
+    if let Some(fields) = body.as_object_mut() {
+        fields.remove("labels");
+    }
+    body
+}
+
+/// Layers are known once the image is unpacked; the command line once it is built.
+fn open_container(body: &mut Value, container: &DesiredContainer) {
+    body["layers"] = Open::Ref {
+        resource: image_id(container),
+        output: LAYERS.into(),
+    }
+    .into_value();
+    if container.argv.is_none() {
+        body["command"] = Open::Unknown(KnownAfter::AfterBuild).into_value();
+        body["image"] = Open::Unknown(KnownAfter::AfterBuild).into_value();
+    }
+}
+
+fn open_revision(body: &mut Value, revision: Option<&str>) {
+    if revision.is_none() {
+        body[REVISION] = Open::Unknown(KnownAfter::AfterBuild).into_value();
+    }
+}
