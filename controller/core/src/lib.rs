@@ -8,11 +8,17 @@
 
 pub mod capability;
 pub mod desired;
+pub mod diagnostic;
 pub mod facts;
+pub mod fault;
+pub mod interpolate;
 pub mod manifest;
 pub mod name;
 pub mod observation;
+pub mod parse;
 pub mod plan;
 pub mod reference;
+pub mod resolve;
 pub mod resource;
+pub mod schema;
 pub mod status;

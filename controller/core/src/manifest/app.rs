@@ -35,7 +35,7 @@ pub enum AppKind {
 pub struct AppSpec {
     /// Names of the Targets that the app goes to. `local`, this machine, needs no Target document.
     #[serde(default = "default_targets")]
-    #[schemars(length(min = 1), inner(regex(pattern = grammar::LABEL.pattern)))]
+    #[schemars(length(min = 1), inner(regex(pattern = grammar::LABEL.pattern)), extend("x-kubernetes-list-type" = "set"))]
     pub targets: Vec<String>,
     /// What runs all the time, by name. Other services reach one by its name, as in `http://catalog:8080`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -27,6 +27,9 @@ pub enum BindingType {
 }
 
 impl BindingType {
+    /// Every key of any type.
+    pub const ANY_KEY: [&str; 6] = ["database", "host", "password", "port", "url", "username"];
+
     /// As the manifest says it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use super::{ByteQuantity, CpuQuantity, HumanDuration};
+use crate::reference::ImageReference;
 
 /// One grammar.
 #[derive(Debug)]
@@ -24,9 +25,16 @@ pub struct Grammar {
     /// Anchored at both ends, in what ECMA 262 and RE2 (which Kubernetes uses) have in common: no look-ahead.
     pub pattern: &'static str,
     accepts: fn(&str) -> bool,
+    /// Why a text does not belong, where more can be said than `rule` does.
+    reason: fn(&str) -> Option<String>,
 }
 
 impl Grammar {
+    /// Why `text`, which does not belong, does not; where more can be said than `rule` does.
+    pub fn reason(&self, text: &str) -> Option<String> {
+        (self.reason)(text)
+    }
+
     /// Whether `text` belongs to the grammar.
     pub fn accepts(&self, text: &str) -> bool {
         (self.accepts)(text)
@@ -46,6 +54,7 @@ pub static LABEL: Grammar = Grammar {
     code: "InvalidName",
     pattern: "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
     accepts: |text| is_label(text),
+    reason: |_| None,
 };
 
 /// RFC 1035 label: also a host name, and the first part of an environment variable's name.
@@ -56,6 +65,7 @@ pub static NAME: Grammar = Grammar {
     code: "InvalidName",
     pattern: "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
     accepts: |text| is_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase()),
+    reason: |_| None,
 };
 
 /// Kubernetes' key of a label or annotation.
@@ -73,6 +83,7 @@ pub static LABEL_KEY: Grammar = Grammar {
         let letter = |c: char| c.is_ascii_alphanumeric();
         prefix.is_none_or(|prefix| is_word(prefix, 253, lower, "-.")) && is_word(name, 63, letter, "-_.")
     },
+    reason: |_| None,
 };
 
 /// POSIX name of an environment variable (IEEE Std 1003.1, 8.1), lower case included.
@@ -86,6 +97,7 @@ pub static ENV_NAME: Grammar = Grammar {
         text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
             && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
     },
+    reason: |_| None,
 };
 
 /// A secret's name: one or more words between slashes.
@@ -96,6 +108,7 @@ pub static SECRET_NAME: Grammar = Grammar {
     code: "InvalidName",
     pattern: "^[A-Za-z0-9][-_.A-Za-z0-9]*(/[A-Za-z0-9][-_.A-Za-z0-9]*)*$",
     accepts: |text| text.len() <= 253 && text.split('/').all(is_secret_word),
+    reason: |_| None,
 };
 
 /// A key within a secret.
@@ -106,6 +119,7 @@ pub static SECRET_KEY: Grammar = Grammar {
     code: "InvalidName",
     pattern: "^[A-Za-z0-9][-_.A-Za-z0-9]*$",
     accepts: |text| text.len() <= 253 && is_secret_word(text),
+    reason: |_| None,
 };
 
 /// A path from the container's root, without `.`, `..`, doubled or trailing slashes: one spelling for each place.
@@ -122,6 +136,7 @@ pub static ABSOLUTE_PATH: Grammar = Grammar {
                     .all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
             })
     },
+    reason: |_| None,
 };
 
 /// Path and query of a request, as they stand in its first line.
@@ -132,6 +147,7 @@ pub static HTTP_PATH: Grammar = Grammar {
     code: "InvalidPath",
     pattern: "^/[!-~]*$",
     accepts: |text| text.starts_with('/') && text.chars().all(|c| c.is_ascii_graphic()),
+    reason: |_| None,
 };
 
 /// `user` or `user:group`, each a number or a name.
@@ -151,21 +167,18 @@ pub static USER: Grammar = Grammar {
             }
         })
     },
+    reason: |_| None,
 };
 
-/// The characters of an image reference; what they mean is for `reference` to say.
+/// The characters of an image reference; the function is that of [`ImageReference`].
 pub static IMAGE: Grammar = Grammar {
     what: "an image reference",
-    rule: "a repository with a tag or digest, as in `registry.example/shop:1.4`",
+    rule: "a registry, a repository, and a tag or digest",
     example: "registry.example/shop:1.4",
     code: "InvalidImageReference",
     pattern: "^[A-Za-z0-9\\[][-A-Za-z0-9._:/@\\[\\]+]*$",
-    accepts: |text| {
-        text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '[')
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-._:/@[]+".contains(c))
-    },
+    accepts: |text| ImageReference::parse(text).is_ok(),
+    reason: |text| ImageReference::parse(text).err().map(|error| error.reason),
 };
 
 /// The characters of an IP address; the function reads it whole.
@@ -176,6 +189,7 @@ pub static IP_ADDRESS: Grammar = Grammar {
     code: "InvalidAddress",
     pattern: "^[0-9A-Fa-f.:]+$",
     accepts: |text| text.parse::<IpAddr>().is_ok(),
+    reason: |_| None,
 };
 
 /// See [`HumanDuration`].
@@ -186,6 +200,7 @@ pub static DURATION: Grammar = Grammar {
     code: "InvalidDuration",
     pattern: "^([0-9]+h([0-9]+m)?([0-9]+s)?([0-9]+ms)?|[0-9]+m([0-9]+s)?([0-9]+ms)?|[0-9]+s([0-9]+ms)?|[0-9]+ms)$",
     accepts: |text| text.parse::<HumanDuration>().is_ok(),
+    reason: |_| None,
 };
 
 /// See [`CpuQuantity`].
@@ -196,6 +211,7 @@ pub static CPU: Grammar = Grammar {
     code: "InvalidQuantity",
     pattern: "^[0-9]+(\\.[0-9]+)?m?$",
     accepts: |text| text.parse::<CpuQuantity>().is_ok(),
+    reason: |text| text.parse::<CpuQuantity>().err().map(|error| error.to_string()),
 };
 
 /// See [`ByteQuantity`].
@@ -206,6 +222,7 @@ pub static BYTES: Grammar = Grammar {
     code: "InvalidQuantity",
     pattern: "^[0-9]+(\\.[0-9]+)?([kMGTPE]|[KMGTPE]i)?$",
     accepts: |text| text.parse::<ByteQuantity>().is_ok(),
+    reason: |text| text.parse::<ByteQuantity>().err().map(|error| error.to_string()),
 };
 
 static ALL: [&Grammar; 14] = [
@@ -253,7 +270,7 @@ fn is_label(text: &str) -> bool {
 fn is_word(text: &str, max: usize, letter: impl Fn(char) -> bool, inner: &str) -> bool {
     text.len() <= max
         && text.starts_with(&letter)
-        && text.ends_with(|c| letter(c))
+        && text.ends_with(&letter)
         && text.chars().all(|c| letter(c) || inner.contains(c))
 }
 
