@@ -53,7 +53,10 @@ pub struct InvalidReference {
 impl ImageReference {
     /// Parses `[registry/]repository[:tag][@digest]` and fills in what the short forms leave out.
     pub fn parse(text: &str) -> Result<Self, InvalidReference> {
-        parse_reference(text).map_err(|reason| InvalidReference { text: shorten(text), reason })
+        parse_reference(text).map_err(|reason| InvalidReference {
+            text: shorten(text),
+            reason,
+        })
     }
 
     /// Host and optional port, in lower case: `docker.io`, `localhost:5000`, `[::1]:5000`.
@@ -83,20 +86,34 @@ impl ImageReference {
 
     /// The same reference pinned to `digest`; a tag stays as a reminder of where it came from.
     pub fn with_digest(&self, digest: Digest) -> Self {
-        Self { digest: Some(digest), ..self.clone() }
+        Self {
+            digest: Some(digest),
+            ..self.clone()
+        }
     }
 
     /// The same repository under another tag, unpinned.
     pub fn with_tag(&self, tag: &str) -> Result<Self, InvalidReference> {
-        let problem = |reason| InvalidReference { text: shorten(tag), reason };
+        let problem = |reason| InvalidReference {
+            text: shorten(tag),
+            reason,
+        };
         check_tag(tag).map_err(problem)?;
-        Ok(Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
+        Ok(Self {
+            tag: Some(tag.to_owned()),
+            digest: None,
+            ..self.clone()
+        })
     }
 
     /// The shortest text that parses to the same reference, for people: `debian:12`.
     pub fn familiar(&self) -> String {
         let name = match self.registry.as_str() {
-            DEFAULT_REGISTRY => self.repository.strip_prefix("library/").unwrap_or(&self.repository).to_owned(),
+            DEFAULT_REGISTRY => self
+                .repository
+                .strip_prefix("library/")
+                .unwrap_or(&self.repository)
+                .to_owned(),
             _ => self.name(),
         };
         format!("{name}{}", self.suffix())
@@ -104,7 +121,11 @@ impl ImageReference {
 
     fn suffix(&self) -> String {
         let tag = self.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
-        let digest = self.digest.as_ref().map(|digest| format!("@{digest}")).unwrap_or_default();
+        let digest = self
+            .digest
+            .as_ref()
+            .map(|digest| format!("@{digest}"))
+            .unwrap_or_default();
         tag + &digest
     }
 }
@@ -112,12 +133,18 @@ impl ImageReference {
 impl Digest {
     /// Parses `algorithm:hex`; the length must fit the algorithm and the digits be lower case.
     pub fn parse(text: &str) -> Result<Self, InvalidReference> {
-        parse_digest(text).map_err(|reason| InvalidReference { text: shorten(text), reason })
+        parse_digest(text).map_err(|reason| InvalidReference {
+            text: shorten(text),
+            reason,
+        })
     }
 
     /// The digest whose hash value is `bytes`; `None` when the length does not fit the algorithm.
     pub fn from_bytes(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
-        (bytes.len() * 2 == algorithm.hex_len()).then(|| Self { algorithm, hex: hex_of(bytes) })
+        (bytes.len() * 2 == algorithm.hex_len()).then(|| Self {
+            algorithm,
+            hex: hex_of(bytes),
+        })
     }
 
     pub fn algorithm(&self) -> Algorithm {
@@ -172,7 +199,12 @@ fn parse_reference(text: &str) -> Result<ImageReference, String> {
     }
     let (registry, repository) = split_name(name)?;
     let tag = tag.or(if digest.is_none() { Some(DEFAULT_TAG) } else { None });
-    Ok(ImageReference { registry, repository, tag: tag.map(str::to_owned), digest })
+    Ok(ImageReference {
+        registry,
+        repository,
+        tag: tag.map(str::to_owned),
+        digest,
+    })
 }
 
 /// A colon is a tag's only after the last slash; before it, it is a port's.
@@ -190,14 +222,20 @@ fn split_name(name: &str) -> Result<(String, String), String> {
         _ => (DEFAULT_REGISTRY.to_owned(), name.to_owned()),
     };
     check_host(&registry)?;
-    let registry = if registry == "index.docker.io" { DEFAULT_REGISTRY.to_owned() } else { registry };
+    let registry = if registry == "index.docker.io" {
+        DEFAULT_REGISTRY.to_owned()
+    } else {
+        registry
+    };
     check_repository(&repository)?;
     let repository = match registry == DEFAULT_REGISTRY && !repository.contains('/') {
         true => format!("library/{repository}"),
         false => repository,
     };
     if registry.len() + 1 + repository.len() > MAX_NAME {
-        return Err(format!("registry and repository together are longer than {MAX_NAME} characters"));
+        return Err(format!(
+            "registry and repository together are longer than {MAX_NAME} characters"
+        ));
     }
     Ok((registry, repository))
 }
@@ -209,7 +247,9 @@ fn looks_like_host(first: &str) -> bool {
 fn check_host(registry: &str) -> Result<(), String> {
     let (host, port) = match registry.strip_prefix('[') {
         Some(rest) => {
-            let (address, after) = rest.split_once(']').ok_or("the registry's IPv6 address lacks its closing ]")?;
+            let (address, after) = rest
+                .split_once(']')
+                .ok_or("the registry's IPv6 address lacks its closing ]")?;
             address
                 .parse::<std::net::Ipv6Addr>()
                 .map_err(|_| format!("{address:?} is no IPv6 address of a registry"))?;
@@ -238,7 +278,11 @@ fn check_host(registry: &str) -> Result<(), String> {
 
 fn is_host_label(label: &str) -> bool {
     let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    !label.is_empty() && label.len() <= 63 && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    !label.is_empty()
+        && label.len() <= 63
+        && label.bytes().all(inner)
+        && !label.starts_with('-')
+        && !label.ends_with('-')
 }
 
 fn check_repository(repository: &str) -> Result<(), String> {
@@ -299,12 +343,19 @@ fn parse_digest(text: &str) -> Result<Digest, String> {
         _ => return Err(format!("the digest algorithm {name:?} is neither sha256 nor sha512")),
     };
     if hex.len() != algorithm.hex_len() {
-        return Err(format!("a {name} digest has {} digits, not {}", algorithm.hex_len(), hex.len()));
+        return Err(format!(
+            "a {name} digest has {} digits, not {}",
+            algorithm.hex_len(),
+            hex.len()
+        ));
     }
     if !hex.bytes().all(is_lower_hex) {
         return Err("a digest consists of the digits 0-9 and a-f".into());
     }
-    Ok(Digest { algorithm, hex: hex.to_owned() })
+    Ok(Digest {
+        algorithm,
+        hex: hex.to_owned(),
+    })
 }
 
 fn is_lower_hex(byte: u8) -> bool {
@@ -314,7 +365,10 @@ fn is_lower_hex(byte: u8) -> bool {
 fn hex_of(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| DIGITS[usize::from(nibble)] as char;
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+        .collect()
 }
 
 fn shorten(text: &str) -> String {
@@ -395,14 +449,38 @@ mod tests {
         let pinned = format!("docker.io/library/debian@sha256:{HEX}");
         let both = format!("ghcr.io/a/b:v1@sha256:{HEX}");
         for (text, expected, reason) in [
-            ("debian", "docker.io/library/debian:latest", "no registry, namespace or tag"),
+            (
+                "debian",
+                "docker.io/library/debian:latest",
+                "no registry, namespace or tag",
+            ),
             ("debian:12", "docker.io/library/debian:12", "a tag alone"),
-            ("portolan/shop", "docker.io/portolan/shop:latest", "a namespace is no host"),
-            ("index.docker.io/debian", "docker.io/library/debian:latest", "the old name of the default registry"),
-            ("localhost/shop", "localhost/shop:latest", "localhost is a host without a dot"),
+            (
+                "portolan/shop",
+                "docker.io/portolan/shop:latest",
+                "a namespace is no host",
+            ),
+            (
+                "index.docker.io/debian",
+                "docker.io/library/debian:latest",
+                "the old name of the default registry",
+            ),
+            (
+                "localhost/shop",
+                "localhost/shop:latest",
+                "localhost is a host without a dot",
+            ),
             ("localhost:5000/shop", "localhost:5000/shop:latest", "a port is no tag"),
-            ("LOCALHOST:5000/shop:A", "localhost:5000/shop:A", "hosts have no case, tags do"),
-            ("[::1]:5000/shop", "[::1]:5000/shop:latest", "an IPv6 registry with a port"),
+            (
+                "LOCALHOST:5000/shop:A",
+                "localhost:5000/shop:A",
+                "hosts have no case, tags do",
+            ),
+            (
+                "[::1]:5000/shop",
+                "[::1]:5000/shop:latest",
+                "an IPv6 registry with a port",
+            ),
             ("[::1]/shop", "[::1]/shop:latest", "an IPv6 registry without a port"),
             ("10.0.0.1/a/b/c:x", "10.0.0.1/a/b/c:x", "an IPv4 registry, a deep path"),
             ("a--b__c.d_e", "docker.io/library/a--b__c.d_e:latest", "every separator"),
@@ -411,8 +489,16 @@ mod tests {
         ] {
             let parsed = ImageReference::parse(text).unwrap_or_else(|error| panic!("{reason}: {error}"));
             assert_eq!(parsed.to_string(), expected, "{reason}");
-            assert_eq!(ImageReference::parse(&parsed.to_string()).as_ref(), Ok(&parsed), "stable: {reason}");
-            assert_eq!(ImageReference::parse(&parsed.familiar()).as_ref(), Ok(&parsed), "familiar: {reason}");
+            assert_eq!(
+                ImageReference::parse(&parsed.to_string()).as_ref(),
+                Ok(&parsed),
+                "stable: {reason}"
+            );
+            assert_eq!(
+                ImageReference::parse(&parsed.familiar()).as_ref(),
+                Ok(&parsed),
+                "familiar: {reason}"
+            );
         }
     }
 
@@ -447,8 +533,16 @@ mod tests {
             ("a@sha256:abc", "64 digits", "a short digest"),
             ("a@md5:abc", "md5", "an unknown algorithm"),
             ("a@", "sha256:", "an empty digest"),
-            (&format!("a@sha256:{}", HEX.to_uppercase()), "0-9 and a-f", "an upper-case digest"),
-            (&format!("a@sha256:../../{}", &HEX[6..]), "0-9 and a-f", "a path in a digest"),
+            (
+                &format!("a@sha256:{}", HEX.to_uppercase()),
+                "0-9 and a-f",
+                "an upper-case digest",
+            ),
+            (
+                &format!("a@sha256:../../{}", &HEX[6..]),
+                "0-9 and a-f",
+                "a path in a digest",
+            ),
         ] {
             let error = ImageReference::parse(text).expect_err(reason);
             assert!(error.reason.contains(part), "{reason}: {error}");
@@ -458,7 +552,13 @@ mod tests {
     /// Seeds and all their one-byte mutations: never a panic, and what parses is stable.
     #[test]
     fn any_text_gives_a_reference_or_an_error() {
-        let seeds = ["debian:12", "[::1]:5000/a/b:t", "a.b:1/c__d--e@sha256:", "localhost/x:y@sha512:00", "ä/ß:€"];
+        let seeds = [
+            "debian:12",
+            "[::1]:5000/a/b:t",
+            "a.b:1/c__d--e@sha256:",
+            "localhost/x:y@sha512:00",
+            "ä/ß:€",
+        ];
         for seed in seeds {
             for position in 0..=seed.len() {
                 for byte in 0..=255u8 {
