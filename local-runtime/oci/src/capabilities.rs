@@ -271,3 +271,102 @@ static TABLE: [(Capability, &str); 41] = [
     (Capability::Perfmon, "CAP_PERFMON"), (Capability::Bpf, "CAP_BPF"),
     (Capability::CheckpointRestore, "CAP_CHECKPOINT_RESTORE"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::runtime::LinuxCapabilitiesBuilder;
+
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_the_kernel_headers() {
+        let cases = [
+            ("CAP_CHOWN", 0, "the first"),
+            ("CAP_SYS_ADMIN", 21, "the busiest"),
+            ("CAP_SETFCAP", 31, "the last of the lower word"),
+            ("CAP_MAC_OVERRIDE", 32, "the first of the upper word"),
+            ("CAP_CHECKPOINT_RESTORE", 40, "the newest"),
+        ];
+        for (name, number, reason) in cases {
+            let capability = parse(name).unwrap();
+            assert_eq!(CapSet::EMPTY.with(capability).bits(), 1 << number, "{name}: {reason}");
+            assert_eq!(CapSet::EMPTY.with(capability).to_string(), name, "{name}: {reason}");
+        }
+        assert_eq!(
+            parse("sys_ptrace"),
+            Some(Capability::SysPtrace),
+            "short names in any case"
+        );
+        assert_eq!(parse("CAP_FLY"), None, "there is no such capability");
+    }
+
+    #[test]
+    fn what_cannot_be_granted_falls_away_and_is_named() {
+        let kill_and_boot = [Capability::Kill, Capability::SysBoot];
+        let spec = LinuxCapabilitiesBuilder::default()
+            .bounding(kill_and_boot)
+            .effective(kill_and_boot)
+            .permitted(kill_and_boot)
+            .inheritable([])
+            .ambient([Capability::Kill])
+            .build()
+            .unwrap();
+        let have = CapSet::ALL.without(CapSet::EMPTY.with(Capability::SysBoot));
+        let (granted, lost) = Capabilities::from_spec(Some(&spec)).grantable(have);
+        assert_eq!(granted.permitted, CapSet::EMPTY.with(Capability::Kill));
+        assert_eq!(granted.effective, granted.permitted);
+        assert!(granted.ambient.is_empty(), "ambient needs inheritable");
+        assert_eq!(
+            lost.to_string(),
+            "CAP_KILL, CAP_SYS_BOOT",
+            "ambient CAP_KILL and CAP_SYS_BOOT are not given"
+        );
+        assert_eq!(
+            Capabilities::from_spec(None),
+            Capabilities::default(),
+            "no sets, no capabilities"
+        );
+    }
+
+    /// Capabilities belong to a thread, so that this one can give up its own and end.
+    #[test]
+    fn a_thread_takes_the_sets_on() {
+        let have = CapSet::permitted().unwrap();
+        if !have.contains(Capability::Setpcap) {
+            eprintln!("SKIP a_thread_takes_the_sets_on: needs CAP_SETPCAP");
+            return;
+        }
+        let kept: CapSet = [Capability::Chown, Capability::Kill].into_iter().collect();
+        let kill = CapSet::EMPTY.with(Capability::Kill);
+        let sets = Capabilities {
+            bounding: kept,
+            effective: kill,
+            permitted: kept,
+            inheritable: kill,
+            ambient: kill,
+        };
+        let status = std::thread::spawn(move || {
+            let (sets, lost) = sets.grantable(have);
+            assert!(lost.is_empty());
+            sets.drop_bounding().unwrap();
+            sets.apply().unwrap();
+            set_no_new_privs().unwrap();
+            std::fs::read_to_string("/proc/thread-self/status").unwrap()
+        });
+        let status = status.join().unwrap();
+        let cases = [
+            ("CapBnd", kept),
+            ("CapEff", kill),
+            ("CapPrm", kept),
+            ("CapInh", kill),
+            ("CapAmb", kill),
+        ];
+        for (field, set) in cases {
+            assert!(
+                status.contains(&format!("{field}:\t{:016x}", set.bits())),
+                "{field} in {status}"
+            );
+        }
+        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    }
+}

@@ -6,7 +6,7 @@
 
 use oci_spec::runtime::Arch;
 
-use super::syscalls::{NONE, SYSCALLS};
+use super::syscalls::{NONE, Row, SYSCALLS};
 
 /// Marks an x32 call in the number that the kernel reports (`__X32_SYSCALL_BIT`).
 pub(super) const X32_BIT: u32 = 0x4000_0000;
@@ -62,9 +62,12 @@ impl Abi {
     }
 
     /// The number of a call as the kernel reports it, or None where this ABI has no such call.
-    pub(super) fn number(self, name: &str) -> Option<u32> {
-        let row = SYSCALLS.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
-        let number = SYSCALLS[row].1[self as usize];
+    pub fn number(self, name: &str) -> Option<u32> {
+        self.number_in(find(name)?)
+    }
+
+    pub(super) fn number_in(self, row: &Row) -> Option<u32> {
+        let number = row.1[self as usize];
         (number != NONE).then(|| number + self.first_number())
     }
 
@@ -75,7 +78,7 @@ impl Abi {
             return None;
         }
         let (_, call, selector) = MULTIPLEXED.iter().find(|(known, _, _)| *known == name)?;
-        Some((self.number(call)?, *selector))
+        Some((*call, *selector))
     }
 
     /// Where the numbers of this ABI start.
@@ -84,18 +87,28 @@ impl Abi {
     }
 }
 
+/// The row of a call in the table, or None for a name that no ABI knows.
+pub(super) fn find(name: &str) -> Option<&'static Row> {
+    let row = SYSCALLS.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
+    Some(&SYSCALLS[row])
+}
+
+/// The multiplexing calls of 32-bit x86.
+const SOCKETCALL: u32 = 102;
+const IPC: u32 = 117;
+
 #[rustfmt::skip]
-static MULTIPLEXED: &[(&str, &str, u64)] = &[
-    ("socket", "socketcall", 1), ("bind", "socketcall", 2), ("connect", "socketcall", 3), ("listen", "socketcall", 4),
-    ("accept", "socketcall", 5), ("getsockname", "socketcall", 6), ("getpeername", "socketcall", 7),
-    ("socketpair", "socketcall", 8), ("send", "socketcall", 9), ("recv", "socketcall", 10),
-    ("sendto", "socketcall", 11), ("recvfrom", "socketcall", 12), ("shutdown", "socketcall", 13),
-    ("setsockopt", "socketcall", 14), ("getsockopt", "socketcall", 15), ("sendmsg", "socketcall", 16),
-    ("recvmsg", "socketcall", 17), ("accept4", "socketcall", 18), ("recvmmsg", "socketcall", 19),
-    ("sendmmsg", "socketcall", 20),
-    ("semop", "ipc", 1), ("semget", "ipc", 2), ("semctl", "ipc", 3), ("semtimedop", "ipc", 4), ("msgsnd", "ipc", 11),
-    ("msgrcv", "ipc", 12), ("msgget", "ipc", 13), ("msgctl", "ipc", 14), ("shmat", "ipc", 21), ("shmdt", "ipc", 22),
-    ("shmget", "ipc", 23), ("shmctl", "ipc", 24),
+static MULTIPLEXED: &[(&str, u32, u64)] = &[
+    ("socket", SOCKETCALL, 1), ("bind", SOCKETCALL, 2), ("connect", SOCKETCALL, 3), ("listen", SOCKETCALL, 4),
+    ("accept", SOCKETCALL, 5), ("getsockname", SOCKETCALL, 6), ("getpeername", SOCKETCALL, 7),
+    ("socketpair", SOCKETCALL, 8), ("send", SOCKETCALL, 9), ("recv", SOCKETCALL, 10),
+    ("sendto", SOCKETCALL, 11), ("recvfrom", SOCKETCALL, 12), ("shutdown", SOCKETCALL, 13),
+    ("setsockopt", SOCKETCALL, 14), ("getsockopt", SOCKETCALL, 15), ("sendmsg", SOCKETCALL, 16),
+    ("recvmsg", SOCKETCALL, 17), ("accept4", SOCKETCALL, 18), ("recvmmsg", SOCKETCALL, 19),
+    ("sendmmsg", SOCKETCALL, 20),
+    ("semop", IPC, 1), ("semget", IPC, 2), ("semctl", IPC, 3), ("semtimedop", IPC, 4), ("msgsnd", IPC, 11),
+    ("msgrcv", IPC, 12), ("msgget", IPC, 13), ("msgctl", IPC, 14), ("shmat", IPC, 21), ("shmdt", IPC, 22),
+    ("shmget", IPC, 23), ("shmctl", IPC, 24),
 ];
 
 #[cfg(test)]
@@ -113,7 +126,12 @@ mod tests {
                 Some(X32_BIT + 512),
                 "x32 has calls of its own",
             ),
-            (Abi::X86, "socketcall", Some(102), "multiplexers exist on 32-bit x86"),
+            (
+                Abi::X86,
+                "socketcall",
+                Some(SOCKETCALL),
+                "multiplexers exist on 32-bit x86",
+            ),
             (Abi::X86_64, "socketcall", None, "and not on x86_64"),
             (Abi::Aarch64, "open", None, "aarch64 never had open"),
             (Abi::Arm, "set_tls", Some(PRIVATE_CALLS + 5), "ARM's private calls"),

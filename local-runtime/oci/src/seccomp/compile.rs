@@ -159,7 +159,7 @@ fn value_tree(asm: &mut Assembler, rules: &[Rule], default: Verdict, wide: bool)
     let mut starts = vec![0];
     for rule in rules {
         let [condition] = rule.conditions[..] else { return None };
-        let value = condition.test.single_value().filter(|_| condition.arg == arg)?;
+        let value = condition.test.single_value(wide).filter(|_| condition.arg == arg)?;
         starts.extend([value, value.saturating_add(1)]);
     }
     starts.sort_unstable();
@@ -269,10 +269,10 @@ fn upper_half(arg: u8) -> u32 {
 
 impl Test {
     /// The one value that is compared with, or None for a comparison under a mask.
-    fn single_value(self) -> Option<u64> {
+    fn single_value(self, wide: bool) -> Option<u64> {
+        let whole = if wide { u64::MAX } else { u32::MAX.into() };
         match self {
-            Test::MaskedEq { mask, value, .. } if mask == u64::MAX || mask == u64::from(u32::MAX) => Some(value),
-            Test::MaskedEq { .. } => None,
+            Test::MaskedEq { mask, value, .. } => (mask == whole).then_some(value),
             Test::Ge { value, .. } | Test::Gt { value, .. } => Some(value),
         }
     }

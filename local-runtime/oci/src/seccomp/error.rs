@@ -1,8 +1,6 @@
 //! What can be wrong with a seccomp profile. Loading a compiled program can fail with an errno only.
 
-use std::path::PathBuf;
-
-/// A profile that cannot be made into a filter, or a cache that cannot be used.
+/// A profile that cannot be made into a filter.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("system call `{call}` compares argument {index}, and calls have arguments 0 to 5")]
@@ -16,10 +14,4 @@ pub enum Error {
     },
     #[error("the filter has {len} instructions, and the kernel takes at most 4096")]
     TooLong { len: usize },
-    #[error("cannot {operation} in the filter cache `{}`", path.display())]
-    Cache {
-        operation: &'static str,
-        path: PathBuf,
-        source: std::io::Error,
-    },
 }

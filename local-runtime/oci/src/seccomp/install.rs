@@ -36,3 +36,96 @@ pub fn install(program: &Program) -> io::Result<Option<OwnedFd>> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use oci_spec::runtime::{LinuxSeccompAction, LinuxSeccompBuilder, LinuxSyscallBuilder};
+
+    use super::*;
+    use crate::capabilities::{CapSet, set_no_new_privs};
+    use crate::seccomp::{compile, default_profile};
+
+    /// A filter holds for a thread, so that each test loads its own in one that ends with it.
+    fn under<T: Send + 'static>(program: Program, check: impl FnOnce(Option<OwnedFd>) -> T + Send + 'static) -> T {
+        let thread = std::thread::spawn(move || {
+            set_no_new_privs().unwrap();
+            check(install(&program).unwrap())
+        });
+        thread.join().unwrap()
+    }
+
+    fn errno_of(call: libc::c_long, args: [libc::c_long; 3]) -> i32 {
+        // SAFETY: only calls that a filter refuses, or that take plain numbers, are made here.
+        let answer = unsafe { libc::syscall(call, args[0], args[1], args[2]) };
+        if answer < 0 {
+            io::Error::last_os_error().raw_os_error().unwrap()
+        } else {
+            0
+        }
+    }
+
+    #[test]
+    fn the_kernel_enforces_the_default_profile() {
+        let cases = [
+            (libc::SYS_getpid, [0; 3], 0, "ordinary calls go through"),
+            (
+                libc::SYS_unshare,
+                [0; 3],
+                libc::EPERM,
+                "calls that need a capability are refused",
+            ),
+            (libc::SYS_clone3, [0; 3], libc::ENOSYS, "clone3 seems not to exist"),
+            (
+                libc::SYS_io_uring_setup,
+                [0; 3],
+                libc::EPERM,
+                "io_uring is not in the profile",
+            ),
+            (
+                libc::SYS_socket,
+                [libc::AF_VSOCK.into(), libc::SOCK_STREAM.into(), 0],
+                libc::EPERM,
+                "no vsock",
+            ),
+            (
+                libc::SYS_socket,
+                [libc::AF_UNIX.into(), 99, 0],
+                libc::EINVAL,
+                "Unix sockets reach the kernel",
+            ),
+            (
+                libc::SYS_personality,
+                [0xffff_ffff, 0, 0],
+                0,
+                "the personality may be asked for",
+            ),
+            (
+                libc::SYS_personality,
+                [0x040_0000, 0, 0],
+                libc::EPERM,
+                "and not have READ_IMPLIES_EXEC",
+            ),
+            (100_000, [0; 3], libc::ENOSYS, "calls of the future do not exist"),
+        ];
+        let program = compile(&default_profile(CapSet::EMPTY)).unwrap();
+        let answers = under(program, move |_| cases.map(|(call, args, _, _)| errno_of(call, args)));
+        for ((call, _, expected, reason), errno) in cases.into_iter().zip(answers) {
+            assert_eq!(errno, expected, "call {call}: {reason}");
+        }
+    }
+
+    #[test]
+    fn a_profile_that_notifies_answers_a_listener() {
+        let entry = LinuxSyscallBuilder::default()
+            .names(["swapon".to_owned()])
+            .action(LinuxSeccompAction::ScmpActNotify);
+        let profile = LinuxSeccompBuilder::default()
+            .default_action(LinuxSeccompAction::ScmpActAllow)
+            .syscalls([entry.build().unwrap()])
+            .build()
+            .unwrap();
+        let program = compile(&profile).unwrap();
+        assert!(program.wants_listener());
+        assert!(under(program, |listener| listener.is_some()));
+    }
+}

@@ -12,11 +12,9 @@
 //! Where rules with different actions overlap, libseccomp's answer depends on how it sorts them (and it refuses
 //! some). Here the first rule that holds is the answer.
 
-use std::collections::BTreeMap;
-
 use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall};
 
-use super::arch::{Abi, PRIVATE_CALLS};
+use super::arch::{self, Abi, PRIVATE_CALLS};
 use super::error::Error;
 
 /// What the filter returns: an action with its data (`SECCOMP_RET_*` of linux/seccomp.h).
@@ -69,7 +67,8 @@ pub(super) enum Calls {
 pub(super) struct Policy {
     pub abi: Abi,
     pub default: Verdict,
-    pub calls: BTreeMap<u32, Calls>,
+    /// Sorted by number, one entry a number.
+    pub calls: Vec<(u32, Calls)>,
     /// Calls numbered above this are newer than the profile and answer ENOSYS, so that programs fall back to older
     /// ones, as they would on an older kernel. None where the default lets unknown calls through.
     pub newest: Option<u32>,
@@ -84,6 +83,21 @@ pub(super) fn policies(profile: &LinuxSeccomp) -> Result<Vec<Policy>, Error> {
             reason: "nothing could start to listen",
         });
     }
+    let mut drafts = drafts(profile);
+    for entry in profile.syscalls().iter().flatten() {
+        add_entry(entry, default, &mut drafts)?;
+    }
+    Ok(drafts.into_iter().map(|draft| draft.finish(default)).collect())
+}
+
+/// The rules found so far for one ABI, in the order of the profile.
+struct Draft {
+    abi: Abi,
+    rules: Vec<(u32, Rule)>,
+    newest: Option<u32>,
+}
+
+fn drafts(profile: &LinuxSeccomp) -> Vec<Draft> {
     let mut abis = vec![Abi::NATIVE];
     for abi in profile
         .architectures()
@@ -95,32 +109,36 @@ pub(super) fn policies(profile: &LinuxSeccomp) -> Result<Vec<Policy>, Error> {
             abis.push(abi);
         }
     }
-    abis.into_iter().map(|abi| policy(profile, abi, default)).collect()
+    abis.into_iter()
+        .map(|abi| Draft {
+            abi,
+            rules: Vec::with_capacity(512),
+            newest: None,
+        })
+        .collect()
 }
 
-fn policy(profile: &LinuxSeccomp, abi: Abi, default: Verdict) -> Result<Policy, Error> {
-    let mut policy = Policy {
-        abi,
-        default,
-        calls: BTreeMap::new(),
-        newest: None,
-    };
-    let mut newest = None;
-    for entry in profile.syscalls().iter().flatten() {
-        let subject = entry.names().first().map_or("", String::as_str);
-        let verdict = verdict(entry.action(), entry.errno_ret(), subject)?;
-        let rules = rules(entry, abi, verdict)?;
-        for name in entry.names() {
-            refuse_unanswerable(entry, name)?;
-            let number = abi.number(name);
-            newest = newest.max(number.filter(|number| *number < abi.first_number() + PRIVATE_CALLS));
+fn add_entry(entry: &LinuxSyscall, default: Verdict, drafts: &mut [Draft]) -> Result<(), Error> {
+    let subject = entry.names().first().map_or("", String::as_str);
+    let verdict = verdict(entry.action(), entry.errno_ret(), subject)?;
+    let (wide, narrow) = (
+        rules(entry, u64::MAX, verdict)?,
+        rules(entry, u32::MAX.into(), verdict)?,
+    );
+    for name in entry.names() {
+        refuse_unanswerable(entry, name)?;
+        let row = arch::find(name);
+        for draft in drafts.iter_mut() {
+            let number = row.and_then(|row| draft.abi.number_in(row));
+            draft.newest = draft
+                .newest
+                .max(number.filter(|number| *number < draft.abi.first_number() + PRIVATE_CALLS));
             if verdict != default {
-                policy.add(name, number, &rules);
+                draft.add(name, number, if draft.abi.is_64_bit() { &wide } else { &narrow });
             }
         }
     }
-    policy.newest = newest.filter(|_| !default.lets_through());
-    Ok(policy)
+    Ok(())
 }
 
 /// The runtime itself writes between loading the filter and starting the program, when nobody listens yet.
@@ -134,27 +152,45 @@ fn refuse_unanswerable(entry: &LinuxSyscall, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-impl Policy {
+impl Draft {
     fn add(&mut self, name: &str, number: Option<u32>, rules: &[Rule]) {
         if let Some(number) = number {
-            self.add_rules(number, rules.to_vec());
+            self.rules.extend(rules.iter().map(|rule| (number, rule.clone())));
         }
         if let Some((call, selector)) = self.abi.multiplexed(name) {
-            self.add_rules(call, rules.iter().map(|rule| selected(rule, selector)).collect());
+            self.rules
+                .extend(rules.iter().map(|rule| (call, selected(rule, selector))));
         }
     }
 
-    fn add_rules(&mut self, number: u32, rules: Vec<Rule>) {
-        let calls = self.calls.entry(number).or_insert(Calls::When(Vec::new()));
-        for rule in rules {
-            match calls {
-                Calls::Always(_) => return,
-                Calls::When(_) if rule.conditions.is_empty() => *calls = Calls::Always(rule.verdict),
-                Calls::When(known) if known.contains(&rule) => {}
-                Calls::When(known) => known.push(rule),
-            }
+    fn finish(mut self, default: Verdict) -> Policy {
+        self.rules.sort_by_key(|(number, _)| *number);
+        let calls = self
+            .rules
+            .chunk_by(|one, other| one.0 == other.0)
+            .map(|rules| (rules[0].0, combine(rules)));
+        let newest = self.newest.filter(|_| !default.lets_through());
+        Policy {
+            abi: self.abi,
+            default,
+            calls: calls.collect(),
+            newest,
         }
     }
+}
+
+/// A rule without conditions beats all others; the same rule twice is one rule.
+fn combine(rules: &[(u32, Rule)]) -> Calls {
+    if let Some((_, rule)) = rules.iter().find(|(_, rule)| rule.conditions.is_empty()) {
+        return Calls::Always(rule.verdict);
+    }
+    let mut combined: Vec<Rule> = Vec::with_capacity(rules.len());
+    for (_, rule) in rules {
+        if !combined.contains(rule) {
+            combined.push(rule.clone());
+        }
+    }
+    Calls::When(combined)
 }
 
 /// The rule for the multiplexed form: the selector takes the place of any condition on the first argument.
@@ -175,7 +211,7 @@ fn selected(rule: &Rule, selector: u64) -> Rule {
 }
 
 /// One rule of all conditions, or one for each when two of them look at the same argument.
-fn rules(entry: &LinuxSyscall, abi: Abi, verdict: Verdict) -> Result<Vec<Rule>, Error> {
+fn rules(entry: &LinuxSyscall, width: u64, verdict: Verdict) -> Result<Vec<Rule>, Error> {
     let call = || entry.names().first().cloned().unwrap_or_default();
     let mut conditions = Vec::new();
     for arg in entry.args().iter().flatten() {
@@ -185,7 +221,7 @@ fn rules(entry: &LinuxSyscall, abi: Abi, verdict: Verdict) -> Result<Vec<Rule>, 
                 index: arg.index(),
             });
         }
-        conditions.push(condition(arg, abi));
+        conditions.push(condition(arg, width));
     }
     let repeats = |c: &Condition| conditions.iter().filter(|other| other.arg == c.arg).count() > 1;
     if conditions.iter().any(repeats) {
@@ -201,9 +237,8 @@ fn rules(entry: &LinuxSyscall, abi: Abi, verdict: Verdict) -> Result<Vec<Rule>, 
     Ok(vec![Rule { conditions, verdict }])
 }
 
-fn condition(arg: &LinuxSeccompArg, abi: Abi) -> Condition {
+fn condition(arg: &LinuxSeccompArg, width: u64) -> Condition {
     use LinuxSeccompOperator as Op;
-    let width = if abi.is_64_bit() { u64::MAX } else { u32::MAX.into() };
     let value = arg.value() & width;
     let masked = |mask: u64, value: u64, negated| Test::MaskedEq {
         mask,
