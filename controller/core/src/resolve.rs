@@ -6,6 +6,8 @@
 mod container;
 mod env;
 
+pub use env::STANDARD_ENV;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -63,13 +65,36 @@ pub fn image_requests(input: &ResolveInput<'_>) -> Result<Vec<(ContainerPath, Im
 
 /// Resolves. Images that `facts` does not hold stay open; everything else is known.
 pub fn resolve(input: &ResolveInput<'_>, facts: &Facts) -> Result<DesiredState, Vec<Fault>> {
-    let mut resolver = Resolver { input, facts, faults: Vec::new() };
-    let services = input.app.spec.services.iter().map(|(name, service)| (name.clone(), resolver.service(name, service)));
+    let mut resolver = Resolver {
+        input,
+        facts,
+        faults: Vec::new(),
+    };
+    let services = input
+        .app
+        .spec
+        .services
+        .iter()
+        .map(|(name, service)| (name.clone(), resolver.service(name, service)));
     let services: BTreeMap<_, _> = services.collect();
-    let jobs: BTreeMap<_, _> =
-        input.app.spec.jobs.iter().map(|(name, job)| (name.clone(), resolver.job(name, job))).collect();
-    let desired = DesiredState { scope: scope_of(input), services, jobs, volumes: volumes(input.app) };
-    if resolver.faults.is_empty() { Ok(desired) } else { Err(resolver.faults) }
+    let jobs: BTreeMap<_, _> = input
+        .app
+        .spec
+        .jobs
+        .iter()
+        .map(|(name, job)| (name.clone(), resolver.job(name, job)))
+        .collect();
+    let desired = DesiredState {
+        scope: scope_of(input),
+        services,
+        jobs,
+        volumes: volumes(input.app),
+    };
+    if resolver.faults.is_empty() {
+        Ok(desired)
+    } else {
+        Err(resolver.faults)
+    }
 }
 
 struct Resolver<'a> {
@@ -83,26 +108,48 @@ impl Resolver<'_> {
         let origin = format!("/spec/services/{name}");
         let path = ContainerPath::service(name);
         let port = service.ports.first().map(|port| port.port);
-        let needs = env::Needs { workload: name, port, after: &service.after };
+        let needs = env::Needs {
+            workload: name,
+            port,
+            after: &service.after,
+        };
         let container = self.container(&path, &path, &origin, &service.container, &needs);
         let mut sidecars = BTreeMap::new();
         for (sidecar_name, sidecar) in &service.sidecars {
             let origin = format!("{origin}/sidecars/{sidecar_name}");
             let port = sidecar.ports.first().map(|port| port.port);
-            let needs = env::Needs { workload: name, port, after: &service.after };
+            let needs = env::Needs {
+                workload: name,
+                port,
+                after: &service.after,
+            };
             let path = path.sidecar(sidecar_name);
             let container = self.container(&path, &path, &origin, &sidecar.container, &needs);
-            let probes = self.probes(&sidecar.health, &sidecar.ports, &origin);
-            sidecars.insert(sidecar_name.clone(), DesiredSidecar { container, ports: ports(&sidecar.ports), probes });
+            let probes = probes(&sidecar.health, &sidecar.ports);
+            sidecars.insert(
+                sidecar_name.clone(),
+                DesiredSidecar {
+                    container,
+                    ports: ports(&sidecar.ports),
+                    probes,
+                },
+            );
         }
         let mut init = Vec::new();
         for (index, step) in service.init.iter().enumerate() {
             let origin = format!("{origin}/init/{index}");
             let own = path.init(&step.name);
             let image = if has_image(&step.container) { &own } else { &path };
-            init.push((step.name.clone(), self.container(&own, image, &origin, &step.container, &needs)));
+            init.push((
+                step.name.clone(),
+                self.container(&own, image, &origin, &step.container, &needs),
+            ));
         }
-        let stop_signal = self.facts.images.get(&path).and_then(|image| image.config.stop_signal.clone());
+        let stop_signal = self
+            .facts
+            .images
+            .get(&path)
+            .and_then(|image| image.config.stop_signal.clone());
         let mut desired = DesiredService {
             name: name.to_string(),
             revision: None,
@@ -110,7 +157,7 @@ impl Resolver<'_> {
             sidecars,
             init,
             ports: ports(&service.ports),
-            probes: self.probes(&service.health, &service.ports, &origin),
+            probes: probes(&service.health, &service.ports),
             origin,
             replicas: service.scale.min,
             rollout: DesiredRollout {
@@ -118,7 +165,12 @@ impl Resolver<'_> {
                 deadline: service.rollout.deadline.into(),
             },
             stop: DesiredStop {
-                signal: service.stop.signal.map(|signal| signal.as_str().to_string()).or(stop_signal).unwrap_or_else(|| "SIGTERM".into()),
+                signal: service
+                    .stop
+                    .signal
+                    .map(|signal| signal.as_str().to_string())
+                    .or(stop_signal)
+                    .unwrap_or_else(|| "SIGTERM".into()),
                 grace_period: service.stop.grace_period.into(),
             },
             after: after(self.input.app, &service.after),
@@ -127,7 +179,10 @@ impl Resolver<'_> {
         if let Some(revision) = &desired.revision {
             let sidecars = desired.sidecars.values_mut().map(|sidecar| &mut sidecar.container);
             let init = desired.init.iter_mut().map(|(_, container)| container);
-            sidecars.chain(init).chain([&mut desired.container]).for_each(|container| env::add_revision(container, revision));
+            sidecars
+                .chain(init)
+                .chain([&mut desired.container])
+                .for_each(|container| env::add_revision(container, revision));
         }
         desired
     }
@@ -135,7 +190,11 @@ impl Resolver<'_> {
     fn job(&mut self, name: &str, job: &Job) -> DesiredJob {
         let origin = format!("/spec/jobs/{name}");
         let path = ContainerPath::job(name);
-        let needs = env::Needs { workload: name, port: None, after: &job.after };
+        let needs = env::Needs {
+            workload: name,
+            port: None,
+            after: &job.after,
+        };
         let mut desired = DesiredJob {
             name: name.to_string(),
             revision: None,
@@ -153,42 +212,40 @@ impl Resolver<'_> {
         }
         desired
     }
+}
 
-    fn probes(&mut self, health: &Health, ports: &[Port], origin: &str) -> DesiredProbes {
-        let mut probe = |name: &str, probe: &Option<Probe>| {
-            let probe = probe.as_ref()?;
-            self.probe(probe, ports, &format!("{origin}/health/{name}"))
-        };
-        DesiredProbes {
-            startup: probe("startup", &health.startup),
-            ready: probe("ready", &health.ready),
-            live: probe("live", &health.live),
-        }
+fn probes(health: &Health, ports: &[Port]) -> DesiredProbes {
+    let probe = |probe: &Option<Probe>| probe.as_ref().and_then(|probe| desired_probe(probe, ports));
+    DesiredProbes {
+        startup: probe(&health.startup),
+        ready: probe(&health.ready),
+        live: probe(&health.live),
     }
+}
 
-    fn probe(&mut self, probe: &Probe, ports: &[Port], pointer: &str) -> Option<DesiredProbe> {
-        let http_port = ports.iter().find(|port| port.protocol == Protocol::Http).map(|port| port.port);
-        let check = match probe.action()? {
-            ProbeAction::Http(http) => match http.port.or(http_port) {
-                Some(port) => ProbeCheck::Http { path: http.path.clone(), port },
-                None => {
-                    self.faults.push(
-                        Fault::new("ProbePortMissing", "the probe names no port and there is no http port", format!("{pointer}/http"))
-                            .with_hint("name one: `http: {path: /healthz, port: 8080}`"),
-                    );
-                    return None;
-                }
-            },
-            ProbeAction::Tcp(tcp) => ProbeCheck::Tcp { port: tcp.port },
-            ProbeAction::Exec(exec) => ProbeCheck::Exec { command: exec.command.clone() },
-        };
-        Some(DesiredProbe {
-            check,
-            interval: probe.interval.into(),
-            timeout: probe.timeout.into(),
-            threshold: probe.threshold,
-        })
-    }
+/// `None` for a probe that asks nothing or has no port to ask: parse lets neither through.
+fn desired_probe(probe: &Probe, ports: &[Port]) -> Option<DesiredProbe> {
+    let http_port = ports
+        .iter()
+        .find(|port| port.protocol == Protocol::Http)
+        .map(|port| port.port);
+    let check = match probe.action()? {
+        ProbeAction::Http(http) => ProbeCheck::Http {
+            path: http.path.clone(),
+            port: http.port.or(http_port)?,
+        },
+        ProbeAction::Tcp(tcp) => ProbeCheck::Tcp { port: tcp.port },
+        ProbeAction::Exec(exec) => ProbeCheck::Exec {
+            command: exec.command.clone(),
+        },
+    };
+    let (interval, timeout) = (probe.interval.into(), probe.timeout.into());
+    Some(DesiredProbe {
+        check,
+        interval,
+        timeout,
+        threshold: probe.threshold,
+    })
 }
 
 /// Every container of an app, with the pointer of where it stands.
@@ -198,10 +255,18 @@ fn containers(app: &App) -> Vec<(ContainerPath, String, &Container)> {
         let path = ContainerPath::service(name);
         let pointer = format!("/spec/services/{name}");
         for (sidecar, spec) in &service.sidecars {
-            found.push((path.sidecar(sidecar), format!("{pointer}/sidecars/{sidecar}"), &spec.container));
+            found.push((
+                path.sidecar(sidecar),
+                format!("{pointer}/sidecars/{sidecar}"),
+                &spec.container,
+            ));
         }
         for (index, step) in service.init.iter().enumerate() {
-            found.push((path.init(&step.name), format!("{pointer}/init/{index}"), &step.container));
+            found.push((
+                path.init(&step.name),
+                format!("{pointer}/init/{index}"),
+                &step.container,
+            ));
         }
         found.push((path, pointer, &service.container));
     }
@@ -233,21 +298,29 @@ fn image_source(
     }
     let Some(image) = &container.image else { return Ok(None) };
     let reference = image.parse::<ImageReference>();
-    reference.map(|reference| Some(ImageSource::Reference(reference))).map_err(|error| {
-        Fault::new("ImageReferenceInvalid", error.to_string(), format!("{pointer}/image"))
-    })
+    reference
+        .map(|reference| Some(ImageSource::Reference(reference)))
+        .map_err(|error| Fault::new("ImageReferenceInvalid", error.to_string(), format!("{pointer}/image")))
 }
 
 /// Builds are kept in the local store as `portolan.local/NAMESPACE/APP/CONTAINER:latest`.
 fn build_tag(app: &App, path: &ContainerPath, pointer: &str) -> Result<ImageReference, Fault> {
-    let text = format!("portolan.local/{}/{}/{}:latest", app.metadata.namespace, app.metadata.name, path);
+    let text = format!(
+        "portolan.local/{}/{}/{}:latest",
+        app.metadata.namespace, app.metadata.name, path
+    );
     text.parse().map_err(|error: crate::reference::InvalidReference| {
         Fault::new("ImageReferenceInvalid", error.to_string(), format!("{pointer}/build"))
     })
 }
 
 fn ports(ports: &[Port]) -> Vec<DesiredPort> {
-    let port = |port: &Port| DesiredPort { name: port.name.clone(), port: port.port, protocol: port.protocol, public: port.public };
+    let port = |port: &Port| DesiredPort {
+        name: port.name.clone(),
+        port: port.port,
+        protocol: port.protocol,
+        public: port.public,
+    };
     ports.iter().map(port).collect()
 }
 
@@ -280,9 +353,19 @@ fn volumes(app: &App) -> BTreeMap<String, DesiredVolume> {
 fn service_revision(service: &DesiredService) -> Option<String> {
     let sidecars = service.sidecars.values().map(|sidecar| &sidecar.container);
     let init = service.init.iter().map(|(_, container)| container);
-    let pinned = sidecars.chain(init).chain([&service.container]).all(|container| container.image.digest.is_some());
+    let pinned = sidecars
+        .chain(init)
+        .chain([&service.container])
+        .all(|container| container.image.digest.is_some());
     pinned.then(|| {
-        revision_of(&(&service.container, &service.sidecars, &service.init, &service.ports, &service.probes, &service.stop))
+        revision_of(&(
+            &service.container,
+            &service.sidecars,
+            &service.init,
+            &service.ports,
+            &service.probes,
+            &service.stop,
+        ))
     })
 }
 

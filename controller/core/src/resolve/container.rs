@@ -18,7 +18,9 @@ impl Resolver<'_> {
     ) -> DesiredContainer {
         let pinned = self.facts.images.get(image);
         let defaults = pinned.map(|image| &image.config);
-        let reference = pinned.map(|image| image.reference.clone()).unwrap_or_else(|| self.reference_of(image));
+        let reference = pinned
+            .map(|image| image.reference.clone())
+            .unwrap_or_else(|| self.reference_of(image));
         DesiredContainer {
             image: DesiredImage {
                 reference,
@@ -29,11 +31,22 @@ impl Resolver<'_> {
             working_dir: container.working_dir.clone().or_else(|| defaults?.working_dir.clone()),
             user: container.user.clone().or_else(|| defaults?.user.clone()),
             env: self.env(path, origin, container, needs),
-            files: container.files.iter().map(|file| DesiredFile { path: file.path.clone(), content: file.content.clone() }).collect(),
+            files: container
+                .files
+                .iter()
+                .map(|file| DesiredFile {
+                    path: file.path.clone(),
+                    content: file.content.clone(),
+                })
+                .collect(),
             mounts: container
                 .volumes
                 .iter()
-                .map(|mount| DesiredMount { volume: mount.name.clone(), path: mount.path.clone(), read_only: mount.read_only })
+                .map(|mount| DesiredMount {
+                    volume: mount.name.clone(),
+                    path: mount.path.clone(),
+                    read_only: mount.read_only,
+                })
                 .collect(),
             resources: DesiredResources {
                 cpu_millis: container.resources.cpu.map(|cpu| cpu.millicores()),
@@ -46,11 +59,16 @@ impl Resolver<'_> {
     /// The reference of an image that is not pinned yet. Faults of it were reported when the images were asked for.
     fn reference_of(&self, path: &ContainerPath) -> ImageReference {
         let requests = super::image_requests(self.input).unwrap_or_default();
-        let source = requests.into_iter().find(|(at, _)| at == path).map(|(_, source)| source);
+        let source = requests
+            .into_iter()
+            .find(|(at, _)| at == path)
+            .map(|(_, source)| source);
         match source {
             Some(crate::facts::ImageSource::Build(build)) => build.tag,
             Some(crate::facts::ImageSource::Reference(reference)) => reference,
-            None => "portolan.local/unknown:latest".parse().expect("the constant is a valid reference"),
+            None => "portolan.local/unknown:latest"
+                .parse()
+                .expect("the constant is a valid reference"),
         }
     }
 }
@@ -72,7 +90,11 @@ mod tests {
 
     #[test]
     fn command_and_args_replace_what_the_image_says() {
-        let image = ImageDefaults { entrypoint: vec!["/e".into()], cmd: vec!["c".into()], ..ImageDefaults::default() };
+        let image = ImageDefaults {
+            entrypoint: vec!["/e".into()],
+            cmd: vec!["c".into()],
+            ..ImageDefaults::default()
+        };
         let words = |text: &str| -> Vec<String> { text.split_whitespace().map(String::from).collect() };
         let cases = [
             (None, None, "/e c", "nothing said: the image's"),
@@ -81,7 +103,11 @@ mod tests {
             (Some("/x"), Some("a"), "/x a", "both: the image says nothing"),
         ];
         for (command, args, expected, reason) in cases {
-            let container = Container { command: command.map(words), args: args.map(words), ..Container::default() };
+            let container = Container {
+                command: command.map(words),
+                args: args.map(words),
+                ..Container::default()
+            };
             assert_eq!(argv(&container, &image), words(expected), "{reason}");
         }
     }

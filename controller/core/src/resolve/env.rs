@@ -23,14 +23,23 @@ pub struct Needs<'a> {
 }
 
 /// The standard words and where their values come from: the contract that `portolan explain env` prints.
-pub const STANDARD: &[(&str, &str)] = &[
-    ("PORT", "the first port of the service or sidecar; absent where there is none"),
+pub const STANDARD_ENV: &[(&str, &str)] = &[
+    (
+        "PORT",
+        "the first port of the service or sidecar; absent where there is none",
+    ),
     ("PORTOLAN_APP", "metadata.name of the App"),
     ("PORTOLAN_SERVICE", "name of the service or job"),
     ("PORTOLAN_TARGET", "name of the Target"),
     ("PORTOLAN_REVISION", "revision of the service or job, ten hex digits"),
-    ("<BINDING>_<KEY>", "for each binding, each key that the Target gives: DB_URL, DB_HOST, DB_PORT, DB_USERNAME, DB_PASSWORD, DB_DATABASE"),
-    ("<SERVICE>_HOST, _PORT, _URL", "for each service of the app that the container's `after` or `${services...}` names, if it has a port"),
+    (
+        "<BINDING>_<KEY>",
+        "for each binding, each key that the Target gives: DB_URL, DB_HOST, DB_PORT, DB_USERNAME, DB_PASSWORD, DB_DATABASE",
+    ),
+    (
+        "<SERVICE>_HOST, _PORT, _URL",
+        "for each service of the app that the container's `after` or `${services...}` names, if it has a port",
+    ),
 ];
 
 const REVISION: &str = "PORTOLAN_REVISION";
@@ -63,7 +72,11 @@ impl Resolver<'_> {
             match Template::parse(text) {
                 Ok(template) => _ = templates.insert(name.clone(), template),
                 Err(error) => {
-                    self.faults.push(Fault::new("InterpolationInvalid", error.to_string(), format!("{origin}/env/{name}")));
+                    self.faults.push(Fault::new(
+                        "InterpolationInvalid",
+                        error.to_string(),
+                        format!("{origin}/env/{name}"),
+                    ));
                 }
             }
         }
@@ -72,9 +85,15 @@ impl Resolver<'_> {
 
     fn standard(&mut self, needs: &Needs<'_>, templates: &BTreeMap<String, Template>) -> BTreeMap<String, EnvValue> {
         let mut env = BTreeMap::from([
-            ("PORTOLAN_APP".to_string(), EnvValue::text(&self.input.app.metadata.name)),
+            (
+                "PORTOLAN_APP".to_string(),
+                EnvValue::text(&self.input.app.metadata.name),
+            ),
             ("PORTOLAN_SERVICE".to_string(), EnvValue::text(needs.workload)),
-            ("PORTOLAN_TARGET".to_string(), EnvValue::text(&self.input.target.metadata.name)),
+            (
+                "PORTOLAN_TARGET".to_string(),
+                EnvValue::text(&self.input.target.metadata.name),
+            ),
         ]);
         if let Some(port) = needs.port {
             env.insert("PORT".to_string(), EnvValue::text(port.to_string()));
@@ -82,11 +101,25 @@ impl Resolver<'_> {
         for service in self.named_services(needs, templates) {
             for field in [ServiceField::Host, ServiceField::Port, ServiceField::Url] {
                 let name = format!("{}_{}", words(&service), words(field.as_str()));
-                env.insert(name, EnvValue(vec![EnvPart::Service { service: service.clone(), field }]));
+                env.insert(
+                    name,
+                    EnvValue(vec![EnvPart::Service {
+                        service: service.clone(),
+                        field,
+                    }]),
+                );
             }
         }
         for binding in self.input.app.spec.bindings.keys() {
-            for key in self.input.target.spec.bindings.get(binding).into_iter().flat_map(|values| values.keys()) {
+            for key in self
+                .input
+                .target
+                .spec
+                .bindings
+                .get(binding)
+                .into_iter()
+                .flat_map(|values| values.keys())
+            {
                 if let Some(part) = self.binding(binding, key) {
                     env.insert(format!("{}_{}", words(binding), words(key)), EnvValue(vec![part]));
                 }
@@ -98,10 +131,13 @@ impl Resolver<'_> {
     /// Services with a port that `after` or a variable names. Naming all would restart every service of an app when one
     /// is added to it.
     fn named_services(&self, needs: &Needs<'_>, templates: &BTreeMap<String, Template>) -> BTreeSet<String> {
-        let referenced = templates.values().flat_map(Template::references).filter_map(|reference| match reference {
-            Reference::Service { service, .. } => Some(service.clone()),
-            Reference::Binding { .. } => None,
-        });
+        let referenced = templates
+            .values()
+            .flat_map(Template::references)
+            .filter_map(|reference| match reference {
+                Reference::Service { service, .. } => Some(service.clone()),
+                Reference::Binding { .. } => None,
+            });
         let services = &self.input.app.spec.services;
         let has_port = |name: &String| services.get(name).is_some_and(|service| !service.ports.is_empty());
         needs.after.iter().cloned().chain(referenced).filter(has_port).collect()
@@ -112,31 +148,21 @@ impl Resolver<'_> {
         for part in &template.parts {
             parts.push(match part {
                 Part::Literal(text) => EnvPart::Text(text.clone()),
-                Part::Reference(Reference::Service { service, field }) => {
-                    self.check_port(service, *field, pointer)?;
-                    EnvPart::Service { service: service.clone(), field: *field }
-                }
+                Part::Reference(Reference::Service { service, field }) => EnvPart::Service {
+                    service: service.clone(),
+                    field: *field,
+                },
                 Part::Reference(Reference::Binding { binding, key }) => match self.binding(binding, key) {
                     Some(part) => part,
                     None => {
-                        self.faults.push(binding_missing(&self.input.target.metadata.name, binding, key, pointer));
+                        self.faults
+                            .push(binding_missing(&self.input.target.metadata.name, binding, key, pointer));
                         return None;
                     }
                 },
             });
         }
         Some(EnvValue(parts))
-    }
-
-    fn check_port(&mut self, service: &str, field: ServiceField, pointer: &str) -> Option<()> {
-        let has_port = self.input.app.spec.services.get(service).is_some_and(|service| !service.ports.is_empty());
-        if has_port || field == ServiceField::Host {
-            return Some(());
-        }
-        let message = format!("the service `{service}` has no port, so it has no {}", field.as_str());
-        let fault = Fault::new("ServicePortMissing", message, pointer);
-        self.faults.push(fault.with_hint(format!("give `{service}` a port: `ports: [{{name: http, port: 8080}}]`")));
-        None
     }
 
     /// What the Target gives for one key of a binding.
@@ -152,15 +178,25 @@ impl Resolver<'_> {
 
 /// Added once the revision is known: it is no part of what the revision is a hash of.
 pub fn add_revision(container: &mut DesiredContainer, revision: &str) {
-    container.env.entry(REVISION.to_string()).or_insert_with(|| EnvValue::text(revision));
+    container
+        .env
+        .entry(REVISION.to_string())
+        .or_insert_with(|| EnvValue::text(revision));
 }
 
 /// `image-cache` -> `IMAGE_CACHE`.
 fn words(name: &str) -> String {
-    name.to_ascii_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+    name.to_ascii_uppercase()
+        .replace(|c: char| !c.is_ascii_alphanumeric(), "_")
 }
 
 fn binding_missing(target: &str, binding: &str, key: &str, pointer: &str) -> Fault {
-    Fault::new("BindingMissing", format!("the Target `{target}` gives no `{key}` for the binding `{binding}`"), pointer)
-        .with_hint(format!("add it to the Target: `bindings: {{{binding}: {{{key}: {{value: ...}}}}}}`"))
+    Fault::new(
+        "BindingMissing",
+        format!("the Target `{target}` gives no `{key}` for the binding `{binding}`"),
+        pointer,
+    )
+    .with_hint(format!(
+        "add it to the Target: `bindings: {{{binding}: {{{key}: {{value: ...}}}}}}`"
+    ))
 }
