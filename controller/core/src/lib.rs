@@ -9,8 +9,10 @@
 pub mod capability;
 pub mod desired;
 pub mod diagnostic;
+pub mod explain;
 pub mod facts;
 pub mod fault;
+pub mod init;
 pub mod interpolate;
 pub mod manifest;
 pub mod name;

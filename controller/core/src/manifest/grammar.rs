@@ -278,3 +278,80 @@ fn is_secret_word(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use regex::Regex;
+
+    use super::*;
+
+    /// Texts near each grammar's edges: its example, changed here and there.
+    fn near(example: &'static str) -> impl Strategy<Value = String> {
+        let alphabet = prop::sample::select("aZ09-_./: \0hmskGi$".chars().collect::<Vec<_>>());
+        let edits = prop::collection::vec((0..24_usize, alphabet, 0..3_u8), 0..4);
+        edits.prop_map(move |edits| {
+            let mut text: Vec<char> = example.chars().collect();
+            for (at, c, kind) in edits {
+                let at = at.min(text.len());
+                match kind {
+                    0 => text.insert(at, c),
+                    1 if at < text.len() => text[at] = c,
+                    _ if at < text.len() => drop(text.remove(at)),
+                    _ => {}
+                }
+            }
+            text.into_iter().collect()
+        })
+    }
+
+    /// Grammars whose function also knows limits that a pattern cannot say.
+    const WIDER_PATTERNS: [&str; 7] = [
+        "SECRET_NAME",
+        "SECRET_KEY",
+        "IMAGE",
+        "IP_ADDRESS",
+        "DURATION",
+        "CPU",
+        "BYTES",
+    ];
+
+    #[test]
+    fn function_and_pattern_of_each_grammar_agree() {
+        let names = [
+            "LABEL",
+            "NAME",
+            "LABEL_KEY",
+            "ENV_NAME",
+            "SECRET_NAME",
+            "SECRET_KEY",
+            "ABSOLUTE_PATH",
+            "HTTP_PATH",
+            "USER",
+            "IMAGE",
+            "IP_ADDRESS",
+            "DURATION",
+            "CPU",
+            "BYTES",
+        ];
+        for (name, grammar) in names.into_iter().zip(ALL) {
+            let pattern = Regex::new(grammar.pattern).unwrap();
+            assert!(grammar.accepts(grammar.example), "{name} accepts its own example");
+            let fixed = [
+                "", "/", "/.", "/..", "/...", "/a/", "//", "a:b:c", ":", "-", "a/", "0", "1h1h", "5m1h", "1000000h",
+            ];
+            let mut runner = proptest::test_runner::TestRunner::deterministic();
+            let check = |text: String| {
+                let (function, pattern) = (grammar.accepts(&text), pattern.is_match(&text));
+                let agree = function == pattern || (pattern && WIDER_PATTERNS.contains(&name));
+                prop_assert!(agree, "{name} and {text:?}: function {function}, pattern {pattern}");
+                Ok(())
+            };
+            fixed.into_iter().for_each(|text| check(text.to_string()).unwrap());
+            ["x".repeat(63), "x".repeat(64), "1".repeat(11)]
+                .into_iter()
+                .for_each(|text| check(text).unwrap());
+            runner.run(&near(grammar.example), check).unwrap();
+        }
+    }
+}

@@ -107,9 +107,11 @@ impl SpanMap {
         self.source.locate(span, Some(pointer.to_string()))
     }
 
-    /// A diagnostic's place at `pointer`.
-    pub fn at(&self, pointer: &str, diagnostic: Diagnostic) -> Diagnostic {
-        diagnostic.at(self.locate(pointer))
+    /// A fault that a later step found, with its line.
+    pub fn diagnostic(&self, fault: &crate::fault::Fault) -> Diagnostic {
+        let mut diagnostic = Diagnostic::error(fault.code.clone(), fault.message.clone());
+        diagnostic.hint.clone_from(&fault.hint);
+        diagnostic.at(self.locate(&fault.pointer))
     }
 }
 

@@ -29,38 +29,19 @@ pub struct Source {
 impl Source {
     /// The text of a file, or why it cannot be a manifest's.
     pub fn of(file: SourceFile) -> Result<Self, Box<Diagnostic>> {
-        let place = |line: u32, column: u32, snippet: &str| Location {
-            file: file.path.display().to_string(),
-            line,
-            column,
-            end_column: column,
-            pointer: None,
-            snippet: snippet.chars().take(MAX_SNIPPET).collect(),
-        };
-        if file.bytes.len() > MAX_FILE_BYTES {
-            let size = file.bytes.len() / (1 << 20);
-            let diagnostic = Diagnostic::error("FileTooLarge", format!("a file of {size} MiB is not a manifest"))
-                .because(format!("at most {} MiB are read", MAX_FILE_BYTES >> 20))
-                .hint("name the manifest itself, or split it into several files")
-                .at(place(1, 1, ""));
-            return Err(Box::new(diagnostic));
-        }
-        let text = match String::from_utf8(file.bytes) {
-            Ok(text) => text,
-            Err(error) => {
-                let (line, before, shown) = line_around(error.as_bytes(), error.utf8_error().valid_up_to());
-                let byte = error.as_bytes()[error.utf8_error().valid_up_to()];
-                let diagnostic = Diagnostic::error("NotUtf8", "the file is not text in UTF-8")
-                    .because(format!("the byte 0x{byte:02x} cannot stand here"))
-                    .hint("save the file as UTF-8")
-                    .at(place(line, before + 1, &shown));
-                return Err(Box::new(diagnostic));
-            }
-        };
-        Ok(Self::new(
-            file.path,
-            text.strip_prefix('\u{feff}').map(str::to_string).unwrap_or(text),
-        ))
+        let text = text_of(&file).map(str::to_string).map_err(|refused| {
+            let Refused { at, diagnostic } = *refused;
+            let (line, before, shown) = line_around(&file.bytes, at);
+            Box::new(diagnostic.at(Location {
+                file: file.path.display().to_string(),
+                line,
+                column: before + 1,
+                end_column: before + 1,
+                pointer: None,
+                snippet: shown.chars().take(MAX_SNIPPET).collect(),
+            }))
+        })?;
+        Ok(Self::new(file.path, text))
     }
 
     pub fn new(path: PathBuf, text: String) -> Self {
@@ -118,6 +99,45 @@ fn starts(text: &str) -> Vec<usize> {
         _ => false,
     });
     std::iter::once(0).chain(ends.map(|(index, _)| index + 1)).collect()
+}
+
+/// Why bytes are no text of ours, and at which of them that is seen.
+struct Refused {
+    at: usize,
+    diagnostic: Diagnostic,
+}
+
+fn text_of(file: &SourceFile) -> Result<&str, Box<Refused>> {
+    let refused = |at, diagnostic| Err(Box::new(Refused { at, diagnostic }));
+    if file.bytes.len() > MAX_FILE_BYTES {
+        let size = file.bytes.len().div_ceil(1 << 20);
+        let diagnostic = Diagnostic::error("FileTooLarge", format!("a file of {size} MiB is not a manifest"))
+            .because(format!("at most {} MiB are read", MAX_FILE_BYTES >> 20))
+            .hint("name the manifest itself, or split it into several files");
+        return refused(0, diagnostic);
+    }
+    let text = match std::str::from_utf8(&file.bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let at = error.valid_up_to();
+            let diagnostic = Diagnostic::error("NotUtf8", "the file is not text in UTF-8")
+                .because(format!("the byte 0x{:02x} cannot stand here", file.bytes[at]))
+                .hint("save the file as UTF-8");
+            return refused(at, diagnostic);
+        }
+    };
+    if let Some(at) = text.bytes().position(is_control) {
+        let diagnostic = Diagnostic::error("ControlCharacter", "a control character stands in the file")
+            .because(format!("U+{:04X} is no part of a text", file.bytes[at]))
+            .hint("remove it, or write it as an escape in double quotes: \"\\x1b\"");
+        return refused(at, diagnostic);
+    }
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+/// What YAML 1.2.2 keeps out of a text (section 5.1), as far as one byte tells.
+fn is_control(byte: u8) -> bool {
+    byte == 0x7f || (byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r'))
 }
 
 /// The line of a byte (from 1), the characters before it in that line, and the line as far as it can be shown.

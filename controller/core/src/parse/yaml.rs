@@ -71,18 +71,17 @@ struct Reader {
     nodes: usize,
 }
 
-/// What an anchor stands for, and how many values that is.
+/// What an anchor stands for, how many values that is, and how deep they are nested.
 struct Anchor {
     node: Node,
     nodes: usize,
+    depth: usize,
 }
 
 /// A list or map that has not ended.
 struct Frame {
     start: Span,
     anchor: usize,
-    /// Count of values when it began.
-    nodes_before: usize,
     kind: FrameKind,
 }
 
@@ -135,7 +134,6 @@ impl Reader {
         self.open.push(Frame {
             start: span,
             anchor,
-            nodes_before: self.nodes,
             kind,
         });
         Ok(())
@@ -155,7 +153,7 @@ impl Reader {
             },
             data,
         };
-        self.place(node, frame.anchor, frame.nodes_before)
+        self.place(node, frame.anchor)
     }
 
     fn scalar(
@@ -180,32 +178,33 @@ impl Reader {
         } else {
             Data::Text(text.to_string())
         };
-        let before = self.nodes;
-        self.place(Node { span, data }, anchor, before)
+        self.place(Node { span, data }, anchor)
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), YamlFault> {
-        let before = self.nodes;
-        let Some(Anchor { node, nodes }) = self.anchors.get(&anchor) else {
+        let Some(Anchor { node, nodes, depth }) = self.anchors.get(&anchor) else {
             return fault(span, YamlFaultKind::AliasOfNothing);
         };
         if self.nodes + nodes > MAX_NODES {
             return fault(span, YamlFaultKind::AliasesTooLarge(MAX_NODES));
         }
+        if self.open.len() + depth > MAX_DEPTH {
+            return fault(span, YamlFaultKind::TooDeep(MAX_DEPTH));
+        }
         // The one value that `place` counts is among them.
         self.nodes += nodes.saturating_sub(1);
         let node = node.clone();
-        self.place(node, 0, before)
+        self.place(node, 0)
     }
 
     /// Puts a finished value where it belongs.
-    fn place(&mut self, node: Node, anchor: usize, nodes_before: usize) -> Result<(), YamlFault> {
+    fn place(&mut self, node: Node, anchor: usize) -> Result<(), YamlFault> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             return fault(node.span, YamlFaultKind::TooManyValues(MAX_NODES));
         }
         if anchor != 0 {
-            self.keep(anchor, &node, nodes_before)?;
+            self.keep(anchor, &node)?;
         }
         if self.wants_key() {
             let Data::Text(text) = &node.data else {
@@ -231,19 +230,14 @@ impl Reader {
     }
 
     /// Remembers what an anchor stands for. The copy counts too, or nested anchors would be a way to use up the memory.
-    fn keep(&mut self, anchor: usize, node: &Node, nodes_before: usize) -> Result<(), YamlFault> {
-        let nodes = self.nodes - nodes_before;
+    fn keep(&mut self, anchor: usize, node: &Node) -> Result<(), YamlFault> {
+        let (nodes, depth) = measure(node);
         self.nodes += nodes;
         if self.nodes > MAX_NODES {
             return fault(node.span, YamlFaultKind::AliasesTooLarge(MAX_NODES));
         }
-        self.anchors.insert(
-            anchor,
-            Anchor {
-                node: node.clone(),
-                nodes,
-            },
-        );
+        let node = node.clone();
+        self.anchors.insert(anchor, Anchor { node, nodes, depth });
         Ok(())
     }
 
@@ -318,6 +312,19 @@ fn merge_keys(entries: Vec<Entry>) -> Result<Vec<Entry>, YamlFault> {
     Ok(own)
 }
 
+/// How many values, and how many levels of lists and maps. Recurses no deeper than [`MAX_DEPTH`].
+fn measure(node: &Node) -> (usize, usize) {
+    let sum = |(nodes, depth): (usize, usize), node: &Node| {
+        let (more, below) = measure(node);
+        (nodes + more, depth.max(below + 1))
+    };
+    match &node.data {
+        Data::List(items) => items.iter().fold((1, 1), sum),
+        Data::Map(entries) => entries.iter().map(|entry| &entry.value).fold((1, 1), sum),
+        _ => (1, 0),
+    }
+}
+
 fn end_of(data: &Data) -> Option<Position> {
     match data {
         Data::List(items) => items.last().map(|node| node.span.end),
@@ -380,9 +387,14 @@ fn fault<T>(span: Span, kind: YamlFaultKind) -> Result<T, YamlFault> {
 
 fn syntax(error: ScanError) -> YamlFault {
     let at = position(*error.marker());
+    // The parser looks ahead, and has a limit of its own for brackets.
+    let kind = match error.info() {
+        "recursion limit exceeded" => YamlFaultKind::TooDeep(MAX_DEPTH),
+        info => YamlFaultKind::Syntax(info.to_string()),
+    };
     YamlFault {
         span: Span { start: at, end: at },
-        kind: YamlFaultKind::Syntax(error.info().to_string()),
+        kind,
     }
 }
 
