@@ -62,12 +62,15 @@ fn structural<T: JsonSchema>() -> Value {
 }
 
 /// Whether a field may be left out is said by `required`; that it may be null besides is dropped, as are names of Rust
-/// types, formats of Rust numbers, and defaults that are maps or lists.
+/// types, formats of Rust numbers, defaults that are maps or lists, and the line breaks of comments.
 fn tidied(schema: Value) -> Value {
     let Value::Object(fields) = schema else { return schema };
     let mut fields = without_null(fields);
     for key in ["title", "format", "$schema"] {
         fields.remove(key);
+    }
+    if let Some(Value::String(words)) = fields.get_mut("description") {
+        *words = words.split_whitespace().collect::<Vec<_>>().join(" ");
     }
     if let Some(only) = fields.remove("const") {
         fields.insert("enum".into(), json!([only]));

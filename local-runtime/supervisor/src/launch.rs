@@ -1,9 +1,20 @@
 //! Starting a supervisor that is not there: exactly one per app, whoever asks, however often.
 
-use std::path::PathBuf;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::error::LaunchError;
+use crate::error::{ClientError, LaunchError};
+
+/// The supervisor's own log, in its runtime directory.
+pub const LOG_FILE: &str = "supervisor.log";
+
+/// A supervisor that takes over many containers may need some seconds before it answers.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// An ending supervisor holds the lock for a moment: the start is tried again after this.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// Everything that a supervisor is told at its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +25,7 @@ pub struct Launch {
     pub runtime: PathBuf,
     /// `NAMESPACE/NAME`.
     pub app: String,
-    /// Sockets, bundles and fifos: short-lived, best on a tmpfs. Gone after the last object.
+    /// Sockets, bundles and fifos: short-lived, best on a tmpfs. Gone after the last object. At most 80 bytes long.
     pub run_dir: PathBuf,
     /// `state.json`, logs and the containers' writable layers: needs a file system that overlayfs can write to.
     pub state_dir: PathBuf,
@@ -22,7 +33,83 @@ pub struct Launch {
     pub data_dir: PathBuf,
 }
 
+impl Launch {
+    fn arguments(&self) -> Vec<std::ffi::OsString> {
+        let pairs: [(&str, &std::ffi::OsStr); 5] = [
+            ("--app", self.app.as_ref()),
+            ("--run-dir", self.run_dir.as_ref()),
+            ("--state-dir", self.state_dir.as_ref()),
+            ("--data-dir", self.data_dir.as_ref()),
+            ("--runtime", self.runtime.as_ref()),
+        ];
+        pairs.into_iter().flat_map(|(name, value)| [name.into(), value.to_os_string()]).collect()
+    }
+}
+
 /// Connects to the app's supervisor, starting it first if none answers.
+///
+/// Safe to call at once from several processes: the supervisors that were started in vain find the lock taken and end.
+/// A stale socket or a pid in use again does not matter, for neither is trusted. Errors: see [`LaunchError`].
 pub async fn ensure_running(launch: &Launch) -> Result<Client, LaunchError> {
-    Client::connect(&launch.run_dir).await.map_err(LaunchError::Speak)
+    let begun = Instant::now();
+    let mut started: Option<Instant> = None;
+    loop {
+        match Client::connect(&launch.run_dir).await {
+            Ok(client) => return Ok(client),
+            Err(ClientError::NotRunning { .. } | ClientError::Closed | ClientError::Receive { .. }) => {}
+            Err(other) => return Err(LaunchError::Speak(other)),
+        }
+        if begun.elapsed() > PATIENCE {
+            return Err(LaunchError::Silent { seconds: PATIENCE.as_secs() });
+        }
+        if started.is_none_or(|at| at.elapsed() > TRY_AGAIN) {
+            start(launch).await?;
+            started = Some(Instant::now());
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+/// Starts the program, which starts itself once more, detached, and ends when that one listens or has failed.
+///
+/// So the supervisor is nobody's child but init's: it stays no zombie of ours, and ends with nobody's terminal.
+async fn start(launch: &Launch) -> Result<(), LaunchError> {
+    let mut command = tokio::process::Command::new(&launch.binary);
+    command.args(launch.arguments()).arg("--detach").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let failed = |source| LaunchError::Start { binary: launch.binary.clone(), source };
+    let status = command.status().await.map_err(failed)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(LaunchError::Ended { report: last_line(&launch.run_dir.join(LOG_FILE)).unwrap_or_else(|| status.to_string()) })
+}
+
+/// The half that the program runs with `--detach`: begins a supervisor in a session of its own, and waits until it listens.
+pub fn detach(arguments: impl IntoIterator<Item = std::ffi::OsString>, run_dir: &Path) -> std::io::Result<bool> {
+    crate::storage::create_folder(run_dir).map_err(std::io::Error::other)?;
+    let log = std::fs::OpenOptions::new().append(true).create(true).open(run_dir.join(LOG_FILE))?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
+    let mut child = command.spawn()?;
+    let socket = crate::protocol::socket_path(run_dir);
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+            return Ok(true);
+        }
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(true)
+}
+
+fn last_line(path: &Path) -> Option<String> {
+    let mut file = std::fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(4096))).ok()?;
+    let mut bytes = vec![];
+    file.read_to_end(&mut bytes).ok()?;
+    String::from_utf8_lossy(&bytes).lines().rev().find(|line| !line.trim().is_empty()).map(str::to_string)
 }

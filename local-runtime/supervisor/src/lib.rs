@@ -7,12 +7,18 @@
 //! Read [`spec`] for the objects, [`protocol`] for what a client says about them, then `machine`: the pure step function
 //! in which every decision is taken.
 
+mod balance;
 pub mod client;
+mod clock;
 pub mod error;
 pub mod frames;
 pub mod launch;
+pub mod machine;
+mod logs;
+mod network;
 pub mod protocol;
 mod signal;
+mod storage;
 pub mod spec;
 #[cfg(test)]
 mod testing;

@@ -9,6 +9,7 @@
 
 mod capabilities;
 mod client;
+pub mod doctor;
 mod error;
 mod explain;
 mod operations;

@@ -48,8 +48,8 @@ pub fn parse_files(files: Vec<SourceFile>) -> (Vec<Document>, Vec<Diagnostic>) {
     (documents, diagnostics)
 }
 
-/// Faults between documents that are good each by itself: an App that names a Target which no document describes, and a
-/// binding for which a Target gives nothing. `local` needs no document.
+/// Faults between documents that are good each by itself: an App that names a Target which no document describes
+/// (`local` needs none).
 pub fn check_links(documents: &[Document]) -> Vec<Diagnostic> {
     let targets: HashMap<&str, &Document> = documents
         .iter()

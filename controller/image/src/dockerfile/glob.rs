@@ -20,6 +20,82 @@ pub fn matches_text(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// A pattern over whole paths, in which `**` passes over any number of folders, as .dockerignore has it.
+#[derive(Debug, Clone)]
+pub struct PathPattern {
+    tokens: Vec<Token>,
+}
+
+impl PathPattern {
+    /// `pattern` is relative and clean: no leading slash, no `.` or empty components.
+    pub fn new(pattern: &str) -> Result<Self, BadPattern> {
+        let mut tokens = Vec::new();
+        let mut rest = pattern;
+        while let Some(stars) = rest.find("**") {
+            // An escaped star is none: `\\**` is a literal star and then a wildcard.
+            let escaped = rest[..stars].bytes().rev().take_while(|byte| *byte == b'\\').count() % 2 == 1;
+            let cut = if escaped { stars + 1 } else { stars };
+            tokens.extend(self::tokens(&rest[..cut])?);
+            rest = &rest[cut..];
+            if escaped {
+                continue;
+            }
+            rest = rest.trim_start_matches('*');
+            rest = rest.strip_prefix('/').unwrap_or(rest);
+            tokens.push(if rest.is_empty() { Token::Everything } else { Token::Folders });
+        }
+        tokens.extend(self::tokens(rest)?);
+        Ok(Self { tokens })
+    }
+
+    /// Whether it matches all of `path`.
+    pub fn matches(&self, path: &str) -> bool {
+        let mut at = States::new(self.tokens.len());
+        at.enter(&self.tokens, 0);
+        for c in path.chars() {
+            let mut next = States::new(self.tokens.len());
+            for (index, token) in self.tokens.iter().enumerate().filter(|(index, _)| at.0[*index]) {
+                match token {
+                    Token::Everything => next.0[index] = true,
+                    Token::Folders => {
+                        next.0[index] = true;
+                        if c == '/' {
+                            next.enter(&self.tokens, index + 1);
+                        }
+                    }
+                    _ if c == '/' && !matches!(token, Token::Literal('/')) => {}
+                    Token::AnyRun => next.enter(&self.tokens, index),
+                    token if token.accepts(c) => next.enter(&self.tokens, index + 1),
+                    _ => {}
+                }
+            }
+            at = next;
+        }
+        at.0[self.tokens.len()] || matches!(self.tokens.last(), Some(Token::Everything)) && at.0[self.tokens.len() - 1]
+    }
+}
+
+/// The places in a pattern that the text so far can lead to.
+struct States(Vec<bool>);
+
+impl States {
+    fn new(tokens: usize) -> Self {
+        Self(vec![false; tokens + 1])
+    }
+
+    /// Comes to a place, and past all that may match nothing.
+    fn enter(&mut self, tokens: &[Token], index: usize) {
+        let mut index = index;
+        loop {
+            self.0[index] = true;
+            match tokens.get(index) {
+                Some(Token::AnyRun | Token::Folders | Token::Everything) => index += 1,
+                _ => return,
+            }
+        }
+    }
+}
+
 /// True when `pattern` holds a wildcard or an escape, so that it is no plain name.
 pub fn is_pattern(pattern: &str) -> bool {
     pattern.contains(['*', '?', '[', '\\'])
@@ -50,23 +126,22 @@ pub(super) fn replace(value: &str, pattern: &str, by: &str, all: bool) -> String
 
 /// The length of the longest head of `text`, not empty, that matches. Follows every way through the pattern at once.
 fn longest_match(tokens: &[Token], text: &str) -> Option<usize> {
-    let mut at = vec![false; tokens.len() + 1];
-    at[0] = true;
-    pass_stars(tokens, &mut at);
+    let mut at = States::new(tokens.len());
+    at.enter(tokens, 0);
     let mut longest = None;
     for (offset, c) in text.char_indices() {
-        let mut next = vec![false; tokens.len() + 1];
-        for (index, token) in tokens.iter().enumerate().filter(|(index, _)| at[*index]) {
+        let mut next = States::new(tokens.len());
+        for (index, token) in tokens.iter().enumerate().filter(|(index, _)| at.0[*index]) {
             match token {
-                Token::AnyRun => next[index] = true,
-                token => next[index + 1] |= token.accepts(c),
+                Token::AnyRun => next.enter(tokens, index),
+                token if token.accepts(c) => next.enter(tokens, index + 1),
+                _ => {}
             }
         }
-        pass_stars(tokens, &mut next);
-        if next[tokens.len()] {
+        if next.0[tokens.len()] {
             longest = Some(offset + c.len_utf8());
         }
-        if !next.contains(&true) {
+        if !next.0.contains(&true) {
             break;
         }
         at = next;
@@ -74,20 +149,19 @@ fn longest_match(tokens: &[Token], text: &str) -> Option<usize> {
     longest
 }
 
-/// A star may match nothing: being before it is being after it.
-fn pass_stars(tokens: &[Token], at: &mut [bool]) {
-    for (index, token) in tokens.iter().enumerate() {
-        if at[index] && matches!(token, Token::AnyRun) {
-            at[index + 1] = true;
-        }
-    }
-}
-
+#[derive(Debug, Clone)]
 enum Token {
     Literal(char),
     AnyOne,
     AnyRun,
-    Class { negated: bool, ranges: Vec<(char, char)> },
+    Class {
+        negated: bool,
+        ranges: Vec<(char, char)>,
+    },
+    /// `**/`: nothing, or whole folders.
+    Folders,
+    /// `**` at the end: whatever is left.
+    Everything,
 }
 
 fn tokens(pattern: &str) -> Result<Vec<Token>, BadPattern> {
@@ -158,7 +232,7 @@ impl Token {
         match self {
             Token::Literal(literal) => *literal == c,
             Token::AnyOne => true,
-            Token::AnyRun => false,
+            Token::AnyRun | Token::Folders | Token::Everything => false,
             Token::Class { negated, ranges } => {
                 ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated
             }
@@ -193,6 +267,32 @@ mod tests {
         }
         for bad in ["[", "[]", "[a", "[a-", "[b-a]", "[-a]", "x\\"] {
             assert_eq!(matches_component(bad, "x"), Err(BadPattern), "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_match_over_folders() {
+        let cases = [
+            ("**/x", "x", true),
+            ("**/x", "a/b/x", true),
+            ("**/x", "a/bx", false),
+            ("a/**", "a/b/c", true),
+            ("a/**", "a", false),
+            ("a/**/b", "a/b", true),
+            ("a/**/b", "a/x/y/b", true),
+            ("a/**/b", "a/xb", false),
+            ("**", "a/b", true),
+            ("*.c", "a/b.c", false),
+            ("*/*.c", "a/b.c", true),
+            ("**/*.c", "b.c", true),
+            ("a?b", "a/b", false),
+            ("[^x]", "/", false),
+            ("\\**", "*abc", true),
+            ("\\**", "abc", false),
+        ];
+        for (pattern, path, expected) in cases {
+            let found = PathPattern::new(pattern).map(|pattern| pattern.matches(path));
+            assert_eq!(found, Ok(expected), "{pattern} on {path}");
         }
     }
 

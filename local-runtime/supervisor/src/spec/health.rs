@@ -9,8 +9,9 @@ use super::millis;
 /// `startup` holds the other two back until it has passed once; `ready` decides about connections; `live` about restarts.
 ///
 /// Without `startup` and `ready`, the main container of a service with ports is ready once its first port accepts a
-/// connection, and any other container when it has run for one second. Until a startup or ready probe first passes it
-/// is tried more often than `interval` says, from 50 ms upwards, so that nobody waits for a quick start.
+/// connection, one without ports when it has run for one second, any other container at once. Until a startup or ready
+/// probe first passes it is tried more often than `interval` says, from 50 ms upwards, so that nobody waits for a quick
+/// start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Health {

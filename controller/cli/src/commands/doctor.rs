@@ -1,0 +1,60 @@
+//! `portolan doctor`: what this machine can and cannot do, each with its remedy.
+
+use portolan_provider_local::doctor::{Finding, Verdict, examine};
+use serde::Serialize;
+
+use crate::failure::{CommandResult, exit};
+use crate::folders::{Folders, program};
+use crate::output::Output;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    machine: Vec<Finding>,
+    programs: Vec<Program>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Program {
+    name: &'static str,
+    path: Option<String>,
+}
+
+const PROGRAMS: [(&str, &str); 2] =
+    [("portolan-supervisor", "PORTOLAN_SUPERVISOR"), ("portolan-runtime", "PORTOLAN_RUNTIME")];
+
+pub fn doctor(output: Output) -> CommandResult {
+    let folders = Folders::of_this_user()?;
+    let programs = PROGRAMS.map(|(name, variable)| Program {
+        name,
+        path: program(name, variable).ok().map(|path| path.display().to_string()),
+    });
+    let report = Report { machine: examine(&folders.data), programs: programs.into() };
+    output.answer(&report, || human(&report));
+    let missing = report.machine.iter().any(|finding| finding.verdict == Verdict::Missing)
+        || report.programs.iter().any(|program| program.path.is_none());
+    Ok(if missing { exit::FAILED } else { exit::DONE })
+}
+
+fn human(report: &Report) -> String {
+    let mut text = String::new();
+    for finding in &report.machine {
+        let word = match finding.verdict {
+            Verdict::Fine => "fine",
+            Verdict::Limited => "limited",
+            Verdict::Missing => "missing",
+        };
+        text.push_str(&format!("{word:8} {:11} {}\n", finding.subject, finding.detail));
+        if let Some(remedy) = finding.remedy {
+            text.push_str(&format!("{:20} remedy: {remedy}\n", ""));
+        }
+    }
+    for program in &report.programs {
+        match &program.path {
+            Some(path) => text.push_str(&format!("fine     {} {path}\n", program.name)),
+            None => text.push_str(&format!("missing  {}\n{:20} remedy: build it with `cargo build --release`\n", program.name, "")),
+        }
+    }
+    text
+}

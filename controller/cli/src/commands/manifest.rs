@@ -1,0 +1,77 @@
+//! Commands about manifests alone: `init`, `validate`, `explain`, `schema`, `crd`.
+
+use std::fs;
+use std::io::Write;
+
+use portolan_core::diagnostic::Diagnostic;
+use portolan_core::parse;
+use serde_json::json;
+
+use crate::args::{ExplainArgs, InitArgs, ManifestArgs};
+use crate::failure::{CommandResult, Failure, exit};
+use crate::folders::shown;
+use crate::manifests;
+use crate::output::{Output, print};
+
+pub fn init(arguments: &InitArgs, output: Output) -> CommandResult {
+    let folder = fs::canonicalize(&arguments.folder).map_err(|error| {
+        Failure::new("FolderUnreadable", format!("cannot open {}", arguments.folder.display())).because(error.to_string())
+    })?;
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let path = folder.join("portolan.yaml");
+    // create_new: a file that somebody wrote is never overwritten.
+    let file = fs::OpenOptions::new().write(true).create_new(true).open(&path);
+    let written = file.and_then(|mut file| file.write_all(portolan_core::init::template(&name).as_bytes()));
+    written.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Failure::new("ManifestExists", format!("{} is there already", shown(&path))).hint("change it, or choose another folder")
+        }
+        _ => Failure::new("WriteFailed", format!("cannot write {}", shown(&path))).because(error.to_string()),
+    })?;
+    output.say(&format!("wrote {}; `portolan up` brings it up on this machine", shown(&path)));
+    Ok(exit::DONE)
+}
+
+pub fn validate(arguments: &ManifestArgs, output: Output) -> CommandResult {
+    let (documents, mut diagnostics) = parse::parse_files(manifests::read_files(arguments)?);
+    if !diagnostics.iter().any(Diagnostic::is_error) {
+        diagnostics.extend(parse::check_links(&documents));
+    }
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
+    match output.is_machine() {
+        true => output.answer(&json!({"documents": documents.len(), "diagnostics": diagnostics}), String::new),
+        false => output.diagnostics(&diagnostics),
+    }
+    if errors > 0 {
+        output.say(&format!("{errors} {}", if errors == 1 { "fault" } else { "faults" }));
+        return Ok(exit::FAILED);
+    }
+    output.say(&format!("{} {} good", documents.len(), if documents.len() == 1 { "document is" } else { "documents are" }));
+    Ok(exit::DONE)
+}
+
+pub fn explain(arguments: &ExplainArgs) -> CommandResult {
+    if arguments.field == "env" {
+        print(&explain_env());
+        return Ok(exit::DONE);
+    }
+    print(&portolan_core::explain::explain(&arguments.field)?);
+    Ok(exit::DONE)
+}
+
+/// The variables that every app sees, the same on every target.
+fn explain_env() -> String {
+    let width = portolan_core::resolve::STANDARD_ENV.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let line = |(name, meaning): &(&str, &str)| format!("{name:width$}  {meaning}\n");
+    portolan_core::resolve::STANDARD_ENV.iter().map(line).collect()
+}
+
+pub fn schema() -> CommandResult {
+    print(portolan_crds::JSON_SCHEMA);
+    Ok(exit::DONE)
+}
+
+pub fn crd() -> CommandResult {
+    print(&format!("{}---\n{}", portolan_crds::APP_CRD, portolan_crds::TARGET_CRD));
+    Ok(exit::DONE)
+}

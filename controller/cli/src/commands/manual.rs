@@ -1,0 +1,27 @@
+//! `portolan completion` and `portolan man`: made from the same arguments that are parsed.
+
+use std::io;
+
+use clap::CommandFactory;
+
+use crate::args::{Cli, CompletionArgs, ManArgs};
+use crate::failure::{CommandResult, Failure, exit};
+
+pub fn completion(arguments: &CompletionArgs) -> CommandResult {
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "portolan", &mut io::stdout());
+    Ok(exit::DONE)
+}
+
+pub fn man(arguments: &ManArgs) -> CommandResult {
+    let mut root = Cli::command();
+    root.build();
+    let page = match &arguments.command {
+        None => root,
+        Some(name) => root.find_subcommand(name).cloned().ok_or_else(|| {
+            Failure { exit: exit::USAGE, ..Failure::new("CommandNotFound", format!("there is no command `{name}`")) }
+        })?,
+    };
+    let rendered = clap_mangen::Man::new(page).render(&mut io::stdout());
+    rendered.map_err(|error| Failure::new("WriteFailed", "cannot write the page").because(error.to_string()))?;
+    Ok(exit::DONE)
+}

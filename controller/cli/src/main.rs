@@ -1,0 +1,45 @@
+//! `portolan`: what was typed, what it means, what came of it.
+//!
+//! `args.rs` is what can be typed; each command is a file in `commands/`; `manifests.rs` finds what it works on,
+//! `targets.rs` the provider, `session.rs` the engine. Everything that is printed goes through `output.rs`, every
+//! failure through `failure.rs`. Deciding is left to core and the engine.
+
+mod args;
+mod commands;
+mod failure;
+mod folders;
+mod interrupt;
+mod manifests;
+mod output;
+mod progress;
+mod session;
+mod targets;
+mod tracing_setup;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Cli;
+use failure::exit;
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    tracing_setup::start(&cli.global);
+    let output = Output::of(&cli.global);
+    let code = commands::run(cli.command, output).unwrap_or_else(|failure| {
+        output.diagnostics(&failure.diagnostics);
+        failure.exit
+    });
+    ExitCode::from(code)
+}
+
+/// `--help` and `--version` answer on stdout with 0; everything else is wrong usage.
+fn usage(error: &clap::Error) -> ExitCode {
+    _ = error.print();
+    ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::DONE })
+}

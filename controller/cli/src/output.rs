@@ -1,0 +1,132 @@
+//! Data to stdout, words to stderr.
+
+use std::io::{self, IsTerminal, Write};
+
+use portolan_core::diagnostic::{Diagnostic, Style, render_all};
+use serde::Serialize;
+
+use crate::args::{ColorChoice, Global, OutputFormat};
+
+/// How this run speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    pub format: OutputFormat,
+    style: Style,
+    /// Whether stderr is a terminal on which lines may be drawn again.
+    pub live: bool,
+}
+
+impl Output {
+    pub fn of(global: &Global) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = match global.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && !plain,
+        };
+        let ci = std::env::var_os("CI").is_some();
+        Self {
+            format: global.output,
+            style: if colour { Style::Ansi } else { Style::Plain },
+            live: terminal && !ci && global.verbose == 0 && global.output == OutputFormat::Human,
+        }
+    }
+
+    /// Whether a program reads stdout: then nothing prompts.
+    pub fn is_machine(&self) -> bool {
+        matches!(self.format, OutputFormat::Json | OutputFormat::Yaml)
+    }
+
+    pub fn coloured(&self) -> bool {
+        self.style == Style::Ansi
+    }
+
+    /// The answer of a command: `human` where people read, else the value itself.
+    pub fn answer(&self, value: &impl Serialize, human: impl FnOnce() -> String) {
+        match self.format {
+            OutputFormat::Json => print(&format!("{}\n", json(value))),
+            OutputFormat::Yaml => print(&yaml(value)),
+            OutputFormat::Human | OutputFormat::Markdown => print(&human()),
+        }
+    }
+
+    /// Words for people, on stderr.
+    pub fn say(&self, text: &str) {
+        _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// Faults, on stderr; as JSON lines where a program listens.
+    pub fn diagnostics(&self, diagnostics: &[Diagnostic]) {
+        let text = match self.is_machine() {
+            true => diagnostics.iter().map(|diagnostic| json_line(diagnostic) + "\n").collect(),
+            false => render_all(diagnostics, self.style),
+        };
+        _ = io::stderr().write_all(text.as_bytes());
+    }
+}
+
+/// To stdout. A reader that has gone away (`| head`) is no failure of ours.
+pub fn print(text: &str) {
+    let mut stdout = io::stdout().lock();
+    _ = stdout.write_all(text.as_bytes());
+    _ = stdout.flush();
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("answers hold only string keys")
+}
+
+fn json_line(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("diagnostics hold only string keys")
+}
+
+/// JSON is YAML; block style is nicer to read. Strings are quoted as JSON does, which YAML 1.2 reads the same.
+fn yaml(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).expect("answers hold only string keys");
+    let mut text = String::new();
+    block(&value, 0, &mut text);
+    text
+}
+
+fn block(value: &serde_json::Value, depth: usize, text: &mut String) {
+    use serde_json::Value;
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (key, value) in fields {
+                text.push_str(&format!("{indent}{}:", serde_json::Value::from(key.as_str())));
+                nested(value, depth, text);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for item in items {
+                text.push_str(&format!("{indent}-"));
+                nested(item, depth, text);
+            }
+        }
+        leaf => text.push_str(&format!("{indent}{leaf}\n")),
+    }
+}
+
+fn nested(value: &serde_json::Value, depth: usize, text: &mut String) {
+    let empty = value.as_object().is_some_and(|fields| fields.is_empty()) || value.as_array().is_some_and(|items| items.is_empty());
+    if (value.is_object() || value.is_array()) && !empty {
+        text.push('\n');
+        block(value, depth + 1, text);
+    } else {
+        text.push_str(&format!(" {value}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn yaml_is_block_style() {
+        let value = json!({"a": 1, "b": [{"c": "x: y"}, []], "d": {}});
+        assert_eq!(yaml(&value), "\"a\": 1\n\"b\":\n  -\n    \"c\": \"x: y\"\n  - []\n\"d\": {}\n");
+    }
+}

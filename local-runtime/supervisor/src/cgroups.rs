@@ -1,0 +1,61 @@
+//! The cgroups above the containers' own: named here, removed here. The containers' own belong to the runtime.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::machine::ContainerKey;
+
+/// Common to all apps.
+const TOP: &str = "portolan";
+
+/// `/portolan/<namespace>.<app>/<workload>-<pod>-<container>`, from the root of each hierarchy.
+pub fn path(app: &str, key: &ContainerKey) -> String {
+    format!("/{TOP}/{}/{}-{}-{}", folder(app), key.workload, key.pod, key.name)
+}
+
+fn folder(app: &str) -> String {
+    app.replace('/', ".")
+}
+
+/// Removes the app's folder, and the one common to all apps, wherever they are empty.
+pub fn remove_parents(app: &str) {
+    for mount in mounts() {
+        let top = mount.join(TOP);
+        // Other apps' groups keep the common folder (EBUSY), and not every hierarchy has ours (ENOENT).
+        let _ = fs::remove_dir(top.join(folder(app)));
+        let _ = fs::remove_dir(top);
+    }
+}
+
+/// A file of a container's cgroup, in whichever hierarchy has it.
+pub fn read(path: &str, file: &str) -> Option<String> {
+    mounts().into_iter().find_map(|mount| fs::read_to_string(mount.join(&path[1..]).join(file)).ok())
+}
+
+/// Where cgroup hierarchies of either version are mounted.
+fn mounts() -> Vec<PathBuf> {
+    parse_mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// proc(5): the mount point is field 5, the type is the first field after the separator ` - `.
+fn parse_mounts(mountinfo: &str) -> Vec<PathBuf> {
+    let parse = |line: &str| {
+        let (head, tail) = line.split_once(" - ")?;
+        let is_cgroup = matches!(tail.split(' ').next()?, "cgroup" | "cgroup2");
+        is_cgroup.then(|| head.split(' ').nth(4).map(PathBuf::from)).flatten()
+    };
+    mountinfo.lines().filter_map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_of_both_versions_are_found() {
+        let text = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
+                    27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
+                    41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(parse_mounts(text), ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/unified"].map(PathBuf::from));
+    }
+}

@@ -1,0 +1,135 @@
+//! Effects begun, and what follows the state kept in step: routes, names, addresses.
+
+use std::net::Ipv4Addr;
+
+use crate::machine::{self, Effect, Event, Outcome, State};
+use crate::network::hosts_file;
+use crate::spec::Kind;
+use crate::storage::{self, Durability};
+use crate::{error::chain, logs};
+
+use super::Platform;
+use super::probes;
+
+impl Platform {
+    pub(super) fn follow(&mut self, outcome: Outcome) {
+        self.wake_at = outcome.wake_at;
+        self.follow_routes();
+        self.follow_names();
+        for effect in outcome.effects {
+            tracing::debug!(?effect, "effect");
+            self.carry_out(effect);
+        }
+    }
+
+    fn follow_routes(&mut self) {
+        let routes = machine::routes(&self.state);
+        let addresses = routes.iter().map(|route| route.address).collect();
+        if self.state.network.is_some()
+            && let Err(error) = self.network.set_service_addresses(addresses)
+        {
+            tracing::error!(error = chain(&error), "services' addresses are not all there");
+        }
+        for (subject, error) in self.balance.set_routes(routes) {
+            tracing::error!(%error, "cannot listen for {subject}");
+        }
+    }
+
+    /// Written in place, because containers have the file itself mounted.
+    fn follow_names(&mut self) {
+        let names = machine::host_names(&self.state);
+        if names == self.host_names {
+            return;
+        }
+        self.host_names = names;
+        for (id, workload, address) in pods(&self.state) {
+            self.write_hosts(id, &workload, address);
+        }
+    }
+
+    fn write_hosts(&self, pod: u64, workload: &str, address: Ipv4Addr) {
+        let path = self.settings.paths.hosts(pod);
+        let text = hosts_file((&host_name(workload, pod), address), &self.host_names);
+        let written = storage::create_folder(&self.settings.paths.pod(pod))
+            .and_then(|()| storage::write_in_place(&path, text.as_bytes()));
+        if let Err(error) = written {
+            tracing::error!(error = chain(&error), "names are not up to date in replica {pod}");
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::PrepareSandbox { workload, pod, address, .. } => self.prepare_sandbox(&workload, pod, address),
+            Effect::RemoveSandbox { kind, workload, pod } => self.remove_sandbox(kind, &workload, pod),
+            Effect::Start { key, spec, .. } => self.containers.start(key, *spec),
+            Effect::Signal { key, signal } => self.containers.signal(&key, &signal),
+            Effect::Probe { key, start, probe, check, address, timeout } => {
+                let spec = self.container_spec(&key);
+                let task = probes::Probing { key, start, probe, check, address, timeout, spec };
+                tokio::spawn(task.run(self.containers.clone(), self.events.clone()));
+            }
+            Effect::RecordJob { job, revision, unix_ms } => {
+                if let Err(error) = self.records.record_success(&job, &revision, unix_ms) {
+                    tracing::error!(error = chain(&error), "the success of job `{job}` is not recorded");
+                }
+            }
+            Effect::RemoveNetwork => {
+                if let Err(error) = self.network.remove() {
+                    tracing::error!(error = chain(&error), "the network is left over");
+                }
+            }
+            Effect::Forget { kind, workload } => {
+                if let Err(error) = storage::remove_folder(&self.settings.paths.logs(kind, &workload)) {
+                    tracing::error!(error = chain(&error), "logs of {kind} `{workload}` are left over");
+                }
+            }
+        }
+    }
+
+    fn prepare_sandbox(&self, workload: &str, pod: u64, address: Ipv4Addr) {
+        self.write_hosts(pod, workload, address);
+        let (network, events) = (self.network.clone(), self.events.clone());
+        std::thread::spawn(move || {
+            let event = match network.add_pod(pod, address) {
+                Ok(()) => Event::SandboxReady { pod },
+                Err(error) => Event::SandboxFailed { pod, message: chain(&error) },
+            };
+            // The receiver is gone only when the supervisor ends; the next one begins anew.
+            let _ = events.send(event);
+        });
+    }
+
+    fn remove_sandbox(&self, kind: Kind, workload: &str, pod: u64) {
+        let (network, events, paths) = (self.network.clone(), self.events.clone(), self.settings.paths.clone());
+        let logs = paths.logs(kind, workload);
+        let there: Vec<u64> = pods(&self.state).map(|(id, ..)| id).filter(|id| *id != pod).collect();
+        std::thread::spawn(move || {
+            if let Err(error) = network.remove_pod(pod) {
+                tracing::error!(error = chain(&error), "replica {pod} leaves a link");
+            }
+            for folder in [paths.pod(pod), paths.layers(pod)] {
+                if let Err(error) = storage::remove_folder(&folder) {
+                    tracing::error!(error = chain(&error), "replica {pod} leaves files");
+                }
+            }
+            logs::prune(&logs, |id| there.contains(&id));
+            let _ = events.send(Event::SandboxRemoved { pod });
+        });
+    }
+
+    /// Volumes live in the data folder, not in the state.
+    pub(super) fn save_volumes(&mut self) -> Result<(), storage::StorageError> {
+        self.records.set_volumes(&self.state.volumes)?;
+        self.save(Durability::Power)
+    }
+}
+
+/// What a container is called inside.
+pub(super) fn host_name(workload: &str, pod: u64) -> String {
+    format!("{}-{pod}", &workload[..workload.len().min(40)])
+}
+
+fn pods(state: &State) -> impl Iterator<Item = (u64, String, Ipv4Addr)> {
+    let services = state.services.values().flat_map(|s| s.pods.iter().map(|(id, p)| (*id, s.spec.name.clone(), p.address)));
+    services.chain(state.jobs.values().flat_map(|j| j.pods.iter().map(|(id, p)| (*id, j.spec.name.clone(), p.address))))
+}

@@ -1,0 +1,182 @@
+//! Requests, answered by the task that owns the state.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::error::chain;
+use crate::machine::{self, ContainerKey, Event, admit_delete, admit_put};
+use crate::protocol::{
+    Class, DeleteOutcome, ErrorBody, ExecRequest, Observation, PutOutcome, Request, VolumeStatus,
+};
+use crate::spec::{ContainerSpec, Kind, Object};
+use crate::storage::StorageError;
+
+use super::Platform;
+
+pub(super) type Answer = Result<Value, ErrorBody>;
+
+/// A request on its way to the state's owner, with the place for its answer.
+pub(super) enum Command {
+    Request(Request, oneshot::Sender<Answer>),
+    /// Which container an exec goes into.
+    FindContainer(ExecRequest, oneshot::Sender<Result<(ContainerKey, Box<ContainerSpec>), ErrorBody>>),
+}
+
+impl Platform {
+    /// Breaks when the supervisor is to end.
+    pub(super) fn answer(&mut self, command: Command) -> ControlFlow<()> {
+        // A client that is gone needs no answer.
+        match command {
+            Command::FindContainer(request, to) => drop(to.send(self.find_container(&request))),
+            Command::Request(request, to) => {
+                let ends = request == Request::Shutdown;
+                let _ = to.send(self.answer_request(request));
+                if ends {
+                    return ControlFlow::Break(());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn answer_request(&mut self, request: Request) -> Answer {
+        match request {
+            Request::Observe { .. } => Ok(json!(self.observe())),
+            Request::Put { object } => self.put(*object).map(|outcome| json!(outcome)),
+            Request::Delete { kind, name, erase } => self.delete(kind, &name, erase).map(|outcome| json!(outcome)),
+            Request::RunJob { name } => {
+                self.must_exist(Kind::Job, &name, self.state.jobs.contains_key(&name))?;
+                self.take_request(Event::RunJob { name }).map(|()| Value::Null)
+            }
+            Request::Retry { name } => {
+                self.must_exist(Kind::Service, &name, self.state.services.contains_key(&name))?;
+                self.take_request(Event::Retry { name }).map(|()| Value::Null)
+            }
+            Request::Shutdown | Request::Logs(_) | Request::Exec(_) => Ok(Value::Null),
+        }
+    }
+
+    pub(super) fn observe(&self) -> Observation {
+        let mut objects = machine::observe(&self.state);
+        for observed in &mut objects {
+            if let Some(network) = &mut observed.network {
+                network.bridge = self.network.bridge().into();
+            }
+            if observed.object.kind() == Kind::Volume {
+                observed.volume = Some(VolumeStatus { path: self.settings.paths.volume(observed.object.name()) });
+            }
+        }
+        let mut kept_volumes = self.records.volume_folders();
+        kept_volumes.retain(|name| !self.state.volumes.contains_key(name));
+        let mut kept_job_records = self.records.recorded_jobs();
+        kept_job_records.retain(|name| !self.state.jobs.contains_key(name));
+        Observation { change: *self.change.borrow(), objects, kept_volumes, kept_job_records }
+    }
+
+    fn put(&mut self, object: Object) -> Result<PutOutcome, ErrorBody> {
+        let outcome = admit_put(&self.state, &object)?;
+        if outcome == PutOutcome::Unchanged {
+            return Ok(outcome);
+        }
+        let mut subnet = None;
+        let mut published = BTreeMap::new();
+        let mut done = false;
+        match &object {
+            Object::Network(_) if outcome == PutOutcome::Created => {
+                subnet = Some(self.network.create(None).map_err(|e| refusal("NetworkFailed", Class::Retry, &e))?);
+            }
+            Object::Service(spec) => {
+                let known = self.state.services.get(&spec.name).map(|s| s.published.clone()).unwrap_or_default();
+                let reserved = self.balance.reserve(spec, &known);
+                if reserved.is_err() {
+                    self.balance.release_reserved();
+                }
+                published = reserved?;
+            }
+            Object::Job(spec) => {
+                let found = self.records.has_succeeded(&spec.name, &spec.revision);
+                done = found.map_err(|e| storage_refusal(&e))?;
+            }
+            _ => {}
+        }
+        let is_volume = object.kind() == Kind::Volume;
+        self.take_request(Event::Put { object: Box::new(object), subnet, published, done })?;
+        if is_volume {
+            self.save_volumes().map_err(|e| storage_refusal(&e))?;
+        }
+        Ok(outcome)
+    }
+
+    fn delete(&mut self, kind: Kind, name: &str, erase: bool) -> Result<DeleteOutcome, ErrorBody> {
+        let outcome = admit_delete(&self.state, kind, name)?;
+        if outcome == DeleteOutcome::Deleted {
+            self.take_request(Event::Delete { kind, name: name.into() })?;
+        }
+        if kind == Kind::Volume {
+            self.save_volumes().map_err(|e| storage_refusal(&e))?;
+        }
+        let erased = match (erase, kind) {
+            (true, Kind::Volume) => self.records.erase_volume(name).map_err(|e| storage_refusal(&e))?,
+            (true, Kind::Job) => self.records.erase_job(name).map_err(|e| storage_refusal(&e))?,
+            _ => false,
+        };
+        if erased {
+            self.records.remove_empty_folders();
+        }
+        Ok(if erased { DeleteOutcome::Deleted } else { outcome })
+    }
+
+    fn find_container(&self, request: &ExecRequest) -> Result<(ContainerKey, Box<ContainerSpec>), ErrorBody> {
+        let service = self.state.services.get(&request.service);
+        self.must_exist(Kind::Service, &request.service, service.is_some())?;
+        let candidates = service.into_iter().flat_map(|s| &s.pods);
+        let running = |pod: &machine::Pod, name: &str| pod.containers.get(name).is_some_and(machine::Container::is_running);
+        let found = candidates
+            .filter(|(id, _)| request.replica.is_none_or(|wanted| wanted == **id))
+            .filter_map(|(id, pod)| {
+                let template = &service?.templates[&pod.template];
+                let name = request.container.clone().unwrap_or_else(|| template.pod.main.name.clone());
+                let spec = template.pod.container(&name)?.clone();
+                running(pod, &name).then_some((pod.ready, *id, name, spec))
+            })
+            .max_by_key(|(ready, id, ..)| (*ready, std::cmp::Reverse(*id)));
+        match found {
+            Some((_, pod, name, spec)) => {
+                let key = ContainerKey { kind: Kind::Service, workload: request.service.clone(), pod, name };
+                Ok((key, Box::new(spec)))
+            }
+            None => {
+                let what = format!("no running container of service `{}` is what was asked for", request.service);
+                Err(machine::refusal("NotRunning", Class::Conflict, what))
+            }
+        }
+    }
+
+    /// The spec that a container was started with.
+    pub(super) fn container_spec(&self, key: &ContainerKey) -> Option<Box<ContainerSpec>> {
+        let pod = self.state.pod(key.pod)?;
+        let templates = match key.kind {
+            Kind::Service => &self.state.services.get(&key.workload)?.templates,
+            _ => &self.state.jobs.get(&key.workload)?.templates,
+        };
+        templates.get(&pod.template)?.pod.container(&key.name).cloned().map(Box::new)
+    }
+
+    fn must_exist(&self, kind: Kind, name: &str, there: bool) -> Result<(), ErrorBody> {
+        if there {
+            return Ok(());
+        }
+        Err(machine::refusal("NotFound", Class::Invalid, format!("there is no {kind} `{name}`")))
+    }
+}
+
+pub(super) fn storage_refusal(error: &StorageError) -> ErrorBody {
+    refusal("StorageFailed", Class::Retry, error)
+}
+
+fn refusal(code: &str, class: Class, error: &dyn std::error::Error) -> ErrorBody {
+    machine::refusal(code, class, chain(error))
+}

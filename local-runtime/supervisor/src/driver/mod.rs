@@ -1,0 +1,238 @@
+//! The shell around the machine: facts in, effects out, the socket beside it.
+//!
+//! One task owns the state and takes one thing after the other: an event, a request, the time it asked for. The state
+//! is on disk before its effects are begun. Everything that waits (containers, probes, connections) runs in a task of its
+//! own and comes back as an event.
+
+mod bundle;
+mod carry_out;
+mod commands;
+mod connection;
+mod containers;
+mod exec;
+mod http;
+mod oom;
+mod pidfd;
+mod probes;
+mod resume;
+mod runtime;
+mod secrets;
+mod server;
+mod users;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::balance::Balance;
+use crate::clock;
+use crate::lock::{Lock, LockError};
+use crate::machine::{Event, Millis, State, step};
+use crate::network::{Network, NetworkError};
+use crate::protocol::ErrorBody;
+use crate::storage::{self, Durability, Paths, Records, StorageError};
+use commands::Command;
+use containers::Containers;
+
+/// A supervisor that holds nothing waits this long for its first connection,
+const FIRST_CONNECTION: Duration = Duration::from_secs(10);
+/// and this long after its last one.
+const LAST_CONNECTION: Duration = Duration::from_millis(200);
+
+/// What the program was told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `NAMESPACE/NAME`.
+    pub app: String,
+    pub paths: Paths,
+    /// The program `portolan-runtime`.
+    pub runtime: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("cannot take the app's network up again")]
+    Network(#[from] NetworkError),
+    #[error("cannot listen on {}", path.display())]
+    Listen { path: PathBuf, source: io::Error },
+    #[error("cannot {operation}")]
+    System { operation: &'static str, source: io::Error },
+}
+
+/// Why the supervisor ended in good order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Another one serves this app.
+    AlreadyRunning,
+    /// Told to go; containers run on.
+    HandedOver,
+    /// Nothing was left to supervise.
+    NothingLeft,
+}
+
+/// Serves the app until there is nothing left of it or a signal comes.
+pub async fn run(settings: Settings) -> Result<Ending, DriverError> {
+    let Some(lock) = Lock::take(&settings.paths)? else { return Ok(Ending::AlreadyRunning) };
+    nix::sys::prctl::set_child_subreaper(true).map_err(|e| system("adopt containers as children", e.into()))?;
+    let (events, incoming) = mpsc::unbounded_channel();
+    let mut platform = Platform::load(settings.clone(), events)?;
+    platform.resume().await?;
+    let (server, commands) = server::Server::start(&settings, platform.change.subscribe(), platform.log_written.clone())?;
+    let ending = platform.serve(incoming, commands, &server).await?;
+    drop(server);
+    match ending {
+        Ending::NothingLeft => platform.leave_nothing(lock),
+        _ => drop(lock),
+    }
+    Ok(ending)
+}
+
+/// The state and everything that is kept in step with it.
+struct Platform {
+    settings: Arc<Settings>,
+    boot_id: String,
+    state: State,
+    saved: Vec<u8>,
+    same_boot: bool,
+    records: Records,
+    network: Network,
+    balance: Balance,
+    containers: Containers,
+    events: mpsc::UnboundedSender<Event>,
+    change: watch::Sender<u64>,
+    log_written: watch::Sender<u64>,
+    wake_at: Option<Millis>,
+    host_names: BTreeMap<String, Ipv4Addr>,
+}
+
+impl Platform {
+    fn load(settings: Settings, events: mpsc::UnboundedSender<Event>) -> Result<Platform, DriverError> {
+        let settings = Arc::new(settings);
+        let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
+            .map(|id| id.trim().to_string())
+            .map_err(|source| system("read the machine's boot id", source))?;
+        storage::create_folder(&settings.paths.state)?;
+        storage::create_folder(&settings.paths.data)?;
+        let records = Records::of(&settings.paths);
+        let (mut state, same_boot) = storage::load(&settings.paths.state_file(), &boot_id)?;
+        state.volumes = records.volumes()?;
+        let network = Network::of(&settings.app);
+        let log_written = watch::Sender::new(0);
+        let containers = Containers::new(settings.clone(), network.clone(), events.clone(), log_written.clone());
+        Ok(Platform {
+            boot_id,
+            state,
+            saved: vec![],
+            same_boot,
+            records,
+            network,
+            balance: Balance::default(),
+            containers,
+            events,
+            change: watch::Sender::new(1),
+            log_written,
+            wake_at: None,
+            host_names: BTreeMap::new(),
+            settings,
+        })
+    }
+
+    async fn serve(
+        &mut self,
+        mut events: mpsc::UnboundedReceiver<Event>,
+        mut commands: mpsc::Receiver<Command>,
+        server: &server::Server,
+    ) -> Result<Ending, DriverError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|e| system("wait for signals", e))?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| system("wait for signals", e))?;
+        loop {
+            tokio::select! {
+                Some(event) = events.recv() => self.take(event),
+                Some(command) = commands.recv() => {
+                    if self.answer(command).is_break() {
+                        return Ok(Ending::HandedOver);
+                    }
+                }
+                () = sleep_until(self.wake_at) => self.take(Event::Tick),
+                () = server.idle(FIRST_CONNECTION, LAST_CONNECTION), if self.state.is_empty() => {
+                    return Ok(Ending::NothingLeft);
+                }
+                _ = terminate.recv() => return Ok(Ending::HandedOver),
+                _ = interrupt.recv() => return Ok(Ending::HandedOver),
+            }
+        }
+    }
+
+    /// One step after an outside event. A state that cannot be written now is written with the next step.
+    fn take(&mut self, event: Event) {
+        tracing::debug!(?event, "event");
+        let outcome = step(&mut self.state, event, clock::now());
+        if let Err(error) = self.save(Durability::Process) {
+            tracing::error!(error = crate::error::chain(&error), "the state is not on disk");
+        }
+        self.follow(outcome);
+    }
+
+    /// One step after a request: all or nothing.
+    fn take_request(&mut self, event: Event) -> Result<(), ErrorBody> {
+        tracing::info!(?event, "request");
+        let before = self.state.clone();
+        let outcome = step(&mut self.state, event, clock::now());
+        if let Err(error) = self.save(Durability::Power) {
+            self.state = before;
+            return Err(commands::storage_refusal(&error));
+        }
+        self.follow(outcome);
+        Ok(())
+    }
+
+    fn save(&mut self, durability: Durability) -> Result<(), StorageError> {
+        let path = self.settings.paths.state_file();
+        if storage::save(&path, &self.boot_id, &self.state, durability, &mut self.saved)? {
+            self.change.send_modify(|change| *change += 1);
+        }
+        Ok(())
+    }
+
+    /// Ends with no file but the data, no link, no cgroup. The lock goes last.
+    fn leave_nothing(&mut self, lock: Lock) {
+        let paths = &self.settings.paths;
+        crate::cgroups::remove_parents(&self.settings.app);
+        for folder in [paths.pods(), paths.runtime_root(), paths.all_logs(), paths.all_layers()] {
+            if let Err(error) = storage::remove_folder(&folder) {
+                tracing::error!(error = crate::error::chain(&error), "something is left over");
+            }
+        }
+        for file in [paths.state_file(), paths.run.join(crate::launch::LOG_FILE)] {
+            if let Err(error) = storage::remove_file(&file) {
+                tracing::error!(error = crate::error::chain(&error), "something is left over");
+            }
+        }
+        self.records.remove_empty_folders();
+        // The client may keep files of its own in there: then it stays.
+        let _ = fs::remove_dir(&paths.state);
+        lock.remove_with_folder(&paths.run);
+    }
+}
+
+async fn sleep_until(at: Option<Millis>) {
+    match at {
+        None => std::future::pending().await,
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.0.saturating_sub(clock::now().at.0))).await,
+    }
+}
+
+fn system(operation: &'static str, source: io::Error) -> DriverError {
+    DriverError::System { operation, source }
+}

@@ -1,0 +1,114 @@
+//! The socket: who may connect, and how many are connected.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::commands::Command;
+use super::{DriverError, Settings, connection};
+use crate::protocol::socket_path;
+use crate::storage;
+
+/// Accepts until dropped.
+pub(super) struct Server {
+    task: JoinHandle<()>,
+    presence: watch::Receiver<Presence>,
+    path: std::path::PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Presence {
+    connected: usize,
+    ever: bool,
+}
+
+/// What each connection is served with.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub settings: Arc<Settings>,
+    pub commands: mpsc::Sender<Command>,
+    pub change: watch::Receiver<u64>,
+    pub log_written: watch::Sender<u64>,
+}
+
+impl Server {
+    pub fn start(
+        settings: &Settings,
+        change: watch::Receiver<u64>,
+        log_written: watch::Sender<u64>,
+    ) -> Result<(Server, mpsc::Receiver<Command>), DriverError> {
+        let path = socket_path(&settings.paths.run);
+        // The lock is ours, so a socket that lies there belongs to nobody.
+        storage::remove_file(&path)?;
+        let listener = listen(&path).map_err(|source| DriverError::Listen { path: path.clone(), source })?;
+        let (commands, incoming) = mpsc::channel(16);
+        let shared = Shared { settings: Arc::new(settings.clone()), commands, change, log_written };
+        let (present, presence) = watch::channel(Presence::default());
+        let task = tokio::spawn(accept(listener, shared, present));
+        Ok((Server { task, presence, path }, incoming))
+    }
+
+    /// Returns once nobody has been connected for a while: for `last` after the last one, for `first` if none ever came.
+    pub async fn idle(&self, first: Duration, last: Duration) {
+        let mut presence = self.presence.clone();
+        loop {
+            let Presence { connected, ever } = *presence.borrow_and_update();
+            let patience = if ever { last } else { first };
+            tokio::select! {
+                changed = presence.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                () = tokio::time::sleep(patience), if connected == 0 => return,
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// 0600 from the first moment: the folder around it is closed to others.
+fn listen(path: &std::path::Path) -> io::Result<UnixListener> {
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn accept(listener: UnixListener, shared: Shared, present: watch::Sender<Presence>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) if may_speak(&stream) => {
+                present.send_modify(|p| (p.connected, p.ever) = (p.connected + 1, true));
+                let (shared, present) = (shared.clone(), present.clone());
+                tokio::spawn(async move {
+                    if let Err(error) = connection::serve(stream, shared).await {
+                        tracing::debug!(%error, "a client's connection broke");
+                    }
+                    present.send_modify(|p| p.connected -= 1);
+                });
+            }
+            Ok(_) => tracing::warn!("a connection of another user is refused"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a client");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn may_speak(stream: &UnixStream) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+}

@@ -1,0 +1,176 @@
+//! The app's network: a bridge, one namespace per pod, one address on the bridge per service.
+//!
+//! Everything is made by netlink; no program is called. A pod's namespace is held open by a descriptor of this process and
+//! by the containers in it, never by a mount: when both are gone the kernel removes it, and the veth pair with it. So a
+//! killed supervisor leaves nothing that only another supervisor could find.
+//!
+//! Pods get an address of the app's /24 and no other route: they reach each other, the services' addresses and the
+//! bridge. They reach neither the outside nor the services of another app, whose addresses are not in their /24.
+
+mod hosts;
+mod names;
+mod namespace;
+mod netlink;
+mod subnet;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::machine::Subnet;
+use netlink::{Netlink, VethPair};
+
+pub use hosts::hosts_file;
+pub use names::bridge_name;
+
+/// The inner end of a pod's veth pair.
+const INSIDE: &str = "eth0";
+
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    #[error("cannot {operation} {subject}")]
+    Netlink { operation: &'static str, subject: String, source: io::Error },
+    #[error("cannot make a network namespace")]
+    Namespace { source: io::Error },
+    #[error("no /24 of 10.0.0.0/8 is free on this machine")]
+    NoSubnet,
+    #[error("the bridge {0} is missing")]
+    BridgeMissing(String),
+}
+
+/// The kernel side of one app's network.
+#[derive(Clone)]
+pub struct Network {
+    app: String,
+    bridge: String,
+    namespaces: Arc<Mutex<HashMap<u64, Arc<OwnedFd>>>>,
+    service_addresses: Arc<Mutex<BTreeSet<Ipv4Addr>>>,
+}
+
+impl Network {
+    pub fn of(app: &str) -> Network {
+        Network {
+            app: app.into(),
+            bridge: bridge_name(app),
+            namespaces: Arc::default(),
+            service_addresses: Arc::default(),
+        }
+    }
+
+    pub fn bridge(&self) -> &str {
+        &self.bridge
+    }
+
+    /// Makes the bridge with the subnet given, or with the first free one that the app's name leads to.
+    ///
+    /// A bridge of this name can only be ours, left by a supervisor that was killed: its address is kept or replaced.
+    pub fn create(&self, wanted: Option<Subnet>) -> Result<Subnet, NetworkError> {
+        let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+        let index = match netlink.link_index(&self.bridge).map_err(|e| failed("find", &self.bridge, e))? {
+            Some(index) => index,
+            None => self.add_bridge(&mut netlink)?,
+        };
+        let addresses = netlink.addresses().map_err(|e| failed("list", "addresses", e))?;
+        let (ours, others): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|(link, ..)| *link == index);
+        let taken: Vec<(Ipv4Addr, u8)> = others.into_iter().map(|(_, address, prefix)| (address, prefix)).collect();
+        let subnet = wanted.or_else(|| subnet::choose(&self.app, &taken)).ok_or(NetworkError::NoSubnet)?;
+        for (_, address, prefix) in ours.into_iter().filter(|(_, a, _)| *a != subnet.gateway()) {
+            netlink.remove_address(index, address, prefix).map_err(|e| failed("remove", &address.to_string(), e))?;
+        }
+        let gateway = subnet.gateway();
+        netlink.add_address(index, gateway, Subnet::PREFIX_LENGTH).map_err(|e| failed("add", &gateway.to_string(), e))?;
+        Ok(subnet)
+    }
+
+    fn add_bridge(&self, netlink: &mut Netlink) -> Result<u32, NetworkError> {
+        netlink.add_bridge(&self.bridge).map_err(|e| failed("make", &self.bridge, e))?;
+        self.bridge_index(netlink)
+    }
+
+    fn bridge_index(&self, netlink: &mut Netlink) -> Result<u32, NetworkError> {
+        let found = netlink.link_index(&self.bridge).map_err(|e| failed("find", &self.bridge, e))?;
+        found.ok_or_else(|| NetworkError::BridgeMissing(self.bridge.clone()))
+    }
+
+    pub fn remove(&self) -> Result<(), NetworkError> {
+        lock(&self.service_addresses).clear();
+        let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+        netlink.remove_link(&self.bridge).map_err(|e| failed("remove", &self.bridge, e))
+    }
+
+    /// Makes the bridge answer for exactly these services' addresses.
+    pub fn set_service_addresses(&self, wanted: BTreeSet<Ipv4Addr>) -> Result<(), NetworkError> {
+        let mut current = lock(&self.service_addresses);
+        if *current == wanted {
+            return Ok(());
+        }
+        let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+        let index = self.bridge_index(&mut netlink)?;
+        for address in wanted.difference(&current) {
+            netlink.add_address(index, *address, 32).map_err(|e| failed("add", &address.to_string(), e))?;
+        }
+        for address in current.difference(&wanted) {
+            netlink.remove_address(index, *address, 32).map_err(|e| failed("remove", &address.to_string(), e))?;
+        }
+        *current = wanted;
+        Ok(())
+    }
+
+    /// A new namespace with the address on its `eth0`. Blocks for some milliseconds: not for the event loop.
+    pub fn add_pod(&self, pod: u64, address: Ipv4Addr) -> Result<(), NetworkError> {
+        let namespace = namespace::create(|namespace| {
+            let mut outside = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+            let bridge = self.bridge_index(&mut outside)?;
+            let name = names::veth_name(&self.app, pod);
+            outside.remove_link(&name).map_err(|e| failed("remove", &name, e))?;
+            let pair = VethPair { outside: &name, inside: INSIDE, bridge, namespace: namespace.as_fd() };
+            outside.add_veth(&pair).map_err(|e| failed("make", &name, e))
+        }, || set_up_inside(address))?;
+        lock(&self.namespaces).insert(pod, Arc::new(namespace));
+        Ok(())
+    }
+
+    /// Takes up the namespace of a process that is in it: a pod of the supervisor before us.
+    pub fn adopt_pod(&self, pod: u64, pid: u32) -> io::Result<()> {
+        let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
+        lock(&self.namespaces).insert(pod, Arc::new(namespace.into()));
+        Ok(())
+    }
+
+    pub fn pod_namespace(&self, pod: u64) -> Option<Arc<OwnedFd>> {
+        lock(&self.namespaces).get(&pod).cloned()
+    }
+
+    /// Removing the veth pair by name does not wait for the kernel's own removal of the namespace.
+    pub fn remove_pod(&self, pod: u64) -> Result<(), NetworkError> {
+        let name = names::veth_name(&self.app, pod);
+        lock(&self.namespaces).remove(&pod);
+        let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+        netlink.remove_link(&name).map_err(|e| failed("remove", &name, e))
+    }
+}
+
+fn set_up_inside(address: Ipv4Addr) -> Result<(), NetworkError> {
+    let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+    for name in ["lo", INSIDE] {
+        let index = netlink.link_index(name).map_err(|e| failed("find", name, e))?;
+        let index = index.ok_or_else(|| NetworkError::BridgeMissing(name.into()))?;
+        if name == INSIDE {
+            netlink
+                .add_address(index, address, Subnet::PREFIX_LENGTH)
+                .map_err(|e| failed("add", &address.to_string(), e))?;
+        }
+        netlink.set_up(index).map_err(|e| failed("start", name, e))?;
+    }
+    Ok(())
+}
+
+fn failed(operation: &'static str, subject: &str, source: io::Error) -> NetworkError {
+    NetworkError::Netlink { operation, subject: subject.into(), source }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

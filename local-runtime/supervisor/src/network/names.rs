@@ -1,0 +1,39 @@
+//! Names of links: at most 15 characters (IFNAMSIZ), a function of what they stand for.
+
+use sha2::{Digest, Sha256};
+
+/// `pt-` and 48 bits of the app's name.
+pub fn bridge_name(app: &str) -> String {
+    format!("pt-{}", hex(&digest(app)[..6]))
+}
+
+/// `pv` and 52 bits of app and pod.
+pub fn veth_name(app: &str, pod: u64) -> String {
+    let all = hex(&digest(&format!("{app}\0{pod}"))[..7]);
+    format!("pv{}", &all[..13])
+}
+
+pub fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_and_differ() {
+        let mut seen = std::collections::BTreeSet::new();
+        for pod in 0..1000 {
+            let name = veth_name("default/shop", pod);
+            assert!(name.len() <= 15, "{name}");
+            assert!(seen.insert(name));
+        }
+        assert_eq!(bridge_name("default/shop").len(), 15);
+        assert_ne!(bridge_name("default/shop"), bridge_name("default/shop2"));
+    }
+}

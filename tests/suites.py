@@ -1,0 +1,167 @@
+"""Runs the test programs that cargo built, one after the other, and judges their skips; called by tests/run.
+
+Each suite's output is kept in target/suites/NAME.log and shown when it fails. The last line that this prints is
+`N passed, N failed, N skipped`. A test that printed `SKIP name: reason` counts as skipped and never as passed.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SKIPS = ROOT / "tests/skips.txt"
+# Longer than any suite takes on two loaded cores: what runs into it hangs.
+LIMIT_S = {False: 900, True: 3600}
+# These start containers, networks and mounts, or measure the machine before and after: one test at a time.
+SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-image|portolan-tests)/(?!lib$)")
+
+RESULT = re.compile(r"^test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<end>ok|FAILED|ignored)", re.M)
+SUMMARY = re.compile(r"^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
+SKIP = re.compile(r"^SKIP (?P<name>[^\s:]+(?:::[^\s:]+)*): (?P<reason>.+)$", re.M)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--listing", type=Path, required=True)
+    parser.add_argument("words", nargs="*")
+    arguments = parser.parse_args()
+    logs = target_folder() / "suites"
+    logs.mkdir(parents=True, exist_ok=True)
+    wanted = [suite for suite in suites(arguments.listing) if chosen(suite["name"], arguments.words)]
+    if not wanted:
+        sys.exit(f"no suite is named by {arguments.words}")
+    passed, failed, skipped = 0, 0, {}
+    for suite in wanted:
+        done = run(suite, logs, arguments.full)
+        passed += done["passed"]
+        failed += done["failed"]
+        skipped.update(done["skipped"])
+        print(line(suite["name"], done), flush=True)
+        if done["failed"]:
+            print(indented(done["output"]), flush=True)
+    failed += judge(skipped)
+    print(f"{passed} passed, {failed} failed, {len(skipped)} skipped")
+    sys.exit(1 if failed else 0)
+
+
+def suites(listing):
+    """The test programs in cargo's messages, in order of crate and name, and at the end the examples in doc comments."""
+    found = {}
+    for text in listing.read_text().splitlines():
+        message = json.loads(text)
+        if message.get("reason") != "compiler-artifact" or not message["profile"]["test"] or not message["executable"]:
+            continue
+        folder = Path(message["manifest_path"]).parent
+        target = message["target"]
+        name = f"{crate(message['package_id'])}/{'lib' if 'lib' in target['kind'] else target['name']}"
+        command = [message["executable"], "--show-output"]
+        found[name] = {"name": name, "command": command, "folder": folder, "libtest": True}
+    ordered = [found[name] for name in sorted(found, key=lambda name: (name.startswith("portolan-tests/"), name))]
+    doc = ["cargo", "test", "--workspace", "--doc", "--locked", "--quiet", "--no-fail-fast"]
+    return ordered + [{"name": "doc", "command": doc, "folder": ROOT, "libtest": False}]
+
+
+def crate(package_id):
+    """`path+file:///x/core#portolan-core@0.1.0` -> `portolan-core`; the name is left out where the folder has it."""
+    path, _, fragment = package_id.partition("#")
+    name, at, _ = fragment.rpartition("@")
+    return name if at else path.rsplit("/", 1)[-1]
+
+
+def chosen(name, words):
+    return not words or any(word in name for word in words)
+
+
+def run(suite, logs, full):
+    """Runs one suite in its crate's folder, as cargo would."""
+    command = list(suite["command"])
+    if suite["libtest"] and full:
+        command.append("--include-ignored")
+    if suite["libtest"] and SERIAL.match(suite["name"]):
+        command.append("--test-threads=1")
+    environment = {**os.environ, "CARGO_MANIFEST_DIR": str(suite["folder"]), "INSTA_UPDATE": "no", "RUST_BACKTRACE": "1"}
+    start = time.monotonic()
+    log = logs / f"{suite['name'].replace('/', '.')}.log"
+    with open(log, "wb") as out:
+        # A session of its own, so that a suite which hangs can be ended with all that it started.
+        process = subprocess.Popen(
+            command, cwd=suite["folder"], env=environment, stdin=subprocess.DEVNULL, stdout=out,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )
+        code = wait(process, LIMIT_S[full])
+    output = log.read_text(errors="replace")
+    if code is None:
+        output += f"\nended after {LIMIT_S[full]} s: it hangs\n"
+    return {"seconds": time.monotonic() - start, "output": output, **tally(output, code)}
+
+
+def wait(process, limit_s):
+    """The exit code, or None where the suite had to be ended."""
+    try:
+        return process.wait(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
+
+
+def tally(output, code):
+    """Counts a suite's tests; what was skipped or ignored has not passed, and a program that broke off has failed."""
+    totals = [tuple(map(int, found)) for found in SUMMARY.findall(output)]
+    passed, failed, _ = (sum(column) for column in zip(*totals)) if totals else (0, 0, 0)
+    ends = {found["name"]: found["end"] for found in RESULT.finditer(output)}
+    skipped = {found["name"]: found["reason"] for found in SKIP.finditer(output)}
+    tests_skipped = [name for name, end in ends.items() if end == "ok" and skip_of(name, skipped)]
+    for name in (name for name, end in ends.items() if end == "ignored"):
+        skipped[name.rsplit("::", 1)[-1]] = "left for --full"
+    if code != 0 and failed == 0:
+        failed = 1
+    return {"passed": passed - len(tests_skipped), "failed": failed, "skipped": skipped}
+
+
+def skip_of(test, skipped):
+    return any(test == name or test.endswith("::" + name) for name in skipped)
+
+
+def judge(skipped):
+    """Prints every skip; answers how many are not on the list."""
+    listed = dict(entry.split(": ", 1) for entry in entries(SKIPS))
+    unlisted = 0
+    for name, reason in sorted(skipped.items()):
+        known = name in listed
+        unlisted += not known
+        print(f"SKIP {name}: {reason}" + ("" if known else "   <- not in tests/skips.txt, so it counts as failed"))
+    return unlisted
+
+
+def entries(path):
+    lines = (line.strip() for line in path.read_text().splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def line(name, done):
+    counts = f"{done['passed']:4} passed"
+    counts += f", {done['failed']} FAILED" if done["failed"] else ""
+    counts += f", {len(done['skipped'])} skipped" if done["skipped"] else ""
+    return f"{done['seconds']:7.1f} s  {name:45} {counts}"
+
+
+def indented(output, most=400):
+    """The end of a failed suite's output."""
+    lines = output.splitlines()
+    left_out = [f"    ... {len(lines) - most} lines before in target/suites"] if len(lines) > most else []
+    return "\n".join(left_out + ["    " + text for text in lines[-most:]])
+
+
+def target_folder():
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
+main()
