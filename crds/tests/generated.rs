@@ -1,5 +1,8 @@
 //! The checked-in files are what the types make, and what Kubernetes takes.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::Path;
 

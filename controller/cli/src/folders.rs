@@ -1,56 +1,18 @@
 //! Where things are kept on this machine, after the XDG Base Directory specification, and where our programs are.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::failure::Failure;
 
-/// Folders of this user. `PORTOLAN_HOME` puts all of them below one.
-#[derive(Clone, Debug)]
-pub struct Folders {
-    /// Journal, supervisors' state, logs: `$XDG_STATE_HOME/portolan`.
-    pub state: PathBuf,
-    /// Images and volumes: `$XDG_DATA_HOME/portolan`.
-    pub data: PathBuf,
-    /// What may be lost: `$XDG_CACHE_HOME/portolan`.
-    pub cache: PathBuf,
-    /// Sockets: `$XDG_RUNTIME_DIR/portolan`, for root `/run/portolan`.
-    pub run: PathBuf,
-}
-
-impl Folders {
-    pub fn of_this_user() -> Result<Self, Failure> {
-        if let Some(home) = variable("PORTOLAN_HOME") {
-            let below = |name: &str| home.join(name);
-            return Ok(Self { state: below("state"), data: below("data"), cache: below("cache"), run: below("run") });
-        }
-        let home = || {
-            variable("HOME").ok_or_else(|| {
-                Failure::new("HomeMissing", "neither HOME nor PORTOLAN_HOME is set").hint("set PORTOLAN_HOME to a folder")
-            })
-        };
-        let folder = |name: &str, default: &str| match variable(name) {
-            Some(path) => Ok(path.join("portolan")),
-            None => Ok(home()?.join(default).join("portolan")),
-        };
-        let state = folder("XDG_STATE_HOME", ".local/state")?;
-        let run = match variable("XDG_RUNTIME_DIR") {
-            Some(path) => path.join("portolan"),
-            None if rustix::process::geteuid().is_root() => PathBuf::from("/run/portolan"),
-            None => state.join("run"),
-        };
-        Ok(Self { data: folder("XDG_DATA_HOME", ".local/share")?, cache: folder("XDG_CACHE_HOME", ".cache")?, state, run })
-    }
-
-    /// The local image store.
-    pub fn images(&self) -> PathBuf {
-        self.data.join("images")
-    }
-
-    /// Build cache of one store; it may be deleted at any time.
-    pub fn build_cache(&self) -> PathBuf {
-        self.cache.join("build")
-    }
+/// Images and volumes: `$XDG_DATA_HOME/portolan`, or below `PORTOLAN_HOME`.
+pub fn data() -> Result<PathBuf, Failure> {
+    let home = || variable("HOME").map(|home| home.join(".local/share"));
+    let named = variable("PORTOLAN_HOME").map(|home| home.join("data"));
+    let folder = named.or_else(|| Some(variable("XDG_DATA_HOME").or_else(home)?.join("portolan")));
+    folder.ok_or_else(|| {
+        Failure::new("HomeMissing", "neither HOME nor PORTOLAN_HOME is set").hint("set PORTOLAN_HOME to a folder")
+    })
 }
 
 /// One of our programs: where its variable says, else beside this one, else on `PATH`.
@@ -58,7 +20,9 @@ pub fn program(name: &str, override_variable: &str) -> Result<PathBuf, Failure> 
     let beside = || env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
     let on_path = || {
         let path = env::var_os("PATH")?;
-        env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+        env::split_paths(&path)
+            .map(|folder| folder.join(name))
+            .find(|file| file.is_file())
     };
     variable(override_variable)
         .or_else(|| beside().filter(|file| file.is_file()))
@@ -73,11 +37,4 @@ pub fn program(name: &str, override_variable: &str) -> Result<PathBuf, Failure> 
 /// An absolute path from the environment; relative ones are ignored, as XDG asks.
 fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
-}
-
-/// A path as the user would write it here: relative to the current folder where it is below it.
-pub fn shown(path: &Path) -> String {
-    let here = env::current_dir().ok();
-    let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
-    relative.unwrap_or(path).display().to_string()
 }

@@ -1,18 +1,16 @@
 //! `portolan`: what was typed, what it means, what came of it.
 //!
 //! `args.rs` is what can be typed; each command is a file in `commands/`; `manifests.rs` finds what it works on,
-//! `targets.rs` the provider, `session.rs` the engine. Everything that is printed goes through `output.rs`, every
-//! failure through `failure.rs`. Deciding is left to core and the engine.
+//! `targets.rs` the provider. Everything that is printed goes through `output.rs`, every failure through `failure.rs`.
+//! Deciding is left to core.
 
 mod args;
 mod commands;
 mod failure;
+#[cfg(feature = "local")]
 mod folders;
-mod interrupt;
 mod manifests;
 mod output;
-mod progress;
-mod session;
 mod targets;
 mod tracing_setup;
 

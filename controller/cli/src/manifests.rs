@@ -4,12 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use portolan_core::diagnostic::Diagnostic;
-use portolan_core::fault::Fault;
 use portolan_core::manifest::{App, DEFAULT_NAMESPACE, LOCAL_PROVIDER, Target};
 use portolan_core::parse::{self, Document, SourceFile, nearest};
 
-use crate::args::{ManifestArgs, OneAppArgs, SelectArgs};
-use crate::failure::{Failure, exit};
+use crate::args::{ManifestArgs, SelectArgs};
+use crate::failure::Failure;
 
 /// What a folder is expected to hold.
 const DEFAULT_FILE: &str = "portolan.yaml";
@@ -25,43 +24,37 @@ pub struct Deployment {
 
 impl Deployment {
     pub fn app(&self) -> &App {
-        self.document.manifest.as_app().expect("a deployment is made from an App's document")
-    }
-
-    /// `NAMESPACE/NAME on TARGET`.
-    pub fn title(&self) -> String {
-        let metadata = &self.app().metadata;
-        format!("{}/{} on {}", metadata.namespace, metadata.name, self.target.metadata.name)
-    }
-
-    /// Faults found after parsing, with the lines that they speak of.
-    pub fn located(&self, faults: Vec<Fault>) -> Vec<Diagnostic> {
-        faults.into_iter().map(|fault| self.diagnostic(fault)).collect()
-    }
-
-    pub fn diagnostic(&self, fault: Fault) -> Diagnostic {
-        let mut diagnostic = self.document.spans.at(&fault.pointer, Diagnostic::error(fault.code, fault.message));
-        diagnostic.hint = fault.hint;
-        diagnostic
+        self.document
+            .manifest
+            .as_app()
+            .expect("a deployment is made from an App's document")
     }
 }
 
 /// Reads and parses. Every fault of every file is one failure.
 pub fn load(arguments: &ManifestArgs) -> Result<Vec<Document>, Failure> {
     let (documents, diagnostics) = parse::parse_files(read_files(arguments)?);
-    if diagnostics.iter().any(Diagnostic::is_error) { Err(diagnostics.into()) } else { Ok(documents) }
+    if diagnostics.iter().any(Diagnostic::is_error) {
+        Err(diagnostics.into())
+    } else {
+        Ok(documents)
+    }
 }
 
 /// The files that the arguments name, read.
 pub fn read_files(arguments: &ManifestArgs) -> Result<Vec<SourceFile>, Failure> {
     let paths = match arguments.files.as_slice() {
         [] => vec![default_file()?],
-        named => named.iter().map(|path| files_of(path)).collect::<Result<Vec<_>, _>>()?.concat(),
+        named => named
+            .iter()
+            .map(|path| files_of(path))
+            .collect::<Result<Vec<_>, _>>()?
+            .concat(),
     };
     paths.into_iter().map(|path| read(&path)).collect()
 }
 
-/// The (app, target) pairs that the arguments select. Commands that change something ask with [`one_target_each`].
+/// The (app, target) pairs that the arguments select.
 pub fn select(arguments: &SelectArgs) -> Result<Vec<Deployment>, Failure> {
     let documents = load(&arguments.manifests)?;
     let links = parse::check_links(&documents);
@@ -81,48 +74,14 @@ pub fn select(arguments: &SelectArgs) -> Result<Vec<Deployment>, Failure> {
     }
 }
 
-/// As [`select`], for commands that change something: an app with several targets wants one named, or `all`.
-pub fn select_to_change(arguments: &SelectArgs) -> Result<Vec<Deployment>, Failure> {
-    let deployments = select(arguments)?;
-    let several = deployments.iter().find(|one| {
-        deployments.iter().filter(|other| other.app().metadata == one.app().metadata).count() > 1
-    });
-    match several {
-        Some(deployment) if arguments.target.is_none() => Err(Failure {
-            exit: exit::USAGE,
-            ..Failure::new("TargetAmbiguous", format!("`{}` has several targets", deployment.app().metadata.name))
-                .hint(format!("name one with --target, or all: {}", deployment.app().spec.targets.join(", ")))
-        }),
-        _ => Ok(deployments),
-    }
-}
-
-/// The one deployment that `logs`, `exec` and `run` work on.
-pub fn select_one(arguments: &OneAppArgs) -> Result<Deployment, Failure> {
-    let mut deployments = select(&SelectArgs {
-        manifests: arguments.manifests.clone(),
-        apps: arguments.app.iter().cloned().collect(),
-        target: arguments.target.clone(),
-    })?;
-    match deployments.len() {
-        1 => Ok(deployments.remove(0)),
-        _ => {
-            let titles: Vec<String> = deployments.iter().map(Deployment::title).collect();
-            Err(Failure {
-                exit: exit::USAGE,
-                ..Failure::new("AppAmbiguous", "the manifests hold several apps or targets")
-                    .hint(format!("choose one with --app and --target: {}", titles.join(", ")))
-            })
-        }
-    }
-}
-
 fn default_file() -> Result<PathBuf, Failure> {
     let path = PathBuf::from(DEFAULT_FILE);
     match path.exists() {
         true => Ok(path),
-        false => Err(Failure::new("ManifestNotFound", format!("there is no {DEFAULT_FILE} in this folder"))
-            .hint("write one with `portolan init`, or name files and folders with -f")),
+        false => Err(
+            Failure::new("ManifestNotFound", format!("there is no {DEFAULT_FILE} in this folder"))
+                .hint("write one with `portolan init`, or name files and folders with -f"),
+        ),
     }
 }
 
@@ -132,10 +91,16 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, Failure> {
         return Ok(vec![path.to_path_buf()]);
     }
     let entries = fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_manifest(path)).collect();
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| is_manifest(path))
+        .collect();
     files.sort();
     match files.is_empty() {
-        true => Err(Failure::new("ManifestNotFound", format!("there is no *.yaml in {}", path.display()))),
+        true => Err(Failure::new(
+            "ManifestNotFound",
+            format!("there is no *.yaml in {}", path.display()),
+        )),
         false => Ok(files),
     }
 }
@@ -151,18 +116,30 @@ fn read(path: &Path) -> Result<SourceFile, Failure> {
     let file = fs::File::open(path).map_err(|error| unreadable(path, &error))?;
     let mut bytes = Vec::new();
     let limit = parse::MAX_FILE_BYTES as u64 + 1;
-    file.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
-    Ok(SourceFile { path: path.to_path_buf(), bytes })
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(path, &error))?;
+    Ok(SourceFile {
+        path: path.to_path_buf(),
+        bytes,
+    })
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    let code = if error.kind() == std::io::ErrorKind::NotFound { "ManifestNotFound" } else { "ManifestUnreadable" };
+    let code = if error.kind() == std::io::ErrorKind::NotFound {
+        "ManifestNotFound"
+    } else {
+        "ManifestUnreadable"
+    };
     Failure::new(code, format!("cannot read {}", path.display())).because(error.to_string())
 }
 
 /// The Apps that are named, or all.
 fn apps_of<'a>(documents: &'a [Document], names: &[String]) -> Result<Vec<&'a Document>, Failure> {
-    let apps: Vec<&Document> = documents.iter().filter(|document| document.manifest.as_app().is_some()).collect();
+    let apps: Vec<&Document> = documents
+        .iter()
+        .filter(|document| document.manifest.as_app().is_some())
+        .collect();
     if names.is_empty() {
         return Ok(apps);
     }
@@ -190,15 +167,21 @@ fn targets_of(document: &Document, wanted: Option<&str>) -> Result<Vec<String>, 
     match wanted {
         None | Some("all") => Ok(app.spec.targets.clone()),
         Some(name) if app.spec.targets.iter().any(|target| target == name) => Ok(vec![name.to_string()]),
-        Some(name) => Err(Failure::new("UnknownTarget", format!("`{}` does not go to a target `{name}`", app.metadata.name))
-            .hint(format!("it goes to {}", app.spec.targets.join(", ")))),
+        Some(name) => Err(Failure::new(
+            "UnknownTarget",
+            format!("`{}` does not go to a target `{name}`", app.metadata.name),
+        )
+        .hint(format!("it goes to {}", app.spec.targets.join(", ")))),
     }
 }
 
 fn deployment(document: &Document, documents: &[Document], target: &str) -> Result<Deployment, Failure> {
     let merged = document.merged(target)?;
     let found = documents.iter().find_map(|document| {
-        let found = document.manifest.as_target().filter(|found| found.metadata.name == target)?;
+        let found = document
+            .manifest
+            .as_target()
+            .filter(|found| found.metadata.name == target)?;
         Some((found.clone(), document.folder().to_path_buf()))
     });
     let (target, target_folder) = match found {
@@ -206,7 +189,11 @@ fn deployment(document: &Document, documents: &[Document], target: &str) -> Resu
         None if target == LOCAL_PROVIDER => (Target::local(), document.folder().to_path_buf()),
         None => return Err(Failure::new("UnknownTarget", format!("no Target is called `{target}`"))),
     };
-    Ok(Deployment { document: merged, target, target_folder })
+    Ok(Deployment {
+        document: merged,
+        target,
+        target_folder,
+    })
 }
 
 fn nothing_selected(documents: &[Document], arguments: &SelectArgs) -> Failure {

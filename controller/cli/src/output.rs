@@ -10,10 +10,8 @@ use crate::args::{ColorChoice, Global, OutputFormat};
 /// How this run speaks.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
-    pub format: OutputFormat,
+    format: OutputFormat,
     style: Style,
-    /// Whether stderr is a terminal on which lines may be drawn again.
-    pub live: bool,
 }
 
 impl Output {
@@ -25,11 +23,9 @@ impl Output {
             ColorChoice::Never => false,
             ColorChoice::Auto => terminal && !plain,
         };
-        let ci = std::env::var_os("CI").is_some();
         Self {
             format: global.output,
             style: if colour { Style::Ansi } else { Style::Plain },
-            live: terminal && !ci && global.verbose == 0 && global.output == OutputFormat::Human,
         }
     }
 
@@ -38,16 +34,12 @@ impl Output {
         matches!(self.format, OutputFormat::Json | OutputFormat::Yaml)
     }
 
-    pub fn coloured(&self) -> bool {
-        self.style == Style::Ansi
-    }
-
     /// The answer of a command: `human` where people read, else the value itself.
     pub fn answer(&self, value: &impl Serialize, human: impl FnOnce() -> String) {
         match self.format {
             OutputFormat::Json => print(&format!("{}\n", json(value))),
             OutputFormat::Yaml => print(&yaml(value)),
-            OutputFormat::Human | OutputFormat::Markdown => print(&human()),
+            OutputFormat::Human => print(&human()),
         }
     }
 
@@ -59,7 +51,10 @@ impl Output {
     /// Faults, on stderr; as JSON lines where a program listens.
     pub fn diagnostics(&self, diagnostics: &[Diagnostic]) {
         let text = match self.is_machine() {
-            true => diagnostics.iter().map(|diagnostic| json_line(diagnostic) + "\n").collect(),
+            true => diagnostics
+                .iter()
+                .map(|diagnostic| json_line(diagnostic) + "\n")
+                .collect(),
             false => render_all(diagnostics, self.style),
         };
         _ = io::stderr().write_all(text.as_bytes());
@@ -110,7 +105,8 @@ fn block(value: &serde_json::Value, depth: usize, text: &mut String) {
 }
 
 fn nested(value: &serde_json::Value, depth: usize, text: &mut String) {
-    let empty = value.as_object().is_some_and(|fields| fields.is_empty()) || value.as_array().is_some_and(|items| items.is_empty());
+    let empty = value.as_object().is_some_and(|fields| fields.is_empty())
+        || value.as_array().is_some_and(|items| items.is_empty());
     if (value.is_object() || value.is_array()) && !empty {
         text.push('\n');
         block(value, depth + 1, text);
@@ -127,6 +123,9 @@ mod tests {
     #[test]
     fn yaml_is_block_style() {
         let value = json!({"a": 1, "b": [{"c": "x: y"}, []], "d": {}});
-        assert_eq!(yaml(&value), "\"a\": 1\n\"b\":\n  -\n    \"c\": \"x: y\"\n  - []\n\"d\": {}\n");
+        assert_eq!(
+            yaml(&value),
+            "\"a\": 1\n\"b\":\n  -\n    \"c\": \"x: y\"\n  - []\n\"d\": {}\n"
+        );
     }
 }

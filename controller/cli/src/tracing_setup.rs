@@ -12,7 +12,9 @@ pub fn start(global: &Global) {
         _ => "info,portolan=debug,portolan_engine=debug,portolan_image=debug,portolan_provider_local=debug",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match global.log_format {
         LogFormat::Json => lines.json().with_current_span(true).init(),
         LogFormat::Text => lines.with_ansi(false).with_target(false).init(),

@@ -1,5 +1,8 @@
 //! Good manifests: every field once, what YAML allows, where each field stands, and overrides.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::path::PathBuf;
 
 use portolan_core::manifest::{App, HumanDuration, Manifest, Protocol, RolloutStrategy, StopSignal};

@@ -1,5 +1,8 @@
 //! The schema: structural, described, and the same as what `parse` enforces.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 use portolan_core::parse::{Shape, ShapeKind};
 use portolan_core::schema::{app_schema, manifest_schema, target_schema};
 use serde_json::Value;

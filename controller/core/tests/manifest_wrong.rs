@@ -2,6 +2,9 @@
 //!
 //! `PORTOLAN_REGENERATE=1 cargo test -p portolan-core --test manifest_wrong` writes the texts anew.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,8 @@
 //! resolve, from a manifest's text to desired state: what a reader of the manifest would expect, case by case.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use portolan_core::desired::{After, DesiredState, EnvPart, EnvValue, ProbeCheck};

@@ -92,6 +92,8 @@ pub struct Index {
 
 /// A document that has been found to be exactly one of the two.
 #[derive(Debug, Clone, PartialEq)]
+// Documents are read one at a time and taken apart at once.
+#[allow(clippy::large_enum_variant)]
 pub enum Document {
     Manifest(Manifest),
     Index(Index),

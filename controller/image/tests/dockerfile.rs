@@ -1,5 +1,8 @@
 //! Dockerfiles in, instructions or faults out: tables of cases, each with its reason.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use portolan_image::dockerfile::{self, Command, CopyFrom, Dockerfile, Instruction, Run, Source};

@@ -42,7 +42,10 @@ impl Launch {
             ("--data-dir", self.data_dir.as_ref()),
             ("--runtime", self.runtime.as_ref()),
         ];
-        pairs.into_iter().flat_map(|(name, value)| [name.into(), value.to_os_string()]).collect()
+        pairs
+            .into_iter()
+            .flat_map(|(name, value)| [name.into(), value.to_os_string()])
+            .collect()
     }
 }
 
@@ -60,7 +63,9 @@ pub async fn ensure_running(launch: &Launch) -> Result<Client, LaunchError> {
             Err(other) => return Err(LaunchError::Speak(other)),
         }
         if begun.elapsed() > PATIENCE {
-            return Err(LaunchError::Silent { seconds: PATIENCE.as_secs() });
+            return Err(LaunchError::Silent {
+                seconds: PATIENCE.as_secs(),
+            });
         }
         if started.is_none_or(|at| at.elapsed() > TRY_AGAIN) {
             start(launch).await?;
@@ -75,21 +80,39 @@ pub async fn ensure_running(launch: &Launch) -> Result<Client, LaunchError> {
 /// So the supervisor is nobody's child but init's: it stays no zombie of ours, and ends with nobody's terminal.
 async fn start(launch: &Launch) -> Result<(), LaunchError> {
     let mut command = tokio::process::Command::new(&launch.binary);
-    command.args(launch.arguments()).arg("--detach").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let failed = |source| LaunchError::Start { binary: launch.binary.clone(), source };
+    command
+        .args(launch.arguments())
+        .arg("--detach")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let failed = |source| LaunchError::Start {
+        binary: launch.binary.clone(),
+        source,
+    };
     let status = command.status().await.map_err(failed)?;
     if status.success() {
         return Ok(());
     }
-    Err(LaunchError::Ended { report: last_line(&launch.run_dir.join(LOG_FILE)).unwrap_or_else(|| status.to_string()) })
+    Err(LaunchError::Ended {
+        report: last_line(&launch.run_dir.join(LOG_FILE)).unwrap_or_else(|| status.to_string()),
+    })
 }
 
 /// The half that the program runs with `--detach`: begins a supervisor in a session of its own, and waits until it listens.
 pub fn detach(arguments: impl IntoIterator<Item = std::ffi::OsString>, run_dir: &Path) -> std::io::Result<bool> {
     crate::storage::create_folder(run_dir).map_err(std::io::Error::other)?;
-    let log = std::fs::OpenOptions::new().append(true).create(true).open(run_dir.join(LOG_FILE))?;
+    let log = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(run_dir.join(LOG_FILE))?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).current_dir("/");
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .current_dir("/");
     let mut child = command.spawn()?;
     let socket = crate::protocol::socket_path(run_dir);
     let begun = Instant::now();
@@ -111,5 +134,9 @@ fn last_line(path: &Path) -> Option<String> {
     file.seek(SeekFrom::Start(length.saturating_sub(4096))).ok()?;
     let mut bytes = vec![];
     file.read_to_end(&mut bytes).ok()?;
-    String::from_utf8_lossy(&bytes).lines().rev().find(|line| !line.trim().is_empty()).map(str::to_string)
+    String::from_utf8_lossy(&bytes)
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .map(str::to_string)
 }

@@ -30,10 +30,6 @@ impl Supervisors {
         }
     }
 
-    pub fn settings(&self) -> &LocalSettings {
-        &self.settings
-    }
-
     /// Where this app's supervisor lives. A namespace and a name are DNS labels, so a dot between them is injective.
     pub fn launch(&self, scope: &Scope) -> Launch {
         let folder = format!("{}.{}", scope.namespace, scope.app);

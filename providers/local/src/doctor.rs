@@ -30,46 +30,104 @@ pub enum Verdict {
 
 /// Looks at everything. `data` is the folder in which images and volumes will lie.
 pub fn examine(data: &Path) -> Vec<Finding> {
-    vec![user(), kernel(), namespaces(), overlay(data), cgroups(), seccomp(), space(data)]
+    vec![
+        user(),
+        kernel(),
+        namespaces(),
+        overlay(data),
+        cgroups(),
+        seccomp(),
+        space(data),
+    ]
 }
 
 fn finding(subject: &'static str, verdict: Verdict, detail: impl Into<String>, remedy: &'static str) -> Finding {
-    Finding { subject, verdict, detail: detail.into(), remedy: (verdict != Verdict::Fine).then_some(remedy) }
+    Finding {
+        subject,
+        verdict,
+        detail: detail.into(),
+        remedy: (verdict != Verdict::Fine).then_some(remedy),
+    }
 }
 
 fn user() -> Finding {
-    let uid = status_field("Uid").and_then(|ids| ids.split_whitespace().nth(1).map(String::from)).unwrap_or_default();
+    let uid = status_field("Uid")
+        .and_then(|ids| ids.split_whitespace().nth(1).map(String::from))
+        .unwrap_or_default();
     let verdict = if uid == "0" { Verdict::Fine } else { Verdict::Missing };
-    finding("user", verdict, format!("effective uid {uid}"), "run portolan as root: `sudo portolan ...`; rootless containers are not there yet")
+    finding(
+        "user",
+        verdict,
+        format!("effective uid {uid}"),
+        "run portolan as root: `sudo portolan ...`; rootless containers are not there yet",
+    )
 }
 
 /// 5.14 has everything that the runtime calls: clone3, openat2, the mount API, `mount_setattr`, pidfd.
 fn kernel() -> Finding {
     let release = read("/proc/sys/kernel/osrelease");
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse::<u32>().ok());
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|part| part.parse::<u32>().ok());
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let verdict = if version >= (5, 14) { Verdict::Fine } else { Verdict::Missing };
+    let verdict = if version >= (5, 14) {
+        Verdict::Fine
+    } else {
+        Verdict::Missing
+    };
     finding("kernel", verdict, release, "a kernel of 5.14 or newer is needed")
 }
 
 fn namespaces() -> Finding {
     let wanted = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
-    let absent: Vec<&str> = wanted.into_iter().filter(|name| !Path::new("/proc/self/ns").join(name).exists()).collect();
-    let verdict = if absent.is_empty() { Verdict::Fine } else { Verdict::Missing };
-    let detail = if absent.is_empty() { wanted.join(", ") } else { format!("without {}", absent.join(", ")) };
-    finding("namespaces", verdict, detail, "enable them in the kernel (CONFIG_NAMESPACES)")
+    let absent: Vec<&str> = wanted
+        .into_iter()
+        .filter(|name| !Path::new("/proc/self/ns").join(name).exists())
+        .collect();
+    let verdict = if absent.is_empty() {
+        Verdict::Fine
+    } else {
+        Verdict::Missing
+    };
+    let detail = if absent.is_empty() {
+        wanted.join(", ")
+    } else {
+        format!("without {}", absent.join(", "))
+    };
+    finding(
+        "namespaces",
+        verdict,
+        detail,
+        "enable them in the kernel (CONFIG_NAMESPACES)",
+    )
 }
 
 fn overlay(data: &Path) -> Finding {
     const REMEDY: &str = "load the kernel's module `overlay`, or put the data folder (XDG_DATA_HOME) on ext4 or xfs";
-    if !read("/proc/filesystems").lines().any(|line| line.split_whitespace().last() == Some("overlay")) {
-        return finding("overlay", Verdict::Missing, "the kernel does not know overlayfs", REMEDY);
+    if !read("/proc/filesystems")
+        .lines()
+        .any(|line| line.split_whitespace().last() == Some("overlay"))
+    {
+        return finding(
+            "overlay",
+            Verdict::Missing,
+            "the kernel does not know overlayfs",
+            REMEDY,
+        );
     }
     match file_system_of(data) {
-        Some(kind) if kind == "overlay" => {
-            finding("overlay", Verdict::Missing, format!("{} lies on an overlay itself", data.display()), REMEDY)
-        }
-        kind => finding("overlay", Verdict::Fine, format!("over {}", kind.unwrap_or_else(|| "unknown".into())), REMEDY),
+        Some(kind) if kind == "overlay" => finding(
+            "overlay",
+            Verdict::Missing,
+            format!("{} lies on an overlay itself", data.display()),
+            REMEDY,
+        ),
+        kind => finding(
+            "overlay",
+            Verdict::Fine,
+            format!("over {}", kind.unwrap_or_else(|| "unknown".into())),
+            REMEDY,
+        ),
     }
 }
 
@@ -77,31 +135,71 @@ fn overlay(data: &Path) -> Finding {
 fn cgroups() -> Finding {
     let wanted = ["memory", "cpu", "pids"];
     let v2 = read("/sys/fs/cgroup/cgroup.controllers");
-    let mounted = mounts().into_iter().filter(|mount| mount.kind == "cgroup").map(|mount| mount.options).collect::<Vec<_>>();
-    let in_v1 = |name: &str| mounted.iter().any(|options| options.split(',').any(|option| option == name));
+    let mounted = mounts()
+        .into_iter()
+        .filter(|mount| mount.kind == "cgroup")
+        .map(|mount| mount.options)
+        .collect::<Vec<_>>();
+    let in_v1 = |name: &str| {
+        mounted
+            .iter()
+            .any(|options| options.split(',').any(|option| option == name))
+    };
     let in_v2 = |name: &str| v2.split_whitespace().any(|controller| controller == name);
     let absent: Vec<&str> = wanted.into_iter().filter(|name| !in_v1(name) && !in_v2(name)).collect();
     let version = if mounted.is_empty() { "v2" } else { "v1" };
-    let verdict = if absent.is_empty() { Verdict::Fine } else { Verdict::Limited };
-    let detail = if absent.is_empty() { format!("{version}: {}", wanted.join(", ")) } else { format!("without {}", absent.join(", ")) };
-    finding("cgroups", verdict, detail, "limits of these kinds are not kept: enable the controllers at the kernel's command line")
+    let verdict = if absent.is_empty() {
+        Verdict::Fine
+    } else {
+        Verdict::Limited
+    };
+    let detail = if absent.is_empty() {
+        format!("{version}: {}", wanted.join(", "))
+    } else {
+        format!("without {}", absent.join(", "))
+    };
+    finding(
+        "cgroups",
+        verdict,
+        detail,
+        "limits of these kinds are not kept: enable the controllers at the kernel's command line",
+    )
 }
 
 fn seccomp() -> Finding {
     let known = status_field("Seccomp").is_some();
     let verdict = if known { Verdict::Fine } else { Verdict::Missing };
-    finding("seccomp", verdict, if known { "filters" } else { "unknown to the kernel" }, "enable CONFIG_SECCOMP_FILTER in the kernel")
+    finding(
+        "seccomp",
+        verdict,
+        if known { "filters" } else { "unknown to the kernel" },
+        "enable CONFIG_SECCOMP_FILTER in the kernel",
+    )
 }
 
 const LITTLE_SPACE: u64 = 1 << 30;
 
 fn space(data: &Path) -> Finding {
     let Some(free) = free_bytes(data) else {
-        return finding("space", Verdict::Limited, format!("{} cannot be asked", data.display()), "choose another XDG_DATA_HOME");
+        return finding(
+            "space",
+            Verdict::Limited,
+            format!("{} cannot be asked", data.display()),
+            "choose another XDG_DATA_HOME",
+        );
     };
-    let verdict = if free >= LITTLE_SPACE { Verdict::Fine } else { Verdict::Limited };
+    let verdict = if free >= LITTLE_SPACE {
+        Verdict::Fine
+    } else {
+        Verdict::Limited
+    };
     let detail = format!("{} MiB free for {}", free >> 20, data.display());
-    finding("space", verdict, detail, "make room, or remove images: `portolan image ls`, `portolan image rm`")
+    finding(
+        "space",
+        verdict,
+        detail,
+        "make room, or remove images: `portolan image ls`, `portolan image rm`",
+    )
 }
 
 struct Mount {
@@ -116,7 +214,11 @@ fn mounts() -> Vec<Mount> {
         let (before, after) = line.split_once(" - ")?;
         let mut after = after.split(' ');
         let kind = after.next()?.to_string();
-        Some(Mount { point: before.split(' ').nth(4)?.to_string(), kind, options: after.nth(1)?.to_string() })
+        Some(Mount {
+            point: before.split(' ').nth(4)?.to_string(),
+            kind,
+            options: after.nth(1)?.to_string(),
+        })
     };
     read("/proc/self/mountinfo").lines().filter_map(parse).collect()
 }
@@ -135,17 +237,23 @@ fn free_bytes(path: &Path) -> Option<u64> {
 
 /// The path itself, or the nearest folder above it that is there.
 fn existing(path: &Path) -> Option<std::path::PathBuf> {
-    path.ancestors().find(|path| path.exists()).and_then(|path| path.canonicalize().ok())
+    path.ancestors()
+        .find(|path| path.exists())
+        .and_then(|path| path.canonicalize().ok())
 }
 
 fn status_field(name: &str) -> Option<String> {
     let status = read("/proc/self/status");
-    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim).map(String::from));
-    line
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.map(|value| value.trim().to_string())
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(path).map(|text| text.trim_end().to_string()).unwrap_or_default()
+    fs::read_to_string(path)
+        .map(|text| text.trim_end().to_string())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -157,7 +265,11 @@ mod tests {
         let findings = examine(Path::new("/nonexistent/folder"));
         assert_eq!(findings.len(), 7);
         for finding in findings {
-            assert_eq!(finding.remedy.is_some(), finding.verdict != Verdict::Fine, "{finding:?}");
+            assert_eq!(
+                finding.remedy.is_some(),
+                finding.verdict != Verdict::Fine,
+                "{finding:?}"
+            );
             assert!(!finding.detail.is_empty(), "{finding:?}");
         }
     }

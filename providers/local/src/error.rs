@@ -4,6 +4,7 @@ use portolan_core::resource::ResourceId;
 use portolan_provider_api::{CallError, ErrorClass, ImageError};
 use portolan_supervisor::error::{ClientError, LaunchError};
 use portolan_supervisor::protocol::{Class, ErrorBody};
+use portolan_supervisor::secrets::SecretError;
 
 use crate::explain;
 
@@ -49,6 +50,12 @@ pub fn port_taken(id: &ResourceId, address: &str, port: u64, failure: &std::io::
         format!("{id} cannot have {address}:{port}: {failure}"),
     )
     .with_hint("stop what listens there, or give the service another port in the manifest")
+}
+
+/// A secret that no env file of the Target holds.
+pub fn secret_missing(id: &ResourceId, fault: &SecretError) -> CallError {
+    CallError::new(ErrorClass::Invalid, "SecretMissing", format!("{id}: {}", chain(fault)))
+        .with_hint("add the entry to one of the env files that the Target names")
 }
 
 fn refused(body: ErrorBody) -> CallError {

@@ -21,7 +21,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use portolan_provider_api::{Images, Provider};
+use portolan_provider_api::{Images, Provider, Shape};
 
 /// Where things are on this machine, and what the Target says.
 #[derive(Clone, Debug)]
@@ -42,9 +42,14 @@ pub struct LocalSettings {
     pub secret_files: Vec<PathBuf>,
 }
 
+/// The pure half alone: enough to render, to compare and to report what this target can do.
+pub fn shape(publish_address: Ipv4Addr, secret_files: Vec<PathBuf>) -> Arc<dyn Shape> {
+    Arc::new(render::LocalShape::new(publish_address, secret_files))
+}
+
 /// The provider for one Target with `provider: local`.
 pub fn local(settings: LocalSettings, images: Arc<dyn Images>) -> Provider {
-    let shape = Arc::new(render::LocalShape::new(&settings));
+    let shape = shape(settings.publish_address, settings.secret_files.clone());
     let platform = Arc::new(client::Supervisors::new(settings));
     Provider {
         shape,

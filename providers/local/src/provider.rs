@@ -10,10 +10,11 @@ use portolan_core::observation::Observation;
 use portolan_core::plan::{Scope, Verb};
 use portolan_core::reference::Digest;
 use portolan_core::resource::ResourceId;
-use portolan_provider_api::{Accepted, CallError, Calls, ErrorClass, Images, OpenOperation, WriteRequest};
+use portolan_provider_api::{Accepted, CallError, Calls, Images, OpenOperation, WriteRequest};
 use portolan_supervisor::client::Client;
 use portolan_supervisor::error::ClientError;
 use portolan_supervisor::protocol::{ObjectState, Observation as SupervisorObservation, PutOutcome};
+use portolan_supervisor::secrets;
 use portolan_supervisor::spec::{Kind, Labels, Object, SecretRef};
 use serde_json::{Value, json};
 
@@ -211,23 +212,17 @@ fn kept_on_disk(data_dir: &Path) -> SupervisorObservation {
 
 /// Every secret that no env file holds.
 fn missing_secrets(writes: &[WriteRequest]) -> Vec<CallError> {
-    let mut missing = Vec::new();
+    let mut faults = Vec::new();
     for write in writes.iter().filter(|write| write.verb != Verb::Delete) {
-        for (variable, secret) in secrets_in(&write.body) {
-            let found = portolan_supervisor::secrets::lookup(&secret);
-            if let Err(failure) = found {
-                missing.push(
-                    CallError::new(
-                        ErrorClass::Invalid,
-                        "SecretMissing",
-                        format!("{}: `{variable}`: {failure}", write.id),
-                    )
-                    .with_hint(format!("add {}=... to the env file that the Target names", secret.key)),
-                );
-            }
-        }
+        let secrets = secrets_in(&write.body);
+        let missing = secrets::missing(secrets.iter().map(|(variable, secret)| (variable, secret)));
+        faults.extend(
+            missing
+                .into_iter()
+                .map(|fault| error::secret_missing(&write.id, &fault)),
+        );
     }
-    missing
+    faults
 }
 
 fn secrets_in(body: &Value) -> Vec<(String, SecretRef)> {

@@ -19,7 +19,6 @@ use portolan_supervisor::spec;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::LocalSettings;
 use crate::capabilities::CAPABILITIES;
 
 /// Kinds of resources on this target. All but `Image` are the supervisor's own.
@@ -46,10 +45,10 @@ pub struct LocalShape {
 }
 
 impl LocalShape {
-    pub fn new(settings: &LocalSettings) -> Self {
+    pub fn new(publish_address: Ipv4Addr, secret_files: Vec<PathBuf>) -> Self {
         Self {
-            publish_address: settings.publish_address,
-            secret_files: settings.secret_files.clone(),
+            publish_address,
+            secret_files,
         }
     }
 }

@@ -4,7 +4,7 @@ use portolan_provider_local::doctor::{Finding, Verdict, examine};
 use serde::Serialize;
 
 use crate::failure::{CommandResult, exit};
-use crate::folders::{Folders, program};
+use crate::folders::{data, program};
 use crate::output::Output;
 
 #[derive(Serialize)]
@@ -21,16 +21,20 @@ struct Program {
     path: Option<String>,
 }
 
-const PROGRAMS: [(&str, &str); 2] =
-    [("portolan-supervisor", "PORTOLAN_SUPERVISOR"), ("portolan-runtime", "PORTOLAN_RUNTIME")];
+const PROGRAMS: [(&str, &str); 2] = [
+    ("portolan-supervisor", "PORTOLAN_SUPERVISOR"),
+    ("portolan-runtime", "PORTOLAN_RUNTIME"),
+];
 
 pub fn doctor(output: Output) -> CommandResult {
-    let folders = Folders::of_this_user()?;
     let programs = PROGRAMS.map(|(name, variable)| Program {
         name,
         path: program(name, variable).ok().map(|path| path.display().to_string()),
     });
-    let report = Report { machine: examine(&folders.data), programs: programs.into() };
+    let report = Report {
+        machine: examine(&data()?),
+        programs: programs.into(),
+    };
     output.answer(&report, || human(&report));
     let missing = report.machine.iter().any(|finding| finding.verdict == Verdict::Missing)
         || report.programs.iter().any(|program| program.path.is_none());
@@ -53,7 +57,10 @@ fn human(report: &Report) -> String {
     for program in &report.programs {
         match &program.path {
             Some(path) => text.push_str(&format!("fine     {} {path}\n", program.name)),
-            None => text.push_str(&format!("missing  {}\n{:20} remedy: build it with `cargo build --release`\n", program.name, "")),
+            None => text.push_str(&format!(
+                "missing  {}\n{:20} remedy: build it with `cargo build --release`\n",
+                program.name, ""
+            )),
         }
     }
     text

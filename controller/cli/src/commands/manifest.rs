@@ -9,26 +9,36 @@ use serde_json::json;
 
 use crate::args::{ExplainArgs, InitArgs, ManifestArgs};
 use crate::failure::{CommandResult, Failure, exit};
-use crate::folders::shown;
 use crate::manifests;
 use crate::output::{Output, print};
 
 pub fn init(arguments: &InitArgs, output: Output) -> CommandResult {
     let folder = fs::canonicalize(&arguments.folder).map_err(|error| {
-        Failure::new("FolderUnreadable", format!("cannot open {}", arguments.folder.display())).because(error.to_string())
+        Failure::new(
+            "FolderUnreadable",
+            format!("cannot open {}", arguments.folder.display()),
+        )
+        .because(error.to_string())
     })?;
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = folder
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let path = folder.join("portolan.yaml");
     // create_new: a file that somebody wrote is never overwritten.
     let file = fs::OpenOptions::new().write(true).create_new(true).open(&path);
-    let written = file.and_then(|mut file| file.write_all(portolan_core::init::template(&name).as_bytes()));
+    let written = file.and_then(|mut file| file.write_all(portolan_core::init::manifest(&name).as_bytes()));
     written.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
-            Failure::new("ManifestExists", format!("{} is there already", shown(&path))).hint("change it, or choose another folder")
+            Failure::new("ManifestExists", format!("{} is there already", path.display()))
+                .hint("change it, or choose another folder")
         }
-        _ => Failure::new("WriteFailed", format!("cannot write {}", shown(&path))).because(error.to_string()),
+        _ => Failure::new("WriteFailed", format!("cannot write {}", path.display())).because(error.to_string()),
     })?;
-    output.say(&format!("wrote {}; `portolan up` brings it up on this machine", shown(&path)));
+    output.say(&format!(
+        "wrote {}; `portolan up` brings it up on this machine",
+        path.display()
+    ));
     Ok(exit::DONE)
 }
 
@@ -39,14 +49,25 @@ pub fn validate(arguments: &ManifestArgs, output: Output) -> CommandResult {
     }
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
     match output.is_machine() {
-        true => output.answer(&json!({"documents": documents.len(), "diagnostics": diagnostics}), String::new),
+        true => output.answer(
+            &json!({"documents": documents.len(), "diagnostics": diagnostics}),
+            String::new,
+        ),
         false => output.diagnostics(&diagnostics),
     }
     if errors > 0 {
         output.say(&format!("{errors} {}", if errors == 1 { "fault" } else { "faults" }));
         return Ok(exit::FAILED);
     }
-    output.say(&format!("{} {} good", documents.len(), if documents.len() == 1 { "document is" } else { "documents are" }));
+    output.say(&format!(
+        "{} {} good",
+        documents.len(),
+        if documents.len() == 1 {
+            "document is"
+        } else {
+            "documents are"
+        }
+    ));
     Ok(exit::DONE)
 }
 
@@ -61,7 +82,11 @@ pub fn explain(arguments: &ExplainArgs) -> CommandResult {
 
 /// The variables that every app sees, the same on every target.
 fn explain_env() -> String {
-    let width = portolan_core::resolve::STANDARD_ENV.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width = portolan_core::resolve::STANDARD_ENV
+        .iter()
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or(0);
     let line = |(name, meaning): &(&str, &str)| format!("{name:width$}  {meaning}\n");
     portolan_core::resolve::STANDARD_ENV.iter().map(line).collect()
 }

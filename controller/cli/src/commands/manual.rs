@@ -17,8 +17,9 @@ pub fn man(arguments: &ManArgs) -> CommandResult {
     root.build();
     let page = match &arguments.command {
         None => root,
-        Some(name) => root.find_subcommand(name).cloned().ok_or_else(|| {
-            Failure { exit: exit::USAGE, ..Failure::new("CommandNotFound", format!("there is no command `{name}`")) }
+        Some(name) => root.find_subcommand(name).cloned().ok_or_else(|| Failure {
+            exit: exit::USAGE,
+            ..Failure::new("CommandNotFound", format!("there is no command `{name}`"))
         })?,
     };
     let rendered = clap_mangen::Man::new(page).render(&mut io::stdout());

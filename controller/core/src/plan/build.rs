@@ -514,7 +514,23 @@ mod tests {
         };
         let one = || json!({"v": 1});
         let open = || json!({"path": Open::Ref { resource: id("Volume/data"), output: "path".into() }.into_value()});
-        let cases: Vec<(&str, Vec<Resource>, Vec<ObservedResource>, PlanOptions, bool, &str)> = vec![
+        type Case = (
+            &'static str,
+            Vec<Resource>,
+            Vec<ObservedResource>,
+            PlanOptions,
+            bool,
+            &'static str,
+        );
+        let cases: Vec<Case> = vec![
+            (
+                "what an earlier delete kept is taken up again, and is neither lost nor in the way",
+                vec![desired("Volume/data", one(), &[])],
+                vec![retained("Volume/data"), retained("Volume/other")],
+                none,
+                true,
+                "1. Apply Create Volume/data <- []",
+            ),
             (
                 "nothing there: creates follow edges, not names",
                 vec![desired("A/web", one(), &["Z/db"]), desired("Z/db", one(), &[])],
@@ -632,7 +648,10 @@ mod tests {
         let want = desired("A/web", json!({"v": 1}), &[]);
         let loops = PlanOptions::default();
         let typed = PlanOptions { retry: true, ..loops };
-        assert_eq!(check(std::slice::from_ref(&want), std::slice::from_ref(&seen), loops, true), "");
+        assert_eq!(
+            check(std::slice::from_ref(&want), std::slice::from_ref(&seen), loops, true),
+            ""
+        );
         assert_eq!(check(&[want], &[seen], typed, true), "1. Apply Update A/web <- []");
     }
 

@@ -42,7 +42,11 @@ impl PathPattern {
             }
             rest = rest.trim_start_matches('*');
             rest = rest.strip_prefix('/').unwrap_or(rest);
-            tokens.push(if rest.is_empty() { Token::Everything } else { Token::Folders });
+            tokens.push(if rest.is_empty() {
+                Token::Everything
+            } else {
+                Token::Folders
+            });
         }
         tokens.extend(self::tokens(rest)?);
         Ok(Self { tokens })

@@ -263,7 +263,7 @@ fn heredoc_opening(offset: usize, word: &str) -> Option<Opening> {
     };
     let bare: String = rest.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
     let valid = !bare.is_empty() && !bare.contains('<');
-    valid.then(|| Opening {
+    valid.then_some(Opening {
         offset,
         expand: bare.len() == rest.len(),
         name: bare,

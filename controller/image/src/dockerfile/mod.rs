@@ -24,7 +24,6 @@ pub use instruction::{
     Argument, Command, Copy, CopyFrom, CopyKind, Dockerfile, Healthcheck, Instruction, Run, Source, Stage, Step, Text,
 };
 pub use lines::Heredoc;
-pub(crate) use parse::{is_remote, leads_out};
 
 use fault::Collector;
 use parse::Parsed;

@@ -139,7 +139,7 @@ fn meta_of(stat: &Stat, xattrs: Vec<(Vec<u8>, Vec<u8>)>) -> Meta {
         uid: stat.st_uid,
         gid: stat.st_gid,
         mtime: Time {
-            seconds: stat.st_mtime as i64,
+            seconds: stat.st_mtime,
             nanoseconds: 0,
         },
         xattrs,
@@ -159,8 +159,11 @@ fn sorted_names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
     Ok(names)
 }
 
+/// Name and value.
+type Attribute = (Vec<u8>, Vec<u8>);
+
 /// The attributes that a layer carries, and those of overlayfs, sorted by name.
-fn attributes(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+fn attributes(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<Attribute>, Errno> {
     let path = [format!("/proc/self/fd/{}/", parent.as_raw_fd()).as_bytes(), name].concat();
     let mut list = vec![0; 64 << 10];
     let length = match fs::llistxattr(path.as_slice(), &mut list[..]) {

@@ -46,11 +46,19 @@ impl Balance {
     /// Answers the numbers by port name.
     ///
     /// `known`: the numbers it has now, kept where a spec leaves the choice to the kernel.
-    pub fn reserve(&mut self, spec: &ServiceSpec, known: &BTreeMap<String, u16>) -> Result<BTreeMap<String, u16>, ErrorBody> {
+    pub fn reserve(
+        &mut self,
+        spec: &ServiceSpec,
+        known: &BTreeMap<String, u16>,
+    ) -> Result<BTreeMap<String, u16>, ErrorBody> {
         let mut numbers = BTreeMap::new();
         for port in &spec.ports {
             let Some(publish) = port.publish else { continue };
-            let front = Front { service: spec.name.clone(), port: port.name.clone(), side: Side::Host };
+            let front = Front {
+                service: spec.name.clone(),
+                port: port.name.clone(),
+                side: Side::Host,
+            };
             let wanted = match publish.port {
                 0 => known.get(&port.name).copied().unwrap_or(0),
                 number => number,
@@ -70,7 +78,10 @@ impl Balance {
             return Ok(held.port());
         }
         let listener = TcpListener::bind(wanted).map_err(|error| port_error(&front, wanted, &error))?;
-        let number = listener.local_addr().map_err(|error| port_error(&front, wanted, &error))?.port();
+        let number = listener
+            .local_addr()
+            .map_err(|error| port_error(&front, wanted, &error))?
+            .port();
         self.reserved.insert(front, listener);
         Ok(number)
     }
@@ -86,17 +97,25 @@ impl Balance {
             return vec![];
         }
         let wanted = fronts(&routes);
-        self.listening.retain(|front, listening| wanted.get(front).is_some_and(|a| *a == listening.address));
-        self.services.retain(|name, _| routes.iter().any(|r| r.service == *name));
+        self.listening
+            .retain(|front, listening| wanted.get(front).is_some_and(|a| *a == listening.address));
+        self.services
+            .retain(|name, _| routes.iter().any(|r| r.service == *name));
         for route in &routes {
-            self.services.entry(route.service.clone()).or_default().set(&route.backends);
+            self.services
+                .entry(route.service.clone())
+                .or_default()
+                .set(&route.backends);
         }
         let mut failures = vec![];
         for (front, address) in wanted {
             if !self.listening.contains_key(&front)
                 && let Err(error) = self.listen(&front, address, &routes)
             {
-                failures.push((format!("{} of service `{}` at {address}", front.port, front.service), error));
+                failures.push((
+                    format!("{} of service `{}` at {address}", front.port, front.service),
+                    error,
+                ));
             }
         }
         self.reserved.clear();
@@ -112,7 +131,8 @@ impl Balance {
         };
         let target = target_port(routes, front);
         let backends = self.services[&front.service].clone();
-        self.listening.insert(front.clone(), Listening::start(socket, address, backends, target)?);
+        self.listening
+            .insert(front.clone(), Listening::start(socket, address, backends, target)?);
         Ok(())
     }
 }
@@ -121,7 +141,11 @@ fn fronts(routes: &[Route]) -> BTreeMap<Front, SocketAddrV4> {
     let mut fronts = BTreeMap::new();
     for route in routes {
         for port in &route.ports {
-            let front = |side| Front { service: route.service.clone(), port: port.name.clone(), side };
+            let front = |side| Front {
+                service: route.service.clone(),
+                port: port.name.clone(),
+                side,
+            };
             fronts.insert(front(Side::App), SocketAddrV4::new(route.address, port.port));
             if let Some(publish) = port.publish {
                 fronts.insert(front(Side::Host), SocketAddrV4::new(publish.address, publish.port));
@@ -132,8 +156,15 @@ fn fronts(routes: &[Route]) -> BTreeMap<Front, SocketAddrV4> {
 }
 
 fn target_port(routes: &[Route], front: &Front) -> u16 {
-    let ports = routes.iter().filter(|r| r.service == front.service).flat_map(|r| &r.ports);
-    ports.filter(|p| p.name == front.port).map(|p| p.port).next().expect("a front is made from a route")
+    let ports = routes
+        .iter()
+        .filter(|r| r.service == front.service)
+        .flat_map(|r| &r.ports);
+    ports
+        .filter(|p| p.name == front.port)
+        .map(|p| p.port)
+        .next()
+        .expect("a front is made from a route")
 }
 
 fn port_error(front: &Front, wanted: SocketAddrV4, error: &io::Error) -> ErrorBody {
@@ -145,16 +176,29 @@ fn port_error(front: &Front, wanted: SocketAddrV4, error: &io::Error) -> ErrorBo
                 code: "PortInUse".into(),
                 class: Class::Conflict,
                 message: format!("{subject} cannot be published: {wanted} is already in use{by}"),
-                hint: Some(format!("stop what listens there, or publish another port than {}", wanted.port())),
+                hint: Some(format!(
+                    "stop what listens there, or publish another port than {}",
+                    wanted.port()
+                )),
             }
         }
         io::ErrorKind::PermissionDenied => {
             let message = format!("{subject} cannot be published: {wanted} needs a privilege that this user lacks");
-            ErrorBody { code: "PortDenied".into(), class: Class::Denied, message, hint: Some("publish a port above 1023".into()) }
+            ErrorBody {
+                code: "PortDenied".into(),
+                class: Class::Denied,
+                message,
+                hint: Some("publish a port above 1023".into()),
+            }
         }
         _ => {
             let message = format!("{subject} cannot be published at {wanted}: {error}");
-            ErrorBody { code: "PortUnusable".into(), class: Class::Invalid, message, hint: None }
+            ErrorBody {
+                code: "PortUnusable".into(),
+                class: Class::Invalid,
+                message,
+                hint: None,
+            }
         }
     }
 }

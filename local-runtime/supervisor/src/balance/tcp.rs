@@ -34,7 +34,11 @@ impl Backends {
         backends.retain(|id, _| wanted.contains_key(id));
         let turn = backends.values().map(|b| b.given).min().unwrap_or(0);
         for (id, address) in wanted {
-            backends.entry(*id).or_insert(Backend { address: *address, open: 0, given: turn });
+            backends.entry(*id).or_insert(Backend {
+                address: *address,
+                open: 0,
+                given: turn,
+            });
         }
     }
 
@@ -61,7 +65,9 @@ impl Backends {
 
 /// Carries one connection to its end. Without a ready replica it is closed at once.
 pub async fn serve(mut client: TcpStream, backends: Backends, port: u16) {
-    let Some((id, mut server)) = connect(&backends, port).await else { return };
+    let Some((id, mut server)) = connect(&backends, port).await else {
+        return;
+    };
     // Half-closed connections go on in the other direction; an error of one side ends both.
     let carried = carry(&mut client, &mut server).await;
     if let Err(error) = carried {
@@ -87,7 +93,9 @@ async fn connect(backends: &Backends, port: u16) -> Option<(u64, TcpStream)> {
 async fn carry(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
-    copy_bidirectional_with_sizes(client, server, BUFFER_BYTES, BUFFER_BYTES).await.map(drop)
+    copy_bidirectional_with_sizes(client, server, BUFFER_BYTES, BUFFER_BYTES)
+        .await
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -103,7 +111,11 @@ mod tests {
         let second = backends.take(&[]).unwrap().0;
         assert_ne!(first, second, "equals take turns");
         backends.give_back(second);
-        assert_eq!(backends.take(&[]).unwrap().0, second, "the one with fewer open connections");
+        assert_eq!(
+            backends.take(&[]).unwrap().0,
+            second,
+            "the one with fewer open connections"
+        );
         assert_eq!(backends.take(&[1, 2]), None, "each is tried once");
         backends.set(&BTreeMap::from([(3, a(3))]));
         assert_eq!(backends.take(&[]).unwrap().0, 3, "those that are gone get nothing new");

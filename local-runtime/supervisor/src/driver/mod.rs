@@ -16,7 +16,6 @@ mod pidfd;
 mod probes;
 mod resume;
 mod runtime;
-mod secrets;
 mod server;
 mod users;
 

@@ -28,7 +28,12 @@ impl Collector {
         let mut streams = vec![];
         for (path, letter) in [(stdout, 'o'), (stderr, 'e')] {
             let fifo = pipe::OpenOptions::new().read_write(true).open_receiver(path)?;
-            let lines = Lines { letter, partial: vec![], file: file.clone(), written: written.clone() };
+            let lines = Lines {
+                letter,
+                partial: vec![],
+                file: file.clone(),
+                written: written.clone(),
+            };
             streams.push(tokio::spawn(collect(fifo, lines, ended.clone())));
         }
         Ok(Collector { streams, end })
@@ -50,7 +55,11 @@ async fn collect(fifo: pipe::Receiver, mut lines: Lines, mut ended: watch::Recei
     let mut last_round = false;
     loop {
         // tokio answers from what it knows to be readable; at the end the kernel itself is asked.
-        let read = if last_round { nix::unistd::read(&fifo, &mut buffer).map_err(io::Error::from) } else { fifo.try_read(&mut buffer) };
+        let read = if last_round {
+            nix::unistd::read(&fifo, &mut buffer).map_err(io::Error::from)
+        } else {
+            fifo.try_read(&mut buffer)
+        };
         match read {
             Ok(read) if read > 0 => lines.add(&buffer[..read]),
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
@@ -137,7 +146,11 @@ impl LogFile {
         }
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         let bytes = file.metadata()?.len();
-        Ok(LogFile { path: path.into(), file, bytes })
+        Ok(LogFile {
+            path: path.into(),
+            file,
+            bytes,
+        })
     }
 
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {

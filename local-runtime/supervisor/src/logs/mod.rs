@@ -43,7 +43,13 @@ fn parse_line(line: &[u8], pod: u64, container: &str) -> Option<LogLine> {
         _ => return None,
     };
     let text = String::from_utf8_lossy(parts.next()?).into_owned();
-    Some(LogLine { time_unix_ms, replica: pod, container: container.into(), stream, text })
+    Some(LogLine {
+        time_unix_ms,
+        replica: pod,
+        container: container.into(),
+        stream,
+        text,
+    })
 }
 
 /// Removes the logs of all but the last few pods that are gone.
@@ -53,12 +59,19 @@ pub fn prune(folder: &Path, is_there: impl Fn(u64) -> bool) {
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
-    let mut gone: Vec<u64> = names.iter().filter_map(|n| parse_file_name(n)).map(|(pod, _)| pod).collect();
+    let mut gone: Vec<u64> = names
+        .iter()
+        .filter_map(|n| parse_file_name(n))
+        .map(|(pod, _)| pod)
+        .collect();
     gone.retain(|pod| !is_there(*pod));
     gone.sort_unstable();
     gone.dedup();
     gone.truncate(gone.len().saturating_sub(GONE_PODS_KEPT));
-    for name in names.iter().filter(|n| parse_file_name(n).is_some_and(|(pod, _)| gone.contains(&pod))) {
+    for name in names
+        .iter()
+        .filter(|n| parse_file_name(n).is_some_and(|(pod, _)| gone.contains(&pod)))
+    {
         // A log that stays is no harm, and is tried again after the next pod.
         let _ = fs::remove_file(folder.join(name));
     }
@@ -86,7 +99,13 @@ mod tests {
             fs::write(folder.path().join(format!("{pod}.main.log")), "").unwrap();
         }
         prune(folder.path(), |pod| pod == 1);
-        let left: Vec<bool> = (1..=9).map(|pod| folder.path().join(format!("{pod}.main.log")).exists()).collect();
-        assert_eq!(left, [true, false, false, false, true, true, true, true, true], "1 still runs, 5 to 9 are the last");
+        let left: Vec<bool> = (1..=9)
+            .map(|pod| folder.path().join(format!("{pod}.main.log")).exists())
+            .collect();
+        assert_eq!(
+            left,
+            [true, false, false, false, true, true, true, true, true],
+            "1 still runs, 5 to 9 are the last"
+        );
     }
 }

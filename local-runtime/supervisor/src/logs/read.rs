@@ -23,7 +23,11 @@ pub fn last_lines(log: &Path, count: usize) -> Vec<String> {
         Ok(bytes)
     };
     let bytes = read().unwrap_or_default();
-    let lines: Vec<String> = bytes.split(|b| *b == b'\n').filter_map(|l| parse_line(l, 0, "")).map(|l| l.text).collect();
+    let lines: Vec<String> = bytes
+        .split(|b| *b == b'\n')
+        .filter_map(|l| parse_line(l, 0, ""))
+        .map(|l| l.text)
+        .collect();
     lines[lines.len().saturating_sub(count)..].to_vec()
 }
 
@@ -44,12 +48,18 @@ struct Source {
 
 impl LogReader {
     pub fn new(folder: PathBuf, request: LogsRequest) -> LogReader {
-        LogReader { folder, request, sources: BTreeMap::new() }
+        LogReader {
+            folder,
+            request,
+            sources: BTreeMap::new(),
+        }
     }
 
     /// Everything so far, or its last lines where the request says so.
     pub fn first(&mut self) -> Vec<LogLine> {
-        let Some(tail) = self.request.tail else { return self.more() };
+        let Some(tail) = self.request.tail else {
+            return self.more();
+        };
         let mut last = VecDeque::new();
         self.read(usize::MAX, |line| {
             last.push_back(line);
@@ -86,18 +96,32 @@ impl LogReader {
             source.fill(*pod, container);
         }
         let waiting = self.sources.values_mut().filter(|s| s.next.is_some());
-        waiting.min_by_key(|s| s.next.as_ref().map(|l| l.time_unix_ms))?.next.take()
+        waiting
+            .min_by_key(|s| s.next.as_ref().map(|l| l.time_unix_ms))?
+            .next
+            .take()
     }
 
     fn find_sources(&mut self) {
-        let names = fs::read_dir(&self.folder).into_iter().flatten().filter_map(|e| e.ok()?.file_name().into_string().ok());
+        let names = fs::read_dir(&self.folder)
+            .into_iter()
+            .flatten()
+            .filter_map(|e| e.ok()?.file_name().into_string().ok());
         for name in names {
-            let Some((pod, container)) = parse_file_name(&name) else { continue };
+            let Some((pod, container)) = parse_file_name(&name) else {
+                continue;
+            };
             let wanted = self.request.replica.is_none_or(|wanted| wanted == pod)
-                && self.request.container.as_deref().is_none_or(|wanted| wanted == container);
+                && self
+                    .request
+                    .container
+                    .as_deref()
+                    .is_none_or(|wanted| wanted == container);
             if wanted {
                 let path = self.folder.join(format!("{pod}.{container}.log"));
-                self.sources.entry((pod, container.into())).or_insert_with(|| Source::at_the_beginning_of(path));
+                self.sources
+                    .entry((pod, container.into()))
+                    .or_insert_with(|| Source::at_the_beginning_of(path));
             }
         }
     }
@@ -105,7 +129,13 @@ impl LogReader {
 
 impl Source {
     fn at_the_beginning_of(path: PathBuf) -> Source {
-        let mut source = Source { path, file: None, inode: 0, partial: vec![], next: None };
+        let mut source = Source {
+            path,
+            file: None,
+            inode: 0,
+            partial: vec![],
+            next: None,
+        };
         let old = rotated(&source.path);
         source.open(&old);
         source
@@ -154,7 +184,15 @@ mod tests {
 
     fn request(tail: Option<usize>, since: Option<u64>) -> LogsRequest {
         let name = "web".into();
-        LogsRequest { kind: Kind::Service, name, replica: None, container: None, follow: false, since_unix_ms: since, tail }
+        LogsRequest {
+            kind: Kind::Service,
+            name,
+            replica: None,
+            container: None,
+            follow: false,
+            since_unix_ms: since,
+            tail,
+        }
     }
 
     fn texts(lines: Vec<LogLine>) -> Vec<String> {
@@ -174,14 +212,24 @@ mod tests {
         fs::rename(folder.path().join("1.main.log"), folder.path().join("1.main.log.1")).unwrap();
         write("1.main.log", "60 o f\n");
         write("3.main.log", "70 o g\n");
-        assert_eq!(texts(reader.more()), ["f", "g"], "neither a rotation nor a new container is missed");
+        assert_eq!(
+            texts(reader.more()),
+            ["f", "g"],
+            "neither a rotation nor a new container is missed"
+        );
     }
 
     #[test]
     fn tail_and_since_narrow_it() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("1.main.log"), "10 o a\n20 o b\n30 o c\n").unwrap();
-        assert_eq!(texts(LogReader::new(folder.path().into(), request(Some(2), None)).first()), ["b", "c"]);
-        assert_eq!(texts(LogReader::new(folder.path().into(), request(None, Some(30))).first()), ["c"]);
+        assert_eq!(
+            texts(LogReader::new(folder.path().into(), request(Some(2), None)).first()),
+            ["b", "c"]
+        );
+        assert_eq!(
+            texts(LogReader::new(folder.path().into(), request(None, Some(30))).first()),
+            ["c"]
+        );
     }
 }

@@ -11,13 +11,21 @@ pub fn admit_put(state: &State, object: &Object) -> Result<PutOutcome, ErrorBody
     let faults = object.faults();
     if !faults.is_empty() {
         let list: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        let what = format!("{} `{}` cannot be put: {}", object.kind(), object.name(), list.join("; "));
+        let what = format!(
+            "{} `{}` cannot be put: {}",
+            object.kind(),
+            object.name(),
+            list.join("; ")
+        );
         return Err(refusal("InvalidSpec", Class::Invalid, what));
     }
     match object {
         Object::Network(spec) => match &state.network {
             Some(network) if network.spec.name != spec.name => {
-                let what = format!("the app already has the network `{}`, and an app has one", network.spec.name);
+                let what = format!(
+                    "the app already has the network `{}`, and an app has one",
+                    network.spec.name
+                );
                 Err(refusal("NetworkExists", Class::Conflict, what))
             }
             other => Ok(outcome(other.as_ref().map(|n| &n.spec), spec)),
@@ -54,11 +62,20 @@ pub fn admit_delete(state: &State, kind: Kind, name: &str) -> Result<DeleteOutco
         let what = format!("{kind} `{name}` is in use by {}", users.join(", "));
         return Err(refusal("InUse", Class::Retry, what));
     }
-    Ok(if there { DeleteOutcome::Deleted } else { DeleteOutcome::Absent })
+    Ok(if there {
+        DeleteOutcome::Deleted
+    } else {
+        DeleteOutcome::Absent
+    })
 }
 
 pub(crate) fn refusal(code: &str, class: Class, message: String) -> ErrorBody {
-    ErrorBody { code: code.into(), class, message, hint: None }
+    ErrorBody {
+        code: code.into(),
+        class,
+        message,
+        hint: None,
+    }
 }
 
 fn outcome<T: PartialEq>(existing: Option<&T>, wanted: &T) -> PutOutcome {
@@ -72,16 +89,28 @@ fn outcome<T: PartialEq>(existing: Option<&T>, wanted: &T) -> PutOutcome {
 fn check_workload(state: &State, object: &Object, pod: &PodSpec, deleting: bool) -> Result<(), ErrorBody> {
     let subject = format!("{} `{}`", object.kind(), object.name());
     if deleting {
-        return Err(refusal("BeingDeleted", Class::Retry, format!("{subject} is still being deleted")));
+        return Err(refusal(
+            "BeingDeleted",
+            Class::Retry,
+            format!("{subject} is still being deleted"),
+        ));
     }
     if state.network.is_none() {
-        return Err(refusal("NetworkMissing", Class::Conflict, format!("{subject} needs the app's network, put that first")));
+        return Err(refusal(
+            "NetworkMissing",
+            Class::Conflict,
+            format!("{subject} needs the app's network, put that first"),
+        ));
     }
-    let missing = volumes_of(pod).into_iter().find(|name| !state.volumes.contains_key(*name));
+    let missing = volumes_of(pod)
+        .into_iter()
+        .find(|name| !state.volumes.contains_key(*name));
     match missing {
-        Some(name) => {
-            Err(refusal("VolumeMissing", Class::Conflict, format!("{subject} mounts the volume `{name}`, put that first")))
-        }
+        Some(name) => Err(refusal(
+            "VolumeMissing",
+            Class::Conflict,
+            format!("{subject} mounts the volume `{name}`, put that first"),
+        )),
         None => Ok(()),
     }
 }
@@ -103,15 +132,29 @@ fn check_room(state: &State, name: &str, replicas: u32) -> Result<(), ErrorBody>
 fn workloads(state: &State) -> impl Iterator<Item = (String, Vec<&PodSpec>)> {
     let service = |s: &'_ super::Service| format!("service `{}`", s.spec.name);
     let job = |j: &'_ super::Job| format!("job `{}`", j.spec.name);
-    let services = state.services.values().map(move |s| (service(s), s.templates.values().map(|t| &t.pod).collect()));
-    services.chain(state.jobs.values().map(move |j| (job(j), j.templates.values().map(|t| &t.pod).collect())))
+    let services = state
+        .services
+        .values()
+        .map(move |s| (service(s), s.templates.values().map(|t| &t.pod).collect()));
+    services.chain(
+        state
+            .jobs
+            .values()
+            .map(move |j| (job(j), j.templates.values().map(|t| &t.pod).collect())),
+    )
 }
 
 fn users_of_volume(state: &State, name: &str) -> Vec<String> {
     let uses = |pods: &[&PodSpec]| pods.iter().any(|pod| volumes_of(pod).contains(name));
-    workloads(state).filter(|(_, pods)| uses(pods)).map(|(user, _)| user).collect()
+    workloads(state)
+        .filter(|(_, pods)| uses(pods))
+        .map(|(user, _)| user)
+        .collect()
 }
 
 fn volumes_of(pod: &PodSpec) -> BTreeSet<&str> {
-    pod.containers().flat_map(|c| &c.volumes).map(|v| v.name.as_str()).collect()
+    pod.containers()
+        .flat_map(|c| &c.volumes)
+        .map(|v| v.name.as_str())
+        .collect()
 }

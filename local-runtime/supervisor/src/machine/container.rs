@@ -37,10 +37,19 @@ pub enum ContainerStatus {
     #[default]
     Waiting,
     Starting,
-    Running { process: Process, since: Millis },
+    Running {
+        process: Process,
+        since: Millis,
+    },
     /// Was told to end; SIGKILL follows at `kill_at`.
-    Stopping { process: Process, kill_at: Millis, killed: bool },
-    Backoff { until: Millis },
+    Stopping {
+        process: Process,
+        kill_at: Millis,
+        killed: bool,
+    },
+    Backoff {
+        until: Millis,
+    },
     /// Has ended and stays so.
     Ended,
 }
@@ -185,22 +194,40 @@ impl Container {
         match self.status {
             ContainerStatus::Starting => self.status = ContainerStatus::Waiting,
             ContainerStatus::Running { .. } | ContainerStatus::Stopping { .. } if !alive => {
-                self.last_exit = Some(ExitStatus { code: None, oom_killed: false });
+                self.last_exit = Some(ExitStatus {
+                    code: None,
+                    oom_killed: false,
+                });
                 self.end(STABLE);
             }
             // The signal may not have been sent: it is sent again.
-            ContainerStatus::Stopping { process, .. } => self.status = ContainerStatus::Running { process, since: Millis(0) },
+            ContainerStatus::Stopping { process, .. } => {
+                self.status = ContainerStatus::Running {
+                    process,
+                    since: Millis(0),
+                }
+            }
             ContainerStatus::Running { since, .. } => {
                 let passed = self.ready;
                 self.startup = ProbeState::first_at(since);
-                self.readiness = ProbeState { passed_once: passed, ..ProbeState::first_at(since) };
+                self.readiness = ProbeState {
+                    passed_once: passed,
+                    ..ProbeState::first_at(since)
+                };
                 self.liveness = ProbeState::default();
             }
             _ => {}
         }
     }
 
-    pub(super) fn probed(&mut self, start: u32, kind: ProbeKind, result: Result<(), String>, tail: Vec<String>, now: Millis) {
+    pub(super) fn probed(
+        &mut self,
+        start: u32,
+        kind: ProbeKind,
+        result: Result<(), String>,
+        tail: Vec<String>,
+        now: Millis,
+    ) {
         if start != self.starts || !self.is_running() {
             return;
         }
@@ -230,7 +257,11 @@ impl Container {
         if due {
             self.status = ContainerStatus::Starting;
             self.starts += 1;
-            turn.emit(Effect::Start { key, start: self.starts, spec: Box::new(spec.clone()) });
+            turn.emit(Effect::Start {
+                key,
+                start: self.starts,
+                spec: Box::new(spec.clone()),
+            });
         }
     }
 
@@ -243,12 +274,23 @@ impl Container {
             return;
         }
         self.failures = if self.last_ran >= STABLE { 1 } else { self.failures + 1 };
-        self.status = ContainerStatus::Backoff { until: now + backoff(self.failures) };
+        self.status = ContainerStatus::Backoff {
+            until: now + backoff(self.failures),
+        };
     }
 
     /// Probes, and restarts when they say so.
-    pub(super) fn probe(&mut self, key: &ContainerKey, health: &Health, stop: &StopSpec, address: Ipv4Addr, turn: &mut Turn) {
-        let ContainerStatus::Running { since, .. } = self.status else { return };
+    pub(super) fn probe(
+        &mut self,
+        key: &ContainerKey,
+        health: &Health,
+        stop: &StopSpec,
+        address: Ipv4Addr,
+        turn: &mut Turn,
+    ) {
+        let ContainerStatus::Running { since, .. } = self.status else {
+            return;
+        };
         self.judge_probes(health, since, turn);
         if self.restart_wanted {
             return self.stop(key, stop, turn);
@@ -256,12 +298,23 @@ impl Container {
         for (kind, probe) in active_probes(self.startup_passed, health) {
             let start = self.starts;
             let state = self.probe_mut(kind);
-            let first = if kind == ProbeKind::Live { turn.now.at + probe.interval } else { turn.now.at };
+            let first = if kind == ProbeKind::Live {
+                turn.now.at + probe.interval
+            } else {
+                turn.now.at
+            };
             let next_at = *state.next_at.get_or_insert(first);
             if !state.in_flight && turn.due(next_at) {
                 state.in_flight = true;
                 let (check, timeout) = (probe.check.clone(), probe.timeout);
-                turn.emit(Effect::Probe { key: key.clone(), start, probe: kind, check, address, timeout });
+                turn.emit(Effect::Probe {
+                    key: key.clone(),
+                    start,
+                    probe: kind,
+                    check,
+                    address,
+                    timeout,
+                });
             }
         }
     }
@@ -306,9 +359,16 @@ impl Container {
         match self.status {
             ContainerStatus::Running { process, .. } => {
                 let kill_at = turn.now.at + stop.grace_period;
-                self.status = ContainerStatus::Stopping { process, kill_at, killed: false };
+                self.status = ContainerStatus::Stopping {
+                    process,
+                    kill_at,
+                    killed: false,
+                };
                 self.ready = false;
-                turn.emit(Effect::Signal { key: key.clone(), signal: stop.signal.clone() });
+                turn.emit(Effect::Signal {
+                    key: key.clone(),
+                    signal: stop.signal.clone(),
+                });
                 turn.due(kill_at);
             }
             ContainerStatus::Stopping { .. } => self.kill_when_due(key, turn),
@@ -317,18 +377,32 @@ impl Container {
     }
 
     pub(super) fn kill_when_due(&mut self, key: &ContainerKey, turn: &mut Turn) {
-        if let ContainerStatus::Stopping { process, kill_at, killed: false } = self.status
+        if let ContainerStatus::Stopping {
+            process,
+            kill_at,
+            killed: false,
+        } = self.status
             && turn.due(kill_at)
         {
-            self.status = ContainerStatus::Stopping { process, kill_at, killed: true };
-            turn.emit(Effect::Signal { key: key.clone(), signal: "SIGKILL".into() });
+            self.status = ContainerStatus::Stopping {
+                process,
+                kill_at,
+                killed: true,
+            };
+            turn.emit(Effect::Signal {
+                key: key.clone(),
+                signal: "SIGKILL".into(),
+            });
         }
     }
 }
 
 impl ProbeState {
     fn first_at(at: Millis) -> ProbeState {
-        ProbeState { next_at: Some(at), ..Default::default() }
+        ProbeState {
+            next_at: Some(at),
+            ..Default::default()
+        }
     }
 
     fn answer(&mut self, passed: bool, now: Millis) {
@@ -359,16 +433,22 @@ impl ProbeState {
 /// The startup probe until it has passed, the others afterwards.
 fn active_probes(startup_passed: bool, health: &Health) -> impl Iterator<Item = (ProbeKind, &Probe)> {
     let Health { startup, ready, live } = health;
-    [(ProbeKind::Startup, startup), (ProbeKind::Ready, ready), (ProbeKind::Live, live)]
-        .into_iter()
-        .filter(move |(kind, _)| (*kind == ProbeKind::Startup) != startup_passed)
-        .filter_map(|(kind, probe)| probe.as_ref().map(|probe| (kind, probe)))
+    [
+        (ProbeKind::Startup, startup),
+        (ProbeKind::Ready, ready),
+        (ProbeKind::Live, live),
+    ]
+    .into_iter()
+    .filter(move |(kind, _)| (*kind == ProbeKind::Startup) != startup_passed)
+    .filter_map(|(kind, probe)| probe.as_ref().map(|probe| (kind, probe)))
 }
 
 /// The probes of a container, with ours where a service's main container has none that tell when it is ready.
 pub(super) fn effective_health(spec: &ContainerSpec, is_main: bool, role: &Role) -> Health {
     let mut health = spec.health.clone();
-    if let Role::Service { first_port: Some(port), .. } = role
+    if let Role::Service {
+        first_port: Some(port), ..
+    } = role
         && is_main
         && health.startup.is_none()
         && health.ready.is_none()

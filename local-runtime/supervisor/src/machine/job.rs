@@ -30,8 +30,12 @@ pub struct Job {
 #[serde(rename_all = "lowercase")]
 pub enum JobPhase {
     /// Waits for its next attempt.
-    Pending { until: Millis },
-    Running { pod: u64 },
+    Pending {
+        until: Millis,
+    },
+    Running {
+        pod: u64,
+    },
     Succeeded,
     /// All attempts are used up.
     Failed(Failure),
@@ -40,9 +44,23 @@ pub enum JobPhase {
 impl Job {
     pub(super) fn new(spec: JobSpec, done: bool, now: Millis) -> Job {
         let templates = Templates::from([(1, template_of(&spec))]);
-        let phase = if done { JobPhase::Succeeded } else { JobPhase::Pending { until: now } };
+        let phase = if done {
+            JobPhase::Succeeded
+        } else {
+            JobPhase::Pending { until: now }
+        };
         let pods = BTreeMap::new();
-        Job { spec, deleting: false, templates, current: 1, phase, attempts: 0, last_exit: None, finished_unix_ms: None, pods }
+        Job {
+            spec,
+            deleting: false,
+            templates,
+            current: 1,
+            phase,
+            attempts: 0,
+            last_exit: None,
+            finished_unix_ms: None,
+            pods,
+        }
     }
 
     /// Another revision runs (unless its records say it has); another spec of the same revision is only noted.
@@ -84,7 +102,8 @@ impl Job {
             }
         }
         let (current, pods) = (self.current, &self.pods);
-        self.templates.retain(|n, _| *n == current || pods.values().any(|p| p.template == *n));
+        self.templates
+            .retain(|n, _| *n == current || pods.values().any(|p| p.template == *n));
     }
 
     fn advance_pods(&mut self, turn: &mut Turn) {
@@ -107,28 +126,43 @@ impl Job {
 
     /// An attempt begins when the time has come and the one before is gone altogether.
     fn begin_attempt(&mut self, addresses: &mut Addresses, turn: &mut Turn) -> bool {
-        let JobPhase::Pending { until } = self.phase else { return false };
+        let JobPhase::Pending { until } = self.phase else {
+            return false;
+        };
         if !turn.due(until) || !self.pods.is_empty() {
             return false;
         }
-        let Some((id, address)) = addresses.take() else { return false };
-        self.pods.insert(id, Pod::new(self.current, &self.templates[&self.current].pod, address, turn.now.at));
+        let Some((id, address)) = addresses.take() else {
+            return false;
+        };
+        self.pods.insert(
+            id,
+            Pod::new(self.current, &self.templates[&self.current].pod, address, turn.now.at),
+        );
         self.phase = JobPhase::Running { pod: id };
         self.attempts += 1;
         true
     }
 
     fn judge_attempt(&mut self, turn: &mut Turn) {
-        let JobPhase::Running { pod: id } = self.phase else { return };
+        let JobPhase::Running { pod: id } = self.phase else {
+            return;
+        };
         let Some(verdict) = self.verdict(id, turn) else { return };
         self.finished_unix_ms = Some(turn.now.unix_ms);
         self.phase = match verdict {
             Ok(()) => {
                 let (job, revision) = (self.spec.name.clone(), self.spec.revision.clone());
-                turn.emit(Effect::RecordJob { job, revision, unix_ms: turn.now.unix_ms });
+                turn.emit(Effect::RecordJob {
+                    job,
+                    revision,
+                    unix_ms: turn.now.unix_ms,
+                });
                 JobPhase::Succeeded
             }
-            Err(_) if self.attempts <= self.spec.retries => JobPhase::Pending { until: turn.now.at + backoff(self.attempts) },
+            Err(_) if self.attempts <= self.spec.retries => JobPhase::Pending {
+                until: turn.now.at + backoff(self.attempts),
+            },
             Err(failure) => JobPhase::Failed(failure),
         };
         self.stop_unwanted(turn);
@@ -137,7 +171,9 @@ impl Job {
 
     /// How the attempt has ended, if it has.
     fn verdict(&mut self, id: u64, turn: &mut Turn) -> Option<Result<(), Failure>> {
-        let Some(pod) = self.pods.get(&id) else { return Some(Err(self.failure("JobFailed", "was lost", id, None))) };
+        let Some(pod) = self.pods.get(&id) else {
+            return Some(Err(self.failure("JobFailed", "was lost", id, None)));
+        };
         let ended = |c: &super::Container| c.status == super::ContainerStatus::Ended;
         let spec = &self.templates[&pod.template].pod;
         if ended(&pod.containers[&spec.main.name]) {
@@ -145,7 +181,11 @@ impl Job {
             self.last_exit = exit;
             return Some(self.exit_verdict(id, &spec.main.name.clone(), exit));
         }
-        if let Some(init) = spec.init.iter().find(|c| ended(&pod.containers[&c.name]) && !pod.containers[&c.name].has_succeeded()) {
+        if let Some(init) = spec
+            .init
+            .iter()
+            .find(|c| ended(&pod.containers[&c.name]) && !pod.containers[&c.name].has_succeeded())
+        {
             let (name, exit) = (init.name.clone(), pod.containers[&init.name].last_exit);
             return Some(self.exit_verdict(id, &name, exit));
         }
@@ -177,20 +217,33 @@ impl Job {
     }
 
     fn failure(&self, reason: &str, what: &str, id: u64, container: Option<&str>) -> Failure {
-        let subject = container.map_or(format!("attempt {}", self.attempts), |name| format!("container `{name}`"));
-        let of = if self.spec.retries > 0 { format!(", attempt {} of {}", self.attempts, self.spec.retries + 1) } else { String::new() };
+        let subject = container.map_or(format!("attempt {}", self.attempts), |name| {
+            format!("container `{name}`")
+        });
+        let of = if self.spec.retries > 0 {
+            format!(", attempt {} of {}", self.attempts, self.spec.retries + 1)
+        } else {
+            String::new()
+        };
         Failure {
             reason: reason.into(),
             message: format!("{subject} of job `{}` {what}{of}", self.spec.name),
             replica: Some(id),
             container: container.map(str::to_string),
-            evidence: self.pods.get(&id).map(|pod| tail_of(pod, container)).unwrap_or_default(),
+            evidence: self
+                .pods
+                .get(&id)
+                .map(|pod| tail_of(pod, container))
+                .unwrap_or_default(),
         }
     }
 
     /// The attempt that is not on its way out.
     pub fn attempt(&self) -> Option<(u64, &Pod)> {
-        self.pods.iter().find(|(_, pod)| pod.goal == Goal::Run).map(|(id, pod)| (*id, pod))
+        self.pods
+            .iter()
+            .find(|(_, pod)| pod.goal == Goal::Run)
+            .map(|(id, pod)| (*id, pod))
     }
 }
 
@@ -199,5 +252,10 @@ fn seconds(duration: Duration) -> String {
 }
 
 fn template_of(spec: &JobSpec) -> Template {
-    Template { revision: spec.revision.clone(), pod: spec.pod.clone(), stop: spec.stop.clone(), role: Role::Job }
+    Template {
+        revision: spec.revision.clone(),
+        pod: spec.pod.clone(),
+        stop: spec.stop.clone(),
+        role: Role::Job,
+    }
 }

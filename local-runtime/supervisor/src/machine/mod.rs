@@ -112,22 +112,63 @@ pub struct ContainerKey {
 pub enum Event {
     /// Accepted by [`admit_put`]. `subnet` comes with a new network; `published` with a service's ports, by port name;
     /// `done` says that the records know this revision of a job as succeeded.
-    Put { object: Box<Object>, subnet: Option<Subnet>, published: BTreeMap<String, u16>, done: bool },
+    Put {
+        object: Box<Object>,
+        subnet: Option<Subnet>,
+        published: BTreeMap<String, u16>,
+        done: bool,
+    },
     /// Accepted by [`admit_delete`].
-    Delete { kind: Kind, name: String },
-    RunJob { name: String },
-    Retry { name: String },
-    SandboxReady { pod: u64 },
-    SandboxFailed { pod: u64, message: String },
-    SandboxRemoved { pod: u64 },
-    Started { pod: u64, container: String, process: Process },
+    Delete {
+        kind: Kind,
+        name: String,
+    },
+    RunJob {
+        name: String,
+    },
+    Retry {
+        name: String,
+    },
+    SandboxReady {
+        pod: u64,
+    },
+    SandboxFailed {
+        pod: u64,
+        message: String,
+    },
+    SandboxRemoved {
+        pod: u64,
+    },
+    Started {
+        pod: u64,
+        container: String,
+        process: Process,
+    },
     /// Nothing of it is left.
-    StartFailed { pod: u64, container: String, message: String },
+    StartFailed {
+        pod: u64,
+        container: String,
+        message: String,
+    },
     /// Ended, reaped and removed. `tail`: the last lines of its log.
-    Exited { pod: u64, container: String, status: ExitStatus, tail: Vec<String> },
-    Probed { pod: u64, container: String, start: u32, probe: ProbeKind, result: Result<(), String>, tail: Vec<String> },
+    Exited {
+        pod: u64,
+        container: String,
+        status: ExitStatus,
+        tail: Vec<String>,
+    },
+    Probed {
+        pod: u64,
+        container: String,
+        start: u32,
+        probe: ProbeKind,
+        result: Result<(), String>,
+        tail: Vec<String>,
+    },
     /// A new supervisor process has read this state. Only what `alive` names still runs; all effects under way are lost.
-    Resumed { alive: BTreeSet<(u64, String)> },
+    Resumed {
+        alive: BTreeSet<(u64, String)>,
+    },
     Tick,
 }
 
@@ -135,20 +176,50 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// A network namespace with this address. Answered by `SandboxReady` or `SandboxFailed`.
-    PrepareSandbox { kind: Kind, workload: String, pod: u64, address: Ipv4Addr },
+    PrepareSandbox {
+        kind: Kind,
+        workload: String,
+        pod: u64,
+        address: Ipv4Addr,
+    },
     /// The pod's namespace and folders go. Answered by `SandboxRemoved`.
-    RemoveSandbox { kind: Kind, workload: String, pod: u64 },
+    RemoveSandbox {
+        kind: Kind,
+        workload: String,
+        pod: u64,
+    },
     /// Answered by `Started` or `StartFailed`, and after `Started` at last by `Exited`.
-    Start { key: ContainerKey, start: u32, spec: Box<ContainerSpec> },
+    Start {
+        key: ContainerKey,
+        start: u32,
+        spec: Box<ContainerSpec>,
+    },
     /// Not answered by itself.
-    Signal { key: ContainerKey, signal: String },
+    Signal {
+        key: ContainerKey,
+        signal: String,
+    },
     /// Answered by `Probed`.
-    Probe { key: ContainerKey, start: u32, probe: ProbeKind, check: Check, address: Ipv4Addr, timeout: Duration },
+    Probe {
+        key: ContainerKey,
+        start: u32,
+        probe: ProbeKind,
+        check: Check,
+        address: Ipv4Addr,
+        timeout: Duration,
+    },
     /// Makes durable that this revision has succeeded.
-    RecordJob { job: String, revision: String, unix_ms: u64 },
+    RecordJob {
+        job: String,
+        revision: String,
+        unix_ms: u64,
+    },
     RemoveNetwork,
     /// The workload is gone; its logs may go.
-    Forget { kind: Kind, workload: String },
+    Forget {
+        kind: Kind,
+        workload: String,
+    },
 }
 
 /// What a step asks for.
@@ -161,7 +232,10 @@ pub struct Outcome {
 
 /// Notes the event, then leads every workload on.
 pub fn step(state: &mut State, event: Event, now: Now) -> Outcome {
-    let mut turn = Turn { now, outcome: Outcome::default() };
+    let mut turn = Turn {
+        now,
+        outcome: Outcome::default(),
+    };
     state.note(event, &mut turn);
     state.reconcile(&mut turn);
     turn.outcome
@@ -197,13 +271,20 @@ impl State {
 
     pub fn pod(&self, id: u64) -> Option<&Pod> {
         let mut services = self.services.values().filter_map(|s| s.pods.get(&id));
-        services.next().or_else(|| self.jobs.values().find_map(|j| j.pods.get(&id)))
+        services
+            .next()
+            .or_else(|| self.jobs.values().find_map(|j| j.pods.get(&id)))
     }
 
     fn note(&mut self, event: Event, turn: &mut Turn) {
         let now = turn.now.at;
         match event {
-            Event::Put { object, subnet, published, done } => self.note_put(*object, subnet, published, done, turn),
+            Event::Put {
+                object,
+                subnet,
+                published,
+                done,
+            } => self.note_put(*object, subnet, published, done, turn),
             Event::Delete { kind, name } => self.note_delete(kind, &name, turn),
             Event::RunJob { name } => {
                 if let Some(job) = self.jobs.get_mut(&name) {
@@ -218,14 +299,34 @@ impl State {
             Event::SandboxReady { pod } => self.with_pod(pod, |pod| pod.sandbox_ready()),
             Event::SandboxFailed { pod, message } => self.with_pod(pod, |pod| pod.sandbox_failed(message, now)),
             Event::SandboxRemoved { pod } => self.remove_pod(pod),
-            Event::Started { pod, container, process } => self.with_container(pod, &container, |c| c.started(process, now)),
-            Event::StartFailed { pod, container, message } => {
+            Event::Started {
+                pod,
+                container,
+                process,
+            } => self.with_container(pod, &container, |c| c.started(process, now)),
+            Event::StartFailed {
+                pod,
+                container,
+                message,
+            } => {
                 self.with_container(pod, &container, |c| c.start_failed(message));
             }
-            Event::Exited { pod, container, status, tail } => {
+            Event::Exited {
+                pod,
+                container,
+                status,
+                tail,
+            } => {
                 self.with_container(pod, &container, |c| c.exited(status, tail, now));
             }
-            Event::Probed { pod, container, start, probe, result, tail } => {
+            Event::Probed {
+                pod,
+                container,
+                start,
+                probe,
+                result,
+                tail,
+            } => {
                 self.with_container(pod, &container, |c| c.probed(start, probe, result, tail, now));
             }
             Event::Resumed { alive } => self.all_pods().for_each(|(id, pod)| pod.resumed(id, &alive)),
@@ -233,7 +334,14 @@ impl State {
         }
     }
 
-    fn note_put(&mut self, object: Object, subnet: Option<Subnet>, published: BTreeMap<String, u16>, done: bool, turn: &Turn) {
+    fn note_put(
+        &mut self,
+        object: Object,
+        subnet: Option<Subnet>,
+        published: BTreeMap<String, u16>,
+        done: bool,
+        turn: &Turn,
+    ) {
         match object {
             Object::Network(spec) => match (&mut self.network, subnet) {
                 (Some(network), _) => network.spec = spec,
@@ -286,14 +394,20 @@ impl State {
         self.services.retain(|name, service| {
             let gone = service.deleting && service.pods.is_empty();
             if gone {
-                turn.emit(Effect::Forget { kind: Kind::Service, workload: name.clone() });
+                turn.emit(Effect::Forget {
+                    kind: Kind::Service,
+                    workload: name.clone(),
+                });
             }
             !gone
         });
         self.jobs.retain(|name, job| {
             let gone = job.deleting && job.pods.is_empty();
             if gone {
-                turn.emit(Effect::Forget { kind: Kind::Job, workload: name.clone() });
+                turn.emit(Effect::Forget {
+                    kind: Kind::Job,
+                    workload: name.clone(),
+                });
             }
             !gone
         });
@@ -301,7 +415,9 @@ impl State {
 
     fn all_pods(&mut self) -> impl Iterator<Item = (u64, &mut Pod)> {
         let services = self.services.values_mut().flat_map(|s| s.pods.iter_mut());
-        services.chain(self.jobs.values_mut().flat_map(|j| j.pods.iter_mut())).map(|(id, pod)| (*id, pod))
+        services
+            .chain(self.jobs.values_mut().flat_map(|j| j.pods.iter_mut()))
+            .map(|(id, pod)| (*id, pod))
     }
 
     fn with_pod(&mut self, id: u64, change: impl FnOnce(&mut Pod)) {
@@ -339,8 +455,15 @@ struct Addresses {
 impl Addresses {
     fn of(state: &State) -> Addresses {
         let services = state.services.values().flat_map(|s| s.pods.values());
-        let used = services.chain(state.jobs.values().flat_map(|j| j.pods.values())).map(|p| p.address).collect();
-        Addresses { subnet: state.network.as_ref().map(|n| n.subnet), used, last_pod: state.last_pod }
+        let used = services
+            .chain(state.jobs.values().flat_map(|j| j.pods.values()))
+            .map(|p| p.address)
+            .collect();
+        Addresses {
+            subnet: state.network.as_ref().map(|n| n.subnet),
+            used,
+            last_pod: state.last_pod,
+        }
     }
 
     /// `None` when the subnet is full: pods wait until others have gone.

@@ -13,14 +13,25 @@ const EVIDENCE_LINES: usize = 10;
 /// All objects but the volumes' folders, which the driver adds.
 pub fn observe(state: &State) -> Vec<Observed> {
     let network = state.network.iter().map(observe_network);
-    let volumes = state.volumes.values().map(|spec| observed(Object::Volume(spec.clone()), false, ObjectState::Ready));
+    let volumes = state
+        .volumes
+        .values()
+        .map(|spec| observed(Object::Volume(spec.clone()), false, ObjectState::Ready));
     let services = state.services.values().map(observe_service);
     let jobs = state.jobs.values().map(observe_job);
     network.chain(volumes).chain(services).chain(jobs).collect()
 }
 
 fn observed(object: Object, deleting: bool, state: ObjectState) -> Observed {
-    Observed { object, deleting, state, network: None, volume: None, service: None, job: None }
+    Observed {
+        object,
+        deleting,
+        state,
+        network: None,
+        volume: None,
+        service: None,
+        job: None,
+    }
 }
 
 fn observe_network(network: &Network) -> Observed {
@@ -29,18 +40,26 @@ fn observe_network(network: &Network) -> Observed {
         subnet: format!("{}/{}", network.subnet.0, Subnet::PREFIX_LENGTH),
         gateway: network.subnet.gateway(),
     };
-    Observed { network: Some(status), ..observed(Object::Network(network.spec.clone()), false, ObjectState::Ready) }
+    Observed {
+        network: Some(status),
+        ..observed(Object::Network(network.spec.clone()), false, ObjectState::Ready)
+    }
 }
 
 fn observe_service(service: &Service) -> Observed {
     let status = service_status(service);
     let object = Object::Service(service.spec.clone());
-    Observed { service: Some(status), ..observed(object, service.deleting, service_state(service)) }
+    Observed {
+        service: Some(status),
+        ..observed(object, service.deleting, service_state(service))
+    }
 }
 
 fn service_state(service: &Service) -> ObjectState {
     if service.deleting {
-        return ObjectState::Progressing { message: format!("{} replicas are stopping", service.pods.len()) };
+        return ObjectState::Progressing {
+            message: format!("{} replicas are stopping", service.pods.len()),
+        };
     }
     if let Rollout::Failed(failure) = &service.rollout {
         return ObjectState::Failed(failure.clone());
@@ -54,7 +73,9 @@ fn service_state(service: &Service) -> ObjectState {
     if ready == wanted && old == 0 && service.count(|_| true) == wanted {
         return ObjectState::Ready;
     }
-    ObjectState::Progressing { message: progress_message(service, ready, old) }
+    ObjectState::Progressing {
+        message: progress_message(service, ready, old),
+    }
 }
 
 fn progress_message(service: &Service, ready: usize, old: usize) -> String {
@@ -62,7 +83,10 @@ fn progress_message(service: &Service, ready: usize, old: usize) -> String {
     if old > 0 {
         message.push_str(&format!(", {old} of an older revision serve"));
     }
-    let waiting = service.pods_of(service.current).filter(|(_, p)| !p.ready).find_map(|(id, p)| pod_message(p).map(|m| (id, m)));
+    let waiting = service
+        .pods_of(service.current)
+        .filter(|(_, p)| !p.ready)
+        .find_map(|(id, p)| pod_message(p).map(|m| (id, m)));
     if let Some((id, why)) = waiting {
         message.push_str(&format!("; replica {id}: {why}"));
     }
@@ -77,7 +101,12 @@ fn service_status(service: &Service) -> ServiceStatus {
             serving.push(revision.clone());
         }
     }
-    let restarts = service.pods.values().flat_map(|p| p.containers.values()).map(restarts).sum();
+    let restarts = service
+        .pods
+        .values()
+        .flat_map(|p| p.containers.values())
+        .map(restarts)
+        .sum();
     ServiceStatus {
         wanted: service.spec.replicas,
         ready: service.count(|p| p.ready) as u32,
@@ -87,7 +116,11 @@ fn service_status(service: &Service) -> ServiceStatus {
         serving_revisions: serving,
         address: service.address,
         endpoints: endpoints(service),
-        replicas: service.pods.iter().map(|(id, p)| replica(*id, p, &service.templates[&p.template].revision)).collect(),
+        replicas: service
+            .pods
+            .iter()
+            .map(|(id, p)| replica(*id, p, &service.templates[&p.template].revision))
+            .collect(),
     }
 }
 
@@ -105,11 +138,22 @@ fn endpoints(service: &Service) -> Vec<Endpoint> {
 
 fn observe_job(job: &Job) -> Observed {
     let state = match &job.phase {
-        _ if job.deleting => ObjectState::Progressing { message: "the attempt is stopping".into() },
-        JobPhase::Pending { .. } => ObjectState::Progressing { message: format!("attempt {} is due", job.attempts + 1) },
+        _ if job.deleting => ObjectState::Progressing {
+            message: "the attempt is stopping".into(),
+        },
+        JobPhase::Pending { .. } => ObjectState::Progressing {
+            message: format!("attempt {} is due", job.attempts + 1),
+        },
         JobPhase::Running { pod } => {
-            let why = job.pods.get(pod).and_then(pod_message).map(|m| format!(": {m}")).unwrap_or_default();
-            ObjectState::Progressing { message: format!("attempt {} runs{why}", job.attempts) }
+            let why = job
+                .pods
+                .get(pod)
+                .and_then(pod_message)
+                .map(|m| format!(": {m}"))
+                .unwrap_or_default();
+            ObjectState::Progressing {
+                message: format!("attempt {} runs{why}", job.attempts),
+            }
         }
         JobPhase::Succeeded => ObjectState::Ready,
         JobPhase::Failed(failure) => ObjectState::Failed(failure.clone()),
@@ -118,9 +162,14 @@ fn observe_job(job: &Job) -> Observed {
         attempts: job.attempts,
         exit_code: job.last_exit.and_then(|exit| exit.code),
         finished_unix_ms: job.finished_unix_ms,
-        attempt: job.attempt().map(|(id, pod)| replica(id, pod, &job.templates[&pod.template].revision)),
+        attempt: job
+            .attempt()
+            .map(|(id, pod)| replica(id, pod, &job.templates[&pod.template].revision)),
     };
-    Observed { job: Some(status), ..observed(Object::Job(job.spec.clone()), job.deleting, state) }
+    Observed {
+        job: Some(status),
+        ..observed(Object::Job(job.spec.clone()), job.deleting, state)
+    }
 }
 
 fn replica(id: u64, pod: &Pod, revision: &str) -> ReplicaStatus {
@@ -136,7 +185,9 @@ fn replica(id: u64, pod: &Pod, revision: &str) -> ReplicaStatus {
 
 fn phase(pod: &Pod) -> &'static str {
     match (pod.goal, pod.sandbox) {
-        (Goal::Stop { since, signal_at }, _) if signal_at > since && pod.containers.values().any(Container::is_running) => {
+        (Goal::Stop { since, signal_at }, _)
+            if signal_at > since && pod.containers.values().any(Container::is_running) =>
+        {
             "draining"
         }
         (Goal::Stop { .. }, _) => "stopping",
@@ -177,7 +228,9 @@ fn pod_message(pod: &Pod) -> Option<String> {
         (None, Some(exit)) if !c.has_succeeded() => Some(format!("container `{name}` ended with {exit}")),
         _ => None,
     };
-    pod.message.clone().or_else(|| pod.containers.iter().find_map(of_container))
+    pod.message
+        .clone()
+        .or_else(|| pod.containers.iter().find_map(of_container))
 }
 
 /// The first container that keeps failing.
@@ -193,7 +246,10 @@ pub(super) fn crash_failure<'a>(mut pods: impl Iterator<Item = (u64, &'a Pod)>) 
         };
         Some(Failure {
             reason: reason.into(),
-            message: format!("container `{name}` of replica {id} {what}, {} times in a row", c.failures),
+            message: format!(
+                "container `{name}` of replica {id} {what}, {} times in a row",
+                c.failures
+            ),
             replica: Some(id),
             container: Some(name.clone()),
             evidence: c.tail.clone(),
@@ -203,23 +259,41 @@ pub(super) fn crash_failure<'a>(mut pods: impl Iterator<Item = (u64, &'a Pod)>) 
 
 /// What is told when a rollout has used up its time.
 pub(super) fn deadline_failure<'a>(spec: &ServiceSpec, pods: impl Iterator<Item = (u64, &'a Pod)>) -> Failure {
-    let late = pods.filter(|(_, pod)| !pod.ready).min_by_key(|(_, pod)| pod_message(pod).is_none());
-    let why = late.and_then(|(id, pod)| pod_message(pod).map(|m| format!("; replica {id}: {m}"))).unwrap_or_default();
+    let late = pods
+        .filter(|(_, pod)| !pod.ready)
+        .min_by_key(|(_, pod)| pod_message(pod).is_none());
+    let why = late
+        .and_then(|(id, pod)| pod_message(pod).map(|m| format!("; replica {id}: {m}")))
+        .unwrap_or_default();
     let seconds = spec.rollout.deadline.as_secs_f64();
-    let culprit = late.and_then(|(_, pod)| pod.containers.iter().find(|(_, c)| !c.ready).map(|(name, _)| name.clone()));
+    let culprit = late.and_then(|(_, pod)| {
+        pod.containers
+            .iter()
+            .find(|(_, c)| !c.ready)
+            .map(|(name, _)| name.clone())
+    });
     Failure {
         reason: "ProgressDeadlineExceeded".into(),
-        message: format!("no further replica of `{}` got ready within {seconds} s{why}", spec.name),
+        message: format!(
+            "no further replica of `{}` got ready within {seconds} s{why}",
+            spec.name
+        ),
         replica: late.map(|(id, _)| id),
-        evidence: late.map(|(_, pod)| tail_of(pod, culprit.as_deref())).unwrap_or_default(),
+        evidence: late
+            .map(|(_, pod)| tail_of(pod, culprit.as_deref()))
+            .unwrap_or_default(),
         container: culprit,
     }
 }
 
 /// The last log lines of the container named, or of the first that has any.
 pub(super) fn tail_of(pod: &Pod, container: Option<&str>) -> Vec<String> {
-    let named = container.and_then(|name| pod.containers.get(name)).filter(|c| !c.tail.is_empty());
-    let tail = named.or_else(|| pod.containers.values().find(|c| !c.tail.is_empty())).map(|c| c.tail.as_slice());
+    let named = container
+        .and_then(|name| pod.containers.get(name))
+        .filter(|c| !c.tail.is_empty());
+    let tail = named
+        .or_else(|| pod.containers.values().find(|c| !c.tail.is_empty()))
+        .map(|c| c.tail.as_slice());
     let tail = tail.unwrap_or_default();
     tail[tail.len().saturating_sub(EVIDENCE_LINES)..].to_vec()
 }

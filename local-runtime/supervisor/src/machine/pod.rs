@@ -31,7 +31,10 @@ pub type Templates = BTreeMap<u64, Template>;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    Service { restart: RestartPolicy, first_port: Option<u16> },
+    Service {
+        restart: RestartPolicy,
+        first_port: Option<u16>,
+    },
     Job,
 }
 
@@ -45,8 +48,14 @@ impl Role {
 
     fn on_main_end(&self) -> OnEnd {
         match self {
-            Role::Service { restart: RestartPolicy::Always, .. } => OnEnd::Restart,
-            Role::Service { restart: RestartPolicy::OnFailure, .. } => OnEnd::RestartOnFailure,
+            Role::Service {
+                restart: RestartPolicy::Always,
+                ..
+            } => OnEnd::Restart,
+            Role::Service {
+                restart: RestartPolicy::OnFailure,
+                ..
+            } => OnEnd::RestartOnFailure,
             Role::Job => OnEnd::Stay,
         }
     }
@@ -79,7 +88,10 @@ pub struct Pod {
 pub enum Goal {
     Run,
     /// Out of the balance since `since`; its first signal comes at `signal_at`.
-    Stop { since: Millis, signal_at: Millis },
+    Stop {
+        since: Millis,
+        signal_at: Millis,
+    },
 }
 
 /// The pod's network namespace.
@@ -102,7 +114,10 @@ impl Pod {
             sandbox_failures: 0,
             message: None,
             created: now,
-            containers: spec.containers().map(|c| (c.name.clone(), Container::default())).collect(),
+            containers: spec
+                .containers()
+                .map(|c| (c.name.clone(), Container::default()))
+                .collect(),
             ready: false,
         }
     }
@@ -122,7 +137,9 @@ impl Pod {
         if self.sandbox == Sandbox::Preparing {
             self.sandbox_failures += 1;
             self.message = Some(message);
-            self.sandbox = Sandbox::Absent { retry_at: now + backoff(self.sandbox_failures) };
+            self.sandbox = Sandbox::Absent {
+                retry_at: now + backoff(self.sandbox_failures),
+            };
         }
     }
 
@@ -167,7 +184,12 @@ impl Pod {
             Sandbox::Absent { retry_at } if turn.due(retry_at) => {
                 self.sandbox = Sandbox::Preparing;
                 let (kind, workload) = (place.kind(), place.workload.to_string());
-                turn.emit(Effect::PrepareSandbox { kind, workload, pod: place.id, address: self.address });
+                turn.emit(Effect::PrepareSandbox {
+                    kind,
+                    workload,
+                    pod: place.id,
+                    address: self.address,
+                });
             }
             Sandbox::Ready => self.run_containers(place, turn),
             _ => {}
@@ -218,7 +240,11 @@ impl Pod {
         if down && !matches!(self.sandbox, Sandbox::Preparing | Sandbox::Removing) {
             self.sandbox = Sandbox::Removing;
             let (kind, workload) = (place.kind(), place.workload.to_string());
-            turn.emit(Effect::RemoveSandbox { kind, workload, pod: place.id });
+            turn.emit(Effect::RemoveSandbox {
+                kind,
+                workload,
+                pod: place.id,
+            });
         }
     }
 
@@ -231,7 +257,9 @@ impl Pod {
     }
 
     fn container_mut(&mut self, name: &str) -> &mut Container {
-        self.containers.get_mut(name).expect("a pod is made with every container of its template")
+        self.containers
+            .get_mut(name)
+            .expect("a pod is made with every container of its template")
     }
 }
 
@@ -248,6 +276,11 @@ impl Place<'_> {
     }
 
     fn key(&self, name: &str) -> ContainerKey {
-        ContainerKey { kind: self.kind(), workload: self.workload.into(), pod: self.id, name: name.into() }
+        ContainerKey {
+            kind: self.kind(),
+            workload: self.workload.into(),
+            pod: self.id,
+            name: name.into(),
+        }
     }
 }

@@ -28,18 +28,40 @@ pub fn routes(state: &State) -> Vec<Route> {
     let route = |service: &super::Service| Route {
         service: service.spec.name.clone(),
         address: service.address,
-        ports: service.spec.ports.iter().map(|port| route_port(service, port)).collect(),
-        backends: service.pods.iter().filter(|(_, p)| p.ready).map(|(id, p)| (*id, p.address)).collect(),
+        ports: service
+            .spec
+            .ports
+            .iter()
+            .map(|port| route_port(service, port))
+            .collect(),
+        backends: service
+            .pods
+            .iter()
+            .filter(|(_, p)| p.ready)
+            .map(|(id, p)| (*id, p.address))
+            .collect(),
     };
     state.services.values().filter(|s| !s.deleting).map(route).collect()
 }
 
 fn route_port(service: &super::Service, port: &crate::spec::PortSpec) -> RoutePort {
-    let resolved = |publish: Publish| Publish { port: service.published.get(&port.name).copied().unwrap_or(publish.port), ..publish };
-    RoutePort { name: port.name.clone(), port: port.port, publish: port.publish.map(resolved) }
+    let resolved = |publish: Publish| Publish {
+        port: service.published.get(&port.name).copied().unwrap_or(publish.port),
+        ..publish
+    };
+    RoutePort {
+        name: port.name.clone(),
+        port: port.port,
+        publish: port.publish.map(resolved),
+    }
 }
 
 /// The names that containers resolve.
 pub fn host_names(state: &State) -> BTreeMap<String, Ipv4Addr> {
-    state.services.values().filter(|s| !s.deleting).map(|s| (s.spec.name.clone(), s.address)).collect()
+    state
+        .services
+        .values()
+        .filter(|s| !s.deleting)
+        .map(|s| (s.spec.name.clone(), s.address))
+        .collect()
 }

@@ -34,7 +34,10 @@ pub struct Service {
 #[serde(rename_all = "lowercase")]
 pub enum Rollout {
     /// `since`: when a further replica last became ready; `best`: how many of the current template were.
-    Progressing { since: Millis, best: usize },
+    Progressing {
+        since: Millis,
+        best: usize,
+    },
     Done,
     /// Held until another spec or `retry`. If there is a stable template, it is what runs.
     Failed(Failure),
@@ -45,13 +48,26 @@ impl Service {
         let templates = Templates::from([(1, template_of(&spec))]);
         let rollout = Rollout::Progressing { since: now, best: 0 };
         let pods = BTreeMap::new();
-        Service { spec, deleting: false, address, published, templates, current: 1, stable: None, rollout, pods }
+        Service {
+            spec,
+            deleting: false,
+            address,
+            published,
+            templates,
+            current: 1,
+            stable: None,
+            rollout,
+            pods,
+        }
     }
 
     /// Takes another spec. One that runs the same as a template still known goes back to that template: a rollback.
     pub(super) fn update(&mut self, spec: ServiceSpec, published: BTreeMap<String, u16>, now: Millis) {
         let template = template_of(&spec);
-        let known = self.templates.iter_mut().find(|(_, other)| other.runs_the_same(&template));
+        let known = self
+            .templates
+            .iter_mut()
+            .find(|(_, other)| other.runs_the_same(&template));
         self.current = match known {
             Some((number, known)) => {
                 known.revision = template.revision;
@@ -106,18 +122,27 @@ impl Service {
 
     fn follow_rollout(&mut self, turn: &mut Turn) {
         let wanted = self.spec.replicas as usize;
-        let (all, ready) = (self.count(|_| true), self.count(|p| p.template == self.current && p.ready));
+        let (all, ready) = (
+            self.count(|_| true),
+            self.count(|p| p.template == self.current && p.ready),
+        );
         if self.goal() == self.current && all == wanted && ready == wanted {
             self.rollout = Rollout::Done;
             self.stable = Some(self.current);
         }
-        let Rollout::Progressing { since, best } = &mut self.rollout else { return };
+        let Rollout::Progressing { since, best } = &mut self.rollout else {
+            return;
+        };
         if ready > *best {
             (*since, *best) = (turn.now.at, ready);
         }
         let overdue = turn.due(*since + self.spec.rollout.deadline);
         let others_serve = self.stable.is_some_and(|stable| stable != self.current);
-        let crash = if others_serve { crash_failure(self.pods_of(self.current)) } else { None };
+        let crash = if others_serve {
+            crash_failure(self.pods_of(self.current))
+        } else {
+            None
+        };
         let failure = crash.or_else(|| overdue.then(|| deadline_failure(&self.spec, self.pods_of(self.current))));
         if let Some(failure) = failure {
             self.rollout = Rollout::Failed(failure);
@@ -137,8 +162,12 @@ impl Service {
     /// After scaling down: the ones that are not ready first, then the youngest.
     fn stop_surplus(&mut self, turn: &mut Turn) {
         let goal = self.goal();
-        let mut running: Vec<(bool, u64)> =
-            self.pods.iter().filter(|(_, p)| p.is_wanted() && p.template == goal).map(|(id, p)| (p.ready, *id)).collect();
+        let mut running: Vec<(bool, u64)> = self
+            .pods
+            .iter()
+            .filter(|(_, p)| p.is_wanted() && p.template == goal)
+            .map(|(id, p)| (p.ready, *id))
+            .collect();
         running.sort_by_key(|(ready, id)| (*ready, std::cmp::Reverse(*id)));
         let surplus = running.len().saturating_sub(self.spec.replicas as usize);
         let chosen: Vec<u64> = running.into_iter().take(surplus).map(|(_, id)| id).collect();
@@ -160,21 +189,28 @@ impl Service {
         let missing = wanted.saturating_sub(current).min(room);
         let made: Vec<_> = std::iter::from_fn(|| addresses.take()).take(missing).collect();
         for (id, address) in &made {
-            self.pods.insert(*id, Pod::new(goal, &self.templates[&goal].pod, *address, turn.now.at));
+            self.pods
+                .insert(*id, Pod::new(goal, &self.templates[&goal].pod, *address, turn.now.at));
         }
         !made.is_empty()
     }
 
     fn drop_unused_templates(&mut self) {
         let (current, stable, pods) = (self.current, self.stable, &self.pods);
-        let used = |number: &u64| *number == current || Some(*number) == stable || pods.values().any(|p| p.template == *number);
+        let used = |number: &u64| {
+            *number == current || Some(*number) == stable || pods.values().any(|p| p.template == *number)
+        };
         self.templates.retain(|number, _| used(number));
     }
 
     fn stop_where(&mut self, turn: &mut Turn, mut wanted: impl FnMut(&Pod, u64) -> bool) {
         let goal = self.goal();
-        let chosen: Vec<u64> =
-            self.pods.iter().filter(|(_, pod)| pod.is_wanted() && wanted(pod, goal)).map(|(id, _)| *id).collect();
+        let chosen: Vec<u64> = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod.is_wanted() && wanted(pod, goal))
+            .map(|(id, _)| *id)
+            .collect();
         for id in chosen {
             self.stop_pod(id, turn);
         }
@@ -194,7 +230,10 @@ impl Service {
     }
 
     pub(super) fn pods_of(&self, template: u64) -> impl Iterator<Item = (u64, &Pod)> {
-        self.pods.iter().filter(move |(_, p)| p.is_wanted() && p.template == template).map(|(id, pod)| (*id, pod))
+        self.pods
+            .iter()
+            .filter(move |(_, p)| p.is_wanted() && p.template == template)
+            .map(|(id, pod)| (*id, pod))
     }
 }
 
@@ -203,6 +242,9 @@ fn template_of(spec: &ServiceSpec) -> Template {
         revision: spec.revision.clone(),
         pod: spec.pod.clone(),
         stop: spec.stop.clone(),
-        role: Role::Service { restart: spec.restart, first_port: spec.ports.first().map(|p| p.port) },
+        role: Role::Service {
+            restart: spec.restart,
+            first_port: spec.ports.first().map(|p| p.port),
+        },
     }
 }

@@ -31,7 +31,11 @@ const INSIDE: &str = "eth0";
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
     #[error("cannot {operation} {subject}")]
-    Netlink { operation: &'static str, subject: String, source: io::Error },
+    Netlink {
+        operation: &'static str,
+        subject: String,
+        source: io::Error,
+    },
     #[error("cannot make a network namespace")]
     Namespace { source: io::Error },
     #[error("no /24 of 10.0.0.0/8 is free on this machine")]
@@ -68,36 +72,54 @@ impl Network {
     /// A bridge of this name can only be ours, left by a supervisor that was killed: its address is kept or replaced.
     pub fn create(&self, wanted: Option<Subnet>) -> Result<Subnet, NetworkError> {
         let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
-        let index = match netlink.link_index(&self.bridge).map_err(|e| failed("find", &self.bridge, e))? {
+        let index = match netlink
+            .link_index(&self.bridge)
+            .map_err(|e| failed("find", &self.bridge, e))?
+        {
             Some(index) => index,
             None => self.add_bridge(&mut netlink)?,
         };
         let addresses = netlink.addresses().map_err(|e| failed("list", "addresses", e))?;
         let (ours, others): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|(link, ..)| *link == index);
-        let taken: Vec<(Ipv4Addr, u8)> = others.into_iter().map(|(_, address, prefix)| (address, prefix)).collect();
-        let subnet = wanted.or_else(|| subnet::choose(&self.app, &taken)).ok_or(NetworkError::NoSubnet)?;
+        let taken: Vec<(Ipv4Addr, u8)> = others
+            .into_iter()
+            .map(|(_, address, prefix)| (address, prefix))
+            .collect();
+        let subnet = wanted
+            .or_else(|| subnet::choose(&self.app, &taken))
+            .ok_or(NetworkError::NoSubnet)?;
         for (_, address, prefix) in ours.into_iter().filter(|(_, a, _)| *a != subnet.gateway()) {
-            netlink.remove_address(index, address, prefix).map_err(|e| failed("remove", &address.to_string(), e))?;
+            netlink
+                .remove_address(index, address, prefix)
+                .map_err(|e| failed("remove", &address.to_string(), e))?;
         }
         let gateway = subnet.gateway();
-        netlink.add_address(index, gateway, Subnet::PREFIX_LENGTH).map_err(|e| failed("add", &gateway.to_string(), e))?;
+        netlink
+            .add_address(index, gateway, Subnet::PREFIX_LENGTH)
+            .map_err(|e| failed("add", &gateway.to_string(), e))?;
         Ok(subnet)
     }
 
     fn add_bridge(&self, netlink: &mut Netlink) -> Result<u32, NetworkError> {
-        netlink.add_bridge(&self.bridge).map_err(|e| failed("make", &self.bridge, e))?;
+        netlink
+            .add_bridge(&self.bridge)
+            .map_err(|e| failed("make", &self.bridge, e))?;
         self.bridge_index(netlink)
     }
 
     fn bridge_index(&self, netlink: &mut Netlink) -> Result<u32, NetworkError> {
-        let found = netlink.link_index(&self.bridge).map_err(|e| failed("find", &self.bridge, e))?;
+        let found = netlink
+            .link_index(&self.bridge)
+            .map_err(|e| failed("find", &self.bridge, e))?;
         found.ok_or_else(|| NetworkError::BridgeMissing(self.bridge.clone()))
     }
 
     pub fn remove(&self) -> Result<(), NetworkError> {
         lock(&self.service_addresses).clear();
         let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
-        netlink.remove_link(&self.bridge).map_err(|e| failed("remove", &self.bridge, e))
+        netlink
+            .remove_link(&self.bridge)
+            .map_err(|e| failed("remove", &self.bridge, e))
     }
 
     /// Makes the bridge answer for exactly these services' addresses.
@@ -109,10 +131,14 @@ impl Network {
         let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
         let index = self.bridge_index(&mut netlink)?;
         for address in wanted.difference(&current) {
-            netlink.add_address(index, *address, 32).map_err(|e| failed("add", &address.to_string(), e))?;
+            netlink
+                .add_address(index, *address, 32)
+                .map_err(|e| failed("add", &address.to_string(), e))?;
         }
         for address in current.difference(&wanted) {
-            netlink.remove_address(index, *address, 32).map_err(|e| failed("remove", &address.to_string(), e))?;
+            netlink
+                .remove_address(index, *address, 32)
+                .map_err(|e| failed("remove", &address.to_string(), e))?;
         }
         *current = wanted;
         Ok(())
@@ -120,14 +146,22 @@ impl Network {
 
     /// A new namespace with the address on its `eth0`. Blocks for some milliseconds: not for the event loop.
     pub fn add_pod(&self, pod: u64, address: Ipv4Addr) -> Result<(), NetworkError> {
-        let namespace = namespace::create(|namespace| {
-            let mut outside = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
-            let bridge = self.bridge_index(&mut outside)?;
-            let name = names::veth_name(&self.app, pod);
-            outside.remove_link(&name).map_err(|e| failed("remove", &name, e))?;
-            let pair = VethPair { outside: &name, inside: INSIDE, bridge, namespace: namespace.as_fd() };
-            outside.add_veth(&pair).map_err(|e| failed("make", &name, e))
-        }, || set_up_inside(address))?;
+        let namespace = namespace::create(
+            |namespace| {
+                let mut outside = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+                let bridge = self.bridge_index(&mut outside)?;
+                let name = names::veth_name(&self.app, pod);
+                outside.remove_link(&name).map_err(|e| failed("remove", &name, e))?;
+                let pair = VethPair {
+                    outside: &name,
+                    inside: INSIDE,
+                    bridge,
+                    namespace: namespace.as_fd(),
+                };
+                outside.add_veth(&pair).map_err(|e| failed("make", &name, e))
+            },
+            || set_up_inside(address),
+        )?;
         lock(&self.namespaces).insert(pod, Arc::new(namespace));
         Ok(())
     }
@@ -168,7 +202,11 @@ fn set_up_inside(address: Ipv4Addr) -> Result<(), NetworkError> {
 }
 
 fn failed(operation: &'static str, subject: &str, source: io::Error) -> NetworkError {
-    NetworkError::Netlink { operation, subject: subject.into(), source }
+    NetworkError::Netlink {
+        operation,
+        subject: subject.into(),
+        source,
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

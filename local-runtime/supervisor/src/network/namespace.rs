@@ -40,5 +40,7 @@ fn enter_new() -> Result<OwnedFd, NetworkError> {
 }
 
 fn lost() -> NetworkError {
-    NetworkError::Namespace { source: std::io::Error::other("the thread in it has ended early") }
+    NetworkError::Namespace {
+        source: std::io::Error::other("the thread in it has ended early"),
+    }
 }

@@ -45,7 +45,8 @@ impl Netlink {
     /// Makes a bridge and brings it up. Errors: EEXIST.
     pub fn add_bridge(&mut self, name: &str) -> io::Result<()> {
         let mut link = up_link(vec![LinkAttribute::IfName(name.into())]);
-        link.attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
+        link.attributes
+            .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
         self.change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
     }
 
@@ -94,7 +95,10 @@ impl Netlink {
 
     /// An address that is gone already is success.
     pub fn remove_address(&mut self, index: u32, address: Ipv4Addr, prefix_length: u8) -> io::Result<()> {
-        match self.change(RouteNetlinkMessage::DelAddress(address_message(index, address, prefix_length)), 0) {
+        match self.change(
+            RouteNetlinkMessage::DelAddress(address_message(index, address, prefix_length)),
+            0,
+        ) {
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(()),
             other => other,
         }
@@ -108,7 +112,13 @@ impl Netlink {
         let parse = |message| match message {
             RouteNetlinkMessage::NewAddress(m) => {
                 let (index, prefix) = (m.header.index, m.header.prefix_len);
-                let local = |a| if let AddressAttribute::Local(IpAddr::V4(v4)) = a { Some((index, v4, prefix)) } else { None };
+                let local = |a| {
+                    if let AddressAttribute::Local(IpAddr::V4(v4)) = a {
+                        Some((index, v4, prefix))
+                    } else {
+                        None
+                    }
+                };
                 m.attributes.into_iter().find_map(local)
             }
             _ => None,
@@ -121,7 +131,9 @@ impl Netlink {
         loop {
             for answer in self.receive()? {
                 if let NetlinkPayload::Error(answer) = answer.payload {
-                    return answer.code.map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(-code.get())));
+                    return answer
+                        .code
+                        .map_or(Ok(()), |code| Err(io::Error::from_raw_os_error(-code.get())));
                 }
             }
         }
@@ -177,6 +189,9 @@ fn address_message(index: u32, address: Ipv4Addr, prefix_length: u8) -> AddressM
     message.header.family = AddressFamily::Inet;
     message.header.prefix_len = prefix_length;
     message.header.index = index;
-    message.attributes = vec![AddressAttribute::Local(address.into()), AddressAttribute::Address(address.into())];
+    message.attributes = vec![
+        AddressAttribute::Local(address.into()),
+        AddressAttribute::Address(address.into()),
+    ];
     message
 }

@@ -10,7 +10,9 @@ pub fn choose(app: &str, taken: &[(Ipv4Addr, u8)]) -> Option<Subnet> {
     let hash = digest(app);
     let start = u16::from_be_bytes([hash[0], hash[1]]);
     let candidates = (0..=u16::MAX).map(|step| start.wrapping_add(step));
-    candidates.map(subnet).find(|s| taken.iter().all(|(address, prefix)| !overlaps(*s, *address, *prefix)))
+    candidates
+        .map(subnet)
+        .find(|s| taken.iter().all(|(address, prefix)| !overlaps(*s, *address, *prefix)))
 }
 
 fn subnet(number: u16) -> Subnet {
@@ -33,10 +35,18 @@ mod tests {
         let own = choose("default/shop", &[]).unwrap();
         assert_eq!(choose("default/shop", &[]), Some(own), "the same app gets the same one");
         let address = own.gateway();
-        for (reason, prefix) in [("the very same", 24), ("an address in it", 32), ("a wider one around it", 16)] {
+        for (reason, prefix) in [
+            ("the very same", 24),
+            ("an address in it", 32),
+            ("a wider one around it", 16),
+        ] {
             let other = choose("default/shop", &[(address, prefix)]).unwrap();
             assert!(!overlaps(other, address, prefix), "{reason}: {other:?}");
         }
-        assert_eq!(choose("default/shop", &[(Ipv4Addr::new(10, 0, 0, 1), 8)]), None, "all of 10.0.0.0/8 is in use");
+        assert_eq!(
+            choose("default/shop", &[(Ipv4Addr::new(10, 0, 0, 1), 8)]),
+            None,
+            "all of 10.0.0.0/8 is in use"
+        );
     }
 }

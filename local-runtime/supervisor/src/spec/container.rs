@@ -43,15 +43,22 @@ pub struct ContainerSpec {
     pub health: Health,
 }
 
-/// One entry of an env file (`KEY=value` lines, `#` comments, optional quotes), or a file of its own when `key` is empty.
+/// One entry of env files (`KEY=value` lines, `#` comments, optional quotes), or a whole file when `key` is empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretRef {
-    /// Absolute path on this machine.
-    pub file: PathBuf,
+    /// Absolute paths on this machine; the last one that has the entry counts.
+    pub files: Vec<PathBuf>,
     /// The entry's name; empty takes the whole file, less one final newline.
     #[serde(default)]
     pub key: String,
+}
+
+impl std::fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
+        write!(f, "the entry {} of {}", self.key, files.join(", "))
+    }
 }
 
 /// A small file put into the container, read-only, owned by root.

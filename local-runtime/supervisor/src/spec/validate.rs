@@ -119,9 +119,11 @@ fn container(at: &str, spec: &ContainerSpec, faults: &mut Faults) {
         );
     }
     for (key, secret) in &spec.secret_env {
-        faults.check(secret.file.is_absolute(), &format!("{at}.secret_env.{key}"), || {
-            "not an absolute path".into()
-        });
+        faults.check(
+            !secret.files.is_empty() && secret.files.iter().all(|file| file.is_absolute()),
+            &format!("{at}.secret_env.{key}"),
+            || "not an absolute path".into(),
+        );
     }
     for (i, file) in spec.files.iter().enumerate() {
         faults.container_path(&format!("{at}.files[{i}].path"), &file.path);

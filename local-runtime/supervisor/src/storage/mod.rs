@@ -41,7 +41,12 @@ pub fn write_atomically(path: &Path, content: &[u8], durability: Durability) -> 
     let temporary = path.with_extension("tmp");
     let write = || -> io::Result<()> {
         let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(content)?;
         if durability == Durability::Power {
             file.sync_all()?;
@@ -52,7 +57,10 @@ pub fn write_atomically(path: &Path, content: &[u8], durability: Durability) -> 
             _ => Ok(()),
         }
     };
-    write().map_err(|source| StorageError::Write { path: path.into(), source })
+    write().map_err(|source| StorageError::Write {
+        path: path.into(),
+        source,
+    })
 }
 
 /// The content; `None` if there is no such file.
@@ -60,14 +68,20 @@ pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(StorageError::Read { path: path.into(), source }),
+        Err(source) => Err(StorageError::Read {
+            path: path.into(),
+            source,
+        }),
     }
 }
 
 pub fn create_folder(path: &Path) -> Result<(), StorageError> {
     use std::os::unix::fs::DirBuilderExt;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| StorageError::Write { path: path.into(), source })
+    made.map_err(|source| StorageError::Write {
+        path: path.into(),
+        source,
+    })
 }
 
 /// Removes a folder with all in it; one that is not there is success.
@@ -82,7 +96,10 @@ pub fn remove_file(path: &Path) -> Result<(), StorageError> {
 
 fn gone(path: &Path, result: io::Result<()>) -> Result<(), StorageError> {
     match result {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StorageError::Remove { path: path.into(), source }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(StorageError::Remove {
+            path: path.into(),
+            source,
+        }),
         _ => Ok(()),
     }
 }
@@ -90,9 +107,17 @@ fn gone(path: &Path, result: io::Result<()>) -> Result<(), StorageError> {
 /// Changes a file's content and keeps the file itself: for files that are mounted into containers.
 pub fn write_in_place(path: &Path, content: &[u8]) -> Result<(), StorageError> {
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o644)
+            .open(path)?;
         file.write_all(content)?;
         file.set_len(content.len() as u64)
     };
-    write().map_err(|source| StorageError::Write { path: path.into(), source })
+    write().map_err(|source| StorageError::Write {
+        path: path.into(),
+        source,
+    })
 }

@@ -61,7 +61,8 @@ impl Paths {
     }
 
     pub fn log(&self, key: &ContainerKey) -> PathBuf {
-        self.logs(key.kind, &key.workload).join(format!("{}.{}.log", key.pod, key.name))
+        self.logs(key.kind, &key.workload)
+            .join(format!("{}.{}.log", key.pod, key.name))
     }
 
     pub fn volumes(&self) -> PathBuf {

@@ -5,7 +5,9 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Durability, Paths, StorageError, create_folder, read_optional, remove_file, remove_folder, write_atomically};
+use super::{
+    Durability, Paths, StorageError, create_folder, read_optional, remove_file, remove_folder, write_atomically,
+};
 use crate::spec::VolumeSpec;
 
 /// A job's record keeps so many revisions, the latest ones.
@@ -35,7 +37,9 @@ impl Records {
 
     pub fn volumes(&self) -> Result<BTreeMap<String, VolumeSpec>, StorageError> {
         let path = self.paths.volume_list();
-        let Some(content) = read_optional(&path)? else { return Ok(BTreeMap::new()) };
+        let Some(content) = read_optional(&path)? else {
+            return Ok(BTreeMap::new());
+        };
         serde_json::from_slice(&content).map_err(|source| StorageError::Damaged { path, source })
     }
 
@@ -82,7 +86,10 @@ impl Records {
     pub fn record_success(&self, job: &str, revision: &str, unix_ms: u64) -> Result<(), StorageError> {
         let mut record = self.job(job)?;
         record.succeeded.retain(|s| s.revision != revision);
-        record.succeeded.push(Success { revision: revision.into(), unix_ms });
+        record.succeeded.push(Success {
+            revision: revision.into(),
+            unix_ms,
+        });
         let surplus = record.succeeded.len().saturating_sub(REVISIONS_KEPT);
         record.succeeded.drain(..surplus);
         create_folder(&self.paths.jobs())?;
@@ -112,14 +119,21 @@ impl Records {
 
     fn job(&self, job: &str) -> Result<JobRecord, StorageError> {
         let path = self.paths.job_record(job);
-        let Some(content) = read_optional(&path)? else { return Ok(JobRecord::default()) };
+        let Some(content) = read_optional(&path)? else {
+            return Ok(JobRecord::default());
+        };
         serde_json::from_slice(&content).map_err(|source| StorageError::Damaged { path, source })
     }
 }
 
 fn names_in(folder: &std::path::Path, suffix: &str) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-    let name = |e: fs::DirEntry| e.file_name().to_str().and_then(|n| n.strip_suffix(suffix)).map(str::to_string);
+    let name = |e: fs::DirEntry| {
+        e.file_name()
+            .to_str()
+            .and_then(|n| n.strip_suffix(suffix))
+            .map(str::to_string)
+    };
     let mut names: Vec<String> = entries.filter_map(name).collect();
     names.sort();
     names
@@ -132,12 +146,19 @@ mod tests {
     #[test]
     fn success_is_remembered_by_revision_until_erased() {
         let folder = tempfile::tempdir().unwrap();
-        let paths = Paths { run: folder.path().into(), state: folder.path().into(), data: folder.path().join("data") };
+        let paths = Paths {
+            run: folder.path().into(),
+            state: folder.path().into(),
+            data: folder.path().join("data"),
+        };
         let records = Records::of(&paths);
         assert!(!records.has_succeeded("migrate", "1").unwrap());
         records.record_success("migrate", "1", 5).unwrap();
         assert!(records.has_succeeded("migrate", "1").unwrap());
-        assert!(!records.has_succeeded("migrate", "2").unwrap(), "another revision has not run");
+        assert!(
+            !records.has_succeeded("migrate", "2").unwrap(),
+            "another revision has not run"
+        );
         assert_eq!(records.recorded_jobs(), ["migrate"]);
         assert!(records.erase_job("migrate").unwrap());
         records.remove_empty_folders();

@@ -31,11 +31,20 @@ struct Head {
 ///
 /// Errors: `Damaged`, `TooNew`; then nothing is changed.
 pub fn load(path: &Path, boot_id: &str) -> Result<(State, bool), StorageError> {
-    let Some(content) = read_optional(path)? else { return Ok((State::default(), true)) };
-    let damaged = |source| StorageError::Damaged { path: path.into(), source };
+    let Some(content) = read_optional(path)? else {
+        return Ok((State::default(), true));
+    };
+    let damaged = |source| StorageError::Damaged {
+        path: path.into(),
+        source,
+    };
     let head: Head = serde_json::from_slice(&content).map_err(damaged)?;
     if head.format > FORMAT {
-        return Err(StorageError::TooNew { path: path.into(), found: head.format, known: FORMAT });
+        return Err(StorageError::TooNew {
+            path: path.into(),
+            found: head.format,
+            known: FORMAT,
+        });
     }
     let read: Read = serde_json::from_slice(&content).map_err(damaged)?;
     let same_boot = read.boot_id == boot_id;
@@ -50,7 +59,11 @@ pub fn save(
     durability: Durability,
     last: &mut Vec<u8>,
 ) -> Result<bool, StorageError> {
-    let written = Written { format: FORMAT, boot_id, state };
+    let written = Written {
+        format: FORMAT,
+        boot_id,
+        state,
+    };
     let content = serde_json::to_vec(&written).expect("the state has string and number keys only");
     if content == *last {
         return Ok(false);
@@ -69,15 +82,28 @@ mod tests {
     fn what_cannot_be_trusted_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
-        assert_eq!(load(&path, "a").unwrap(), (State::default(), true), "no file is a fresh start");
+        assert_eq!(
+            load(&path, "a").unwrap(),
+            (State::default(), true),
+            "no file is a fresh start"
+        );
         let mut last = vec![];
         assert!(save(&path, "a", &State::default(), Durability::Power, &mut last).unwrap());
-        assert!(!save(&path, "a", &State::default(), Durability::Power, &mut last).unwrap(), "the same is not written again");
+        assert!(
+            !save(&path, "a", &State::default(), Durability::Power, &mut last).unwrap(),
+            "the same is not written again"
+        );
         assert!(!load(&path, "b").unwrap().1, "another boot is noticed");
         let content = fs::read(&path).unwrap();
         fs::write(&path, &content[..content.len() / 2]).unwrap();
-        assert!(matches!(load(&path, "a"), Err(StorageError::Damaged { .. })), "a torn file");
+        assert!(
+            matches!(load(&path, "a"), Err(StorageError::Damaged { .. })),
+            "a torn file"
+        );
         fs::write(&path, r#"{"format":99,"anything":1}"#).unwrap();
-        assert!(matches!(load(&path, "a"), Err(StorageError::TooNew { found: 99, .. })), "a newer program's file");
+        assert!(
+            matches!(load(&path, "a"), Err(StorageError::TooNew { found: 99, .. })),
+            "a newer program's file"
+        );
     }
 }

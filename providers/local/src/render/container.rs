@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use portolan_core::desired::{
-    DesiredContainer, DesiredProbe, DesiredProbes, EnvPart, EnvValue, ProbeCheck,
-};
+use portolan_core::desired::{DesiredContainer, DesiredProbe, DesiredProbes, EnvPart, EnvValue, ProbeCheck};
 use portolan_core::fault::Fault;
 use portolan_core::interpolate::ServiceField;
 use portolan_supervisor::spec;

@@ -79,8 +79,11 @@ fn records(mut bytes: &[u8]) -> impl Iterator<Item = Record<'_>> {
     })
 }
 
+/// Key, value, and what follows the record.
+type Split<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
 /// The first record's key and value, and the bytes after it. The length counts itself, the blank and the newline.
-fn split_record(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Fault> {
+fn split_record(bytes: &[u8]) -> Result<Split<'_>, Fault> {
     let malformed = Fault::Extended;
     let blank = bytes
         .iter()

@@ -13,11 +13,23 @@ const MAX_BYTES: u64 = 1 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     #[error("cannot read the file {} for the variable {variable}", path.display())]
-    Read { variable: String, path: PathBuf, source: io::Error },
-    #[error("{} has no entry {key} for the variable {variable}", path.display())]
-    Missing { variable: String, key: String, path: PathBuf },
+    Read {
+        variable: String,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("{reference} is not there, which the variable {variable} needs")]
+    Missing { variable: String, reference: SecretRef },
     #[error("the value for the variable {variable} in {} is no text", path.display())]
     NoText { variable: String, path: PathBuf },
+}
+
+/// Whether every secret variable of a container has a value now: the faults, one a variable. No value leaves here.
+pub fn missing<'a>(references: impl IntoIterator<Item = (&'a String, &'a SecretRef)>) -> Vec<SecretError> {
+    references
+        .into_iter()
+        .filter_map(|(variable, reference)| value(variable, reference).err())
+        .collect()
 }
 
 /// All variables of a container, plain and secret.
@@ -29,19 +41,42 @@ pub fn environment(spec: &ContainerSpec) -> Result<BTreeMap<String, String>, Sec
     Ok(all)
 }
 
+/// Looks the value up in every file; the last file that holds it counts.
 fn value(variable: &str, reference: &SecretRef) -> Result<String, SecretError> {
-    let (variable, path) = (variable.to_string(), reference.file.clone());
-    let content = match read(&path) {
-        Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(SecretError::NoText { variable, path }),
-        Err(source) => return Err(SecretError::Read { variable, path, source }),
+    let mut found = None;
+    for path in &reference.files {
+        found = value_in(variable, path, &reference.key)?.or(found);
+    }
+    found.ok_or_else(|| SecretError::Missing {
+        variable: variable.to_string(),
+        reference: reference.clone(),
+    })
+}
+
+fn value_in(variable: &str, path: &Path, key: &str) -> Result<Option<String>, SecretError> {
+    let no_text = || SecretError::NoText {
+        variable: variable.to_string(),
+        path: path.into(),
     };
-    let found = match reference.key.as_str() {
+    let content = match read(path) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(no_text()),
+        Err(source) => {
+            return Err(SecretError::Read {
+                variable: variable.to_string(),
+                path: path.into(),
+                source,
+            });
+        }
+    };
+    let found = match key {
         "" => Some(content.strip_suffix('\n').unwrap_or(&content).to_string()),
         key => entry(&content, key),
     };
-    let value = found.ok_or_else(|| SecretError::Missing { variable: variable.clone(), key: reference.key.clone(), path: path.clone() })?;
-    if value.contains('\0') { Err(SecretError::NoText { variable, path }) } else { Ok(value) }
+    match found {
+        Some(value) if value.contains('\0') => Err(no_text()),
+        found => Ok(found),
+    }
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -57,7 +92,7 @@ fn entry(content: &str, key: &str) -> Option<String> {
         let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
         (name.trim() == key).then(|| unquote(value.trim()))
     });
-    values.last()
+    values.reduce(|_, later| later)
 }
 
 fn unquote(value: &str) -> String {
@@ -65,7 +100,9 @@ fn unquote(value: &str) -> String {
     if let Some(literal) = inner('\'') {
         return literal.to_string();
     }
-    let Some(quoted) = inner('"') else { return value.to_string() };
+    let Some(quoted) = inner('"') else {
+        return value.to_string();
+    };
     let (mut out, mut chars) = (String::new(), quoted.chars());
     while let Some(c) = chars.next() {
         match (c, c == '\\') {
@@ -101,11 +138,32 @@ mod tests {
     }
 
     #[test]
+    fn a_later_file_wins_where_it_has_the_entry() {
+        let files = ["A=1\nB=1\n", "A=2\n"].map(|content| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), content).unwrap();
+            file
+        });
+        let of = |key: &str| SecretRef {
+            files: files.iter().map(|file| file.path().into()).collect(),
+            key: key.into(),
+        };
+        assert_eq!(value("X", &of("A")).unwrap(), "2", "the later one");
+        assert_eq!(value("X", &of("B")).unwrap(), "1", "the only one");
+    }
+
+    #[test]
     fn a_missing_entry_names_the_variable_and_never_a_value() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "OTHER=hunter2\n").unwrap();
-        let reference = SecretRef { file: file.path().into(), key: "API_KEY".into() };
+        let reference = SecretRef {
+            files: vec![file.path().into()],
+            key: "API_KEY".into(),
+        };
         let error = value("TOKEN", &reference).unwrap_err().to_string();
-        assert!(error.contains("API_KEY") && error.contains("TOKEN") && !error.contains("hunter2"), "{error}");
+        assert!(
+            error.contains("API_KEY") && error.contains("TOKEN") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 }

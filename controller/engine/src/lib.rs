@@ -1,1 +1,0 @@
-//! The step machine, its journal, its budgets, and the driver that runs them

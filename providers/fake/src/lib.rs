@@ -1,1 +1,0 @@
-//! A cloud in memory, with faults on request; the provider conformance suite
