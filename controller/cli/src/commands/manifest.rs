@@ -36,7 +36,7 @@ pub fn init(arguments: &InitArgs, output: Output) -> CommandResult {
         _ => Failure::new("WriteFailed", format!("cannot write {}", path.display())).because(error.to_string()),
     })?;
     output.say(&format!(
-        "wrote {}; `portolan up` brings it up on this machine",
+        "wrote {}; `portolan validate` and `portolan check` look at it",
         path.display()
     ));
     Ok(exit::DONE)
