@@ -2,6 +2,8 @@
 
 pub mod capabilities;
 pub mod error;
+mod mounts;
 pub mod root;
 pub mod seccomp;
 pub mod spec;
+mod sys;

@@ -39,10 +39,10 @@ fn compare(path: &mut String, old: Option<&Value>, new: Option<&Value>, changes:
 /// The parts of a value that are compared one by one; `None` for a leaf. An open value is a leaf.
 fn fields_of(value: &Value) -> Option<BTreeMap<String, &Value>> {
     match value {
-        Value::Object(fields) if !fields.is_empty() && crate::resource::Open::of(value).is_none() => {
+        Value::Object(fields) if crate::resource::Open::of(value).is_none() => {
             Some(fields.iter().map(|(key, value)| (key.clone(), value)).collect())
         }
-        Value::Array(items) if !items.is_empty() => {
+        Value::Array(items) => {
             let named: Option<BTreeMap<_, _>> = items
                 .iter()
                 .map(|item| Some((item.get("name")?.as_str()?.to_string(), item)))
@@ -73,8 +73,8 @@ mod tests {
             (
                 json!({"e": {}}),
                 json!({"e": {"X": "1"}}),
-                "e",
-                "an empty map is a leaf",
+                "e.X",
+                "a map that was empty",
             ),
             (
                 json!([{"name": "x", "v": 1}, {"name": "y"}]),
