@@ -79,6 +79,35 @@ pub enum Error {
     #[error("cannot unpack a layer of the type {media_type}")]
     LayerType { media_type: String },
 
+    #[error("cannot reach the registry {registry}")]
+    RegistryUnreachable { registry: String, source: reqwest::Error },
+
+    /// The registry, or its token server, answered with an error. `message` begins with `: ` unless it is empty.
+    #[error("cannot {doing}: the registry {registry} answered {status}{message}")]
+    RegistryRefused {
+        registry: String,
+        doing: &'static str,
+        status: u16,
+        message: String,
+        retry_after: Option<Duration>,
+    },
+
+    /// The registry breaks the protocol.
+    #[error("the registry {registry} cannot be used: {reason}")]
+    RegistryAnswer { registry: String, reason: String },
+
+    #[error("no request is sent to {address}: {reason}")]
+    AddressForbidden { address: String, reason: &'static str },
+
+    #[error("cannot prepare connections to registries")]
+    HttpClient { source: reqwest::Error },
+
+    #[error("the credential helper docker-credential-{helper} has failed: {reason}")]
+    CredentialHelper { helper: String, reason: String },
+
+    #[error("the stored credentials for {registry} are malformed")]
+    CredentialsMalformed { registry: String },
+
     #[error(transparent)]
     Reference(#[from] InvalidReference),
 }
@@ -103,7 +132,15 @@ impl Error {
             }
             Self::BlobRead { .. } | Self::StoreBusy { .. } => ErrorClass::Retry(None),
             Self::BlobMissing { .. } | Self::ImageUnknown { .. } | Self::NoPlatform { .. } => ErrorClass::NotFound,
+            Self::RegistryUnreachable { .. } => ErrorClass::Retry(None),
+            Self::RegistryRefused {
+                status, retry_after, ..
+            } => class_of_status(*status, *retry_after),
+            Self::CredentialHelper { .. } | Self::CredentialsMalformed { .. } => ErrorClass::Denied,
             Self::StoreUnknown { .. }
+            | Self::RegistryAnswer { .. }
+            | Self::AddressForbidden { .. }
+            | Self::HttpClient { .. }
             | Self::BlobMismatch { .. }
             | Self::DocumentTooLarge { .. }
             | Self::DocumentInvalid { .. }
@@ -130,6 +167,15 @@ fn class_of(error: &io::Error) -> ErrorClass {
         io::ErrorKind::NotFound => ErrorClass::NotFound,
         io::ErrorKind::PermissionDenied => ErrorClass::Denied,
         io::ErrorKind::Interrupted | io::ErrorKind::ResourceBusy => ErrorClass::Retry(None),
+        _ => ErrorClass::Invalid,
+    }
+}
+
+fn class_of_status(status: u16, retry_after: Option<Duration>) -> ErrorClass {
+    match status {
+        401 | 403 => ErrorClass::Denied,
+        404 => ErrorClass::NotFound,
+        408 | 429 | 500.. => ErrorClass::Retry(retry_after),
         _ => ErrorClass::Invalid,
     }
 }

@@ -16,6 +16,7 @@ pub mod error;
 pub mod layer;
 pub mod manifest;
 pub mod progress;
+pub mod registry;
 pub mod store;
 
 pub use config::ImageConfig;
