@@ -79,6 +79,12 @@ pub enum Error {
     #[error("cannot unpack a layer of the type {media_type}")]
     LayerType { media_type: String },
 
+    #[error("the import has no name: the source brings none that is an image reference")]
+    ImportUnnamed,
+
+    #[error("one name cannot be given to the {images} images of the source")]
+    ImportSeveral { images: usize },
+
     #[error("cannot reach the registry {registry}")]
     RegistryUnreachable { registry: String, source: reqwest::Error },
 
@@ -145,6 +151,8 @@ impl Error {
             | Self::DocumentTooLarge { .. }
             | Self::DocumentInvalid { .. }
             | Self::LayerRejected { .. }
+            | Self::ImportUnnamed
+            | Self::ImportSeveral { .. }
             | Self::LayerInexpressible { .. }
             | Self::LayerType { .. }
             | Self::Reference(_) => ErrorClass::Invalid,

@@ -13,6 +13,7 @@
 pub mod config;
 pub mod dockerfile;
 pub mod error;
+pub mod import;
 pub mod layer;
 pub mod manifest;
 pub mod progress;

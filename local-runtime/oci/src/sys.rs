@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// Which side of a clone this is.
 pub enum Side {
     Child,
-    Parent { pid: u32, pidfd: OwnedFd },
+    Parent { pidfd: OwnedFd },
 }
 
 /// Forks into new namespaces (`CLONE_NEW*`), with a pidfd for the parent.
@@ -28,8 +28,7 @@ pub unsafe fn clone3(namespaces: u64) -> io::Result<Side> {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Side::Child),
         // SAFETY: the kernel has just made this descriptor for us alone.
-        pid => Ok(Side::Parent {
-            pid: pid as u32,
+        _ => Ok(Side::Parent {
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         }),
     }

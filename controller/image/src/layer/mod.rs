@@ -22,7 +22,7 @@ mod walk;
 pub use compression::Compression;
 pub use fault::Fault;
 pub use limits::Limits;
-pub use pack::{PackOptions, PackedLayer, pack};
+pub use pack::{PackOptions, PackedLayer, compress, pack};
 pub use unpack::{UnpackOptions, UnpackedLayer, Whiteouts, unpack};
 
 /// Begins the name of each whiteout in an archive.

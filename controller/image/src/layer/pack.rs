@@ -68,7 +68,7 @@ pub fn pack<W: Write>(directory: &Path, options: &PackOptions, sink: W) -> Resul
         .compression
         .encoder(BufWriter::with_capacity(128 << 10, packed))
         .map_err(failed)?;
-    let writer = TarWriter::new(Hashing::new(BufWriterFor(encoder)));
+    let writer = TarWriter::new(Hashing::new(Compressing(encoder)));
     let mut packing = Packing {
         top: directory,
         options,
@@ -80,10 +80,36 @@ pub fn pack<W: Write>(directory: &Path, options: &PackOptions, sink: W) -> Resul
     packing.finish(entries).map_err(Error::file("pack", directory))
 }
 
+/// Compresses an archive that exists already, and takes both digests on the way. `entries` is not counted.
+pub fn compress<W: Write>(mut archive: impl Read, compression: Compression, sink: W) -> Result<(PackedLayer, W)> {
+    let run = || -> io::Result<(PackedLayer, W)> {
+        let encoder = compression.encoder(BufWriter::with_capacity(128 << 10, Hashing::new(sink)))?;
+        let mut writer = Hashing::new(Compressing(encoder));
+        io::copy(&mut archive, &mut writer)?;
+        let (encoder, diff) = writer.finish();
+        let (sink, packed) = encoder
+            .0
+            .finish()?
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?
+            .finish();
+        Ok((
+            PackedLayer {
+                compression,
+                diff,
+                packed,
+                entries: 0,
+            },
+            sink,
+        ))
+    };
+    run().map_err(|source| Error::BlobRead { source })
+}
+
 struct Packing<'a, W: Write> {
     top: &'a Path,
     options: &'a PackOptions,
-    writer: TarWriter<Hashing<BufWriterFor<W>>>,
+    writer: TarWriter<Hashing<Compressing<W>>>,
     entries: u64,
 }
 
@@ -235,9 +261,9 @@ impl<W: Write> Write for Hashing<W> {
 }
 
 /// The compressor over a buffered sink.
-struct BufWriterFor<W: Write>(Encoder<BufWriter<W>>);
+struct Compressing<W: Write>(Encoder<BufWriter<W>>);
 
-impl<W: Write> Write for BufWriterFor<W> {
+impl<W: Write> Write for Compressing<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.write(bytes)
     }
