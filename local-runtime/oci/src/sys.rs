@@ -27,10 +27,11 @@ pub unsafe fn clone3(namespaces: u64) -> io::Result<Side> {
     match unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArguments>()) } {
         -1 => Err(io::Error::last_os_error()),
         0 => Ok(Side::Child),
-        // SAFETY: the kernel has just made this descriptor for us alone.
-        _ => Ok(Side::Parent {
-            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-        }),
+        _ => {
+            // SAFETY: the kernel has just made this descriptor for us alone.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Side::Parent { pidfd })
+        }
     }
 }
 
