@@ -9,11 +9,15 @@ use super::{BLOCK, Entry, Kind};
 /// Writes members one after the other; [`TarWriter::finish`] ends the archive.
 pub struct TarWriter<W: Write> {
     inner: W,
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> TarWriter<W> {
     pub fn new(inner: W) -> Self {
-        Self { inner }
+        Self {
+            inner,
+            buffer: vec![0; 128 << 10],
+        }
     }
 
     /// Adds a member with `entry.size` bytes of `content`.
@@ -26,13 +30,7 @@ impl<W: Write> TarWriter<W> {
             self.write_extended(&records)?;
         }
         self.inner.write_all(&fields(entry, &written_name(entry)).block())?;
-        let copied = io::copy(&mut content.take(entry.size), &mut self.inner)?;
-        if copied != entry.size {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the content is shorter than its announced size",
-            ));
-        }
+        self.copy(content, entry.size)?;
         self.pad(entry.size)
     }
 
@@ -40,6 +38,28 @@ impl<W: Write> TarWriter<W> {
     pub fn finish(mut self) -> io::Result<W> {
         self.inner.write_all(&[0; 2 * BLOCK])?;
         Ok(self.inner)
+    }
+
+    fn copy(&mut self, mut content: impl Read, size: u64) -> io::Result<()> {
+        let mut left = size;
+        while left > 0 {
+            let piece = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            match content.read(&mut self.buffer[..piece]) {
+                Ok(0) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the content is shorter than announced",
+                    ));
+                }
+                Ok(length) => {
+                    self.inner.write_all(&self.buffer[..length])?;
+                    left -= length as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn write_extended(&mut self, records: &[u8]) -> io::Result<()> {
