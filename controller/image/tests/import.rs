@@ -1,5 +1,8 @@
 //! Import: file trees, image layouts and the archives of `docker save`, honest and not.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

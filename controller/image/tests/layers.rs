@@ -1,6 +1,9 @@
 //! Layers there and back: what is packed unpacks to the same, the same directory gives the same bytes, and the kernel's
 //! overlayfs agrees with both directions.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs;

@@ -1,5 +1,8 @@
 //! The store: several writers at once, crashes, damage, and what a prune may take.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
