@@ -39,6 +39,7 @@ impl Registry {
         let spawned = Command::new("docker-registry")
             .arg("serve")
             .arg(&config)
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn();
         let Ok(mut process) = spawned else {

@@ -8,6 +8,7 @@
 //! Read [`run`] first: it is a container from configuration to exit code in one file; then `mounts`.
 
 pub mod capabilities;
+pub mod cgroup;
 pub mod error;
 mod mounts;
 pub mod root;

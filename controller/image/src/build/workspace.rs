@@ -35,11 +35,14 @@ impl Workspace {
         remove_leftovers(parent).map_err(BuildError::file("remove what a former build left in", parent))?;
         let failed = || BuildError::file("make a folder in", parent);
         let mut builder = tempfile::Builder::new();
-        // The lock comes first: a folder without a lock is taken for a leftover.
-        let lock = builder.prefix(PREFIX).suffix(".lock").tempfile_in(parent).map_err(failed())?;
-        let (file, lock_path) = lock.keep().map_err(|error| error.error).map_err(failed())?;
-        flock(&file, FlockOperation::LockExclusive).map_err(io::Error::from).map_err(failed())?;
-        let path = lock_path.with_extension("");
+        // The lock comes first, and is made under another name until it is held: what another build can take the lock
+        // of is a leftover.
+        let lock = builder.prefix(".new-").tempfile_in(parent).map_err(failed())?;
+        flock(lock.as_file(), FlockOperation::LockExclusive).map_err(io::Error::from).map_err(failed())?;
+        let name = lock.path().file_name().unwrap_or_default().to_string_lossy().replacen(".new-", PREFIX, 1);
+        let path = parent.join(name);
+        let lock_path = path.with_extension("lock");
+        let file = lock.persist(&lock_path).map_err(|error| error.error).map_err(failed())?;
         fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed())?;
         let directory = tempfile::TempDir::from_path(path);
         Ok(Self { directory, lock_path, _lock: file, next: AtomicU32::new(0) })

@@ -23,7 +23,10 @@ impl Dir {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
         match rustix::fs::fstatfs(&fd)?.f_type as u64 {
-            CGROUP | CGROUP2 => Ok(Dir { fd, path: path.to_owned() }),
+            CGROUP | CGROUP2 => Ok(Dir {
+                fd,
+                path: path.to_owned(),
+            }),
             _ => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
         }
     }
@@ -32,7 +35,10 @@ impl Dir {
     pub(super) fn open(&self, below: &str) -> io::Result<Dir> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let fd = rustix::fs::openat2(&self.fd, relative(below), flags, Mode::empty(), STAY)?;
-        Ok(Dir { fd, path: self.path_of(below) })
+        Ok(Dir {
+            fd,
+            path: self.path_of(below),
+        })
     }
 
     /// Makes a directory below this one; false if it was there.
@@ -94,7 +100,11 @@ impl Dir {
     }
 
     pub(super) fn path_of(&self, below: &str) -> PathBuf {
-        if below.is_empty() { self.path.clone() } else { self.path.join(below) }
+        if below.is_empty() {
+            self.path.clone()
+        } else {
+            self.path.join(below)
+        }
     }
 }
 
@@ -104,8 +114,10 @@ impl AsFd for Dir {
     }
 }
 
-const STAY: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
+const STAY: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
 
 fn relative(below: &str) -> &str {
     if below.is_empty() { "." } else { below }

@@ -22,11 +22,20 @@ pub enum Error {
     #[error("cgroup `{}` exists and has processes", path.display())]
     InUse { path: PathBuf },
     #[error("`{field}` is {value}, and {reason}")]
-    Invalid { field: &'static str, value: String, reason: &'static str },
+    Invalid {
+        field: &'static str,
+        value: String,
+        reason: &'static str,
+    },
     #[error("`{field}` needs cgroup controller `{controller}`, which this machine does not offer")]
     NoController { field: String, controller: String },
     #[error("cannot set `{field}`: writing `{value}` to `{}`", file.display())]
-    Set { field: String, value: String, file: PathBuf, source: io::Error },
+    Set {
+        field: String,
+        value: String,
+        file: PathBuf,
+        source: io::Error,
+    },
     #[error("cannot enforce the list of devices on cgroup `{}`", path.display())]
     Devices { path: PathBuf, source: io::Error },
     #[error("cannot move process {pid} into cgroup `{}`", path.display())]
@@ -34,9 +43,17 @@ pub enum Error {
     #[error("cannot read `{}`", file.display())]
     Read { file: PathBuf, source: io::Error },
     #[error("cannot {verb} cgroup `{}`", path.display())]
-    Control { verb: &'static str, path: PathBuf, source: io::Error },
+    Control {
+        verb: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
     #[error("cgroup `{}` did not {verb} within {limit_ms} ms", path.display())]
-    TooSlow { verb: &'static str, path: PathBuf, limit_ms: u128 },
+    TooSlow {
+        verb: &'static str,
+        path: PathBuf,
+        limit_ms: u128,
+    },
     #[error("cannot delete cgroup `{}`", path.display())]
     Delete { path: PathBuf, source: io::Error },
 }

@@ -4,14 +4,15 @@
 //! where they are mounted. Nothing is assumed about `/sys/fs/cgroup`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::dir::Dir;
 use super::error::Error;
 
 /// The cgroup hierarchies that are mounted, each held by a descriptor.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Layout {
-    pub(super) hierarchies: Vec<Hierarchy>,
+    pub(super) hierarchies: Arc<[Hierarchy]>,
 }
 
 /// One hierarchy: a v1 one, or the unified one.
@@ -61,12 +62,21 @@ impl Layout {
         let mut hierarchies = Vec::new();
         for membership in cgroups.lines().filter_map(Membership::parse) {
             // Where a hierarchy is mounted more than once, the mount that shows most of it.
-            let mount = mounts.iter().filter(|mount| mount.shows(&membership)).min_by_key(|mount| mount.root.len());
+            let mount = mounts
+                .iter()
+                .filter(|mount| mount.shows(&membership))
+                .min_by_key(|mount| mount.root.len());
             if let Some(hierarchy) = mount.and_then(|mount| Hierarchy::open(mount, &membership)) {
                 hierarchies.push(hierarchy);
             }
         }
-        if hierarchies.is_empty() { Err(Error::NotMounted) } else { Ok(Layout { hierarchies }) }
+        if hierarchies.is_empty() {
+            Err(Error::NotMounted)
+        } else {
+            Ok(Layout {
+                hierarchies: hierarchies.into(),
+            })
+        }
     }
 
     pub fn kind(&self) -> Kind {
@@ -99,7 +109,12 @@ impl Hierarchy {
             names => (Version::V1, names.replace(',', " ")),
         };
         let controllers = controllers.split_whitespace().map(str::to_owned).collect();
-        Some(Hierarchy { version, controllers, root, own })
+        Some(Hierarchy {
+            version,
+            controllers,
+            root,
+            own,
+        })
     }
 
     pub fn version(&self) -> Version {
@@ -128,7 +143,10 @@ impl Hierarchy {
             Version::V1 => &self.own,
             Version::V2 => self.own.rsplit_once('/').map_or("", |(parent, _)| parent),
         };
-        let components = start.split('/').filter(|part| !part.is_empty()).chain(path.components.iter().map(String::as_str));
+        let components = start
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .chain(path.components.iter().map(String::as_str));
         components.collect::<Vec<_>>().join("/")
     }
 }
@@ -136,9 +154,15 @@ impl Hierarchy {
 impl CgroupPath {
     /// Reads `linux.cgroupsPath`: absolute below each hierarchy's root, or relative to this process's cgroup.
     pub fn parse(path: &str) -> Result<CgroupPath, Error> {
-        let invalid = |reason| Error::Path { path: path.to_owned(), reason };
-        let components: Vec<String> =
-            path.split('/').filter(|part| !part.is_empty() && *part != ".").map(str::to_owned).collect();
+        let invalid = |reason| Error::Path {
+            path: path.to_owned(),
+            reason,
+        };
+        let components: Vec<String> = path
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+            .map(str::to_owned)
+            .collect();
         if components.is_empty() {
             return Err(invalid("it names the root"));
         }
@@ -150,11 +174,10 @@ impl CgroupPath {
                 return Err(invalid("one of its parts cannot be a name"));
             }
         }
-        Ok(CgroupPath { absolute: path.starts_with('/'), components })
-    }
-
-    pub(super) fn depth(&self) -> usize {
-        self.components.len()
+        Ok(CgroupPath {
+            absolute: path.starts_with('/'),
+            components,
+        })
     }
 }
 
@@ -167,7 +190,10 @@ struct Membership<'a> {
 impl<'a> Membership<'a> {
     fn parse(line: &'a str) -> Option<Membership<'a>> {
         let mut fields = line.splitn(3, ':').skip(1);
-        Some(Membership { controllers: fields.next()?, path: fields.next()? })
+        Some(Membership {
+            controllers: fields.next()?,
+            path: fields.next()?,
+        })
     }
 }
 
@@ -185,7 +211,12 @@ impl<'a> Mount<'a> {
         let mut after = after.split(' ');
         let file_system = after.next().filter(|name| name.starts_with("cgroup"))?;
         let mut before = before.split(' ').skip(3);
-        Some(Mount { root: before.next()?, point: before.next()?, file_system, options: after.nth(1)? })
+        Some(Mount {
+            root: before.next()?,
+            point: before.next()?,
+            file_system,
+            options: after.nth(1)?,
+        })
     }
 
     fn shows(&self, membership: &Membership<'_>) -> bool {
@@ -203,7 +234,9 @@ impl<'a> Mount<'a> {
 fn unescape(field: &str) -> String {
     ["\\040 ", "\\011\t", "\\012\n", "\\134\\"]
         .iter()
-        .fold(field.to_owned(), |text, escape| text.replace(&escape[..4], &escape[4..]))
+        .fold(field.to_owned(), |text, escape| {
+            text.replace(&escape[..4], &escape[4..])
+        })
 }
 
 #[cfg(test)]
@@ -214,14 +247,22 @@ mod tests {
     fn paths_stay_inside() {
         let cases = [
             ("/portolan/web", Ok(vec!["portolan", "web"]), "absolute"),
-            ("portolan//./web/", Ok(vec!["portolan", "web"]), "empty parts and dots say nothing"),
+            (
+                "portolan//./web/",
+                Ok(vec!["portolan", "web"]),
+                "empty parts and dots say nothing",
+            ),
             ("/", Err(()), "the root is nobody's cgroup"),
             ("/a/../../b", Err(()), "no climbing"),
             ("/a\nb", Err(()), "the kernel refuses line ends"),
         ];
         for (path, expected, reason) in cases {
             let parsed = CgroupPath::parse(path).map(|path| path.components).map_err(|_| ());
-            assert_eq!(parsed, expected.map(|parts| parts.into_iter().map(str::to_owned).collect()), "{path}: {reason}");
+            assert_eq!(
+                parsed,
+                expected.map(|parts| parts.into_iter().map(str::to_owned).collect()),
+                "{path}: {reason}"
+            );
         }
     }
 
@@ -231,9 +272,27 @@ mod tests {
         let mount = Mount::parse(line).unwrap();
         assert_eq!((mount.root, mount.options), ("/docker/x", "rw,memory"));
         assert_eq!(unescape(mount.point), "/sys/fs/cgroup/memory here");
-        assert!(mount.shows(&Membership { controllers: "memory", path: "/" }));
-        assert!(!mount.shows(&Membership { controllers: "cpu,cpuacct", path: "/" }), "other controllers");
-        assert!(!mount.shows(&Membership { controllers: "", path: "/" }), "not the unified hierarchy");
-        assert!(Mount::parse("22 1 8:1 / / rw - ext4 /dev/sda1 rw").is_none(), "not a cgroup mount");
+        assert!(mount.shows(&Membership {
+            controllers: "memory",
+            path: "/"
+        }));
+        assert!(
+            !mount.shows(&Membership {
+                controllers: "cpu,cpuacct",
+                path: "/"
+            }),
+            "other controllers"
+        );
+        assert!(
+            !mount.shows(&Membership {
+                controllers: "",
+                path: "/"
+            }),
+            "not the unified hierarchy"
+        );
+        assert!(
+            Mount::parse("22 1 8:1 / / rw - ext4 /dev/sda1 rw").is_none(),
+            "not a cgroup mount"
+        );
     }
 }
