@@ -387,7 +387,11 @@ fn collect_pids(dir: &Dir, pids: &mut Vec<i32>) -> Result<(), Error> {
         })?,
     };
     // 0 stands for a process outside the caller's pid namespace.
-    pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid != 0));
+    pids.extend(
+        text.lines()
+            .filter_map(|line| line.parse::<i32>().ok())
+            .filter(|pid| *pid != 0),
+    );
     let failed = |source| Error::Read {
         file: dir.path().to_owned(),
         source,
