@@ -147,11 +147,18 @@ impl Cgroup {
         Ok(())
     }
 
-    /// The processes in this cgroup and those below it, as numbered in the caller's pid namespace.
+    /// The processes in this cgroup and those below it, as numbered in the caller's pid namespace, sorted. One that is
+    /// in the v1 hierarchies alone, or in the unified one alone, counts too.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
-        let member = self.find(Version::V2).unwrap_or(&self.members[0]);
         let mut pids = Vec::new();
-        collect_pids(&member.dir, &mut pids)?;
+        for member in [Version::V1, Version::V2]
+            .into_iter()
+            .filter_map(|version| self.find(version))
+        {
+            collect_pids(&member.dir, &mut pids)?;
+        }
+        pids.sort_unstable();
+        pids.dedup();
         Ok(pids)
     }
 
@@ -227,18 +234,18 @@ impl Cgroup {
     /// Kills all processes, frozen ones included, and waits until they are gone.
     pub fn kill_all(&self, limit: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + limit;
-        let at_once = self
+        let mut killed = self
             .find(Version::V2)
             .is_some_and(|member| member.dir.write("cgroup.kill", "1").is_ok());
         for pause in pauses() {
-            let pids = self.pids()?;
-            if pids.is_empty() {
+            if self.pids()?.is_empty() {
                 return Ok(());
             }
             if Instant::now() > deadline {
                 return Err(self.too_slow("end", limit));
             }
-            if !at_once {
+            // The second time also where the kernel has killed: it knows only who is in the unified hierarchy.
+            if !std::mem::take(&mut killed) {
                 self.signal_all(libc::SIGKILL)?;
             }
             // On v1 a frozen process does not even die.
