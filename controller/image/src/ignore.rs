@@ -36,7 +36,11 @@ pub struct InvalidIgnore {
 impl Ignore {
     /// Parses the `bytes` that were read from `path`; the path is only for messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, InvalidIgnore> {
-        let invalid = |line, cause: &str| InvalidIgnore { path: path.to_owned(), line, cause: cause.to_owned() };
+        let invalid = |line, cause: &str| InvalidIgnore {
+            path: path.to_owned(),
+            line,
+            cause: cause.to_owned(),
+        };
         if bytes.len() > MAX_IGNORE_FILE {
             return Err(invalid(1, "the file is larger than a mebibyte"));
         }
@@ -49,7 +53,10 @@ impl Ignore {
                 return Err(invalid(line, "the file has more than ten thousand patterns"));
             }
         }
-        Ok(Self { path: path.to_owned(), rules })
+        Ok(Self {
+            path: path.to_owned(),
+            rules,
+        })
     }
 
     /// Whether the build does not see `path`, which is relative to the context, with `/` between its parts.
@@ -59,7 +66,9 @@ impl Ignore {
 
     /// The file and line that make [`Self::ignores`] true, for a message.
     pub fn reason(&self, path: &str) -> Option<(&Path, u32)> {
-        self.verdict(path).filter(|rule| !rule.takes_in).map(|rule| (self.path.as_path(), rule.line))
+        self.verdict(path)
+            .filter(|rule| !rule.takes_in)
+            .map(|rule| (self.path.as_path(), rule.line))
     }
 
     /// Whether something below the ignored folder `path` could be taken in again.
@@ -86,13 +95,21 @@ fn rule(text: &str, line: u32) -> Result<Option<Rule>, &'static str> {
         None => (false, text),
     };
     if text.is_empty() {
-        return if takes_in { Err("`!` is not followed by a pattern") } else { Ok(None) };
+        return if takes_in {
+            Err("`!` is not followed by a pattern")
+        } else {
+            Ok(None)
+        };
     }
     match clean(text) {
         pattern if pattern.is_empty() => Ok(None),
         pattern => {
             let pattern = PathPattern::new(&pattern).map_err(|_| "the pattern is malformed")?;
-            Ok(Some(Rule { pattern, line, takes_in }))
+            Ok(Some(Rule {
+                pattern,
+                line,
+                takes_in,
+            }))
         }
     }
 }
@@ -132,9 +149,24 @@ mod tests {
             ("a trailing slash is no matter", "build/", "build/x", true),
             ("dots are cleaned", "./a/../build", "build", true),
             ("taken in again", "*.md\n!README.md", "README.md", false),
-            ("and out once more", "*.md\n!README*.md\nREADME-secret.md", "README-secret.md", true),
-            ("a folder's file taken in", "docs\n!docs/keep.txt", "docs/keep.txt", false),
-            ("the others of the folder stay out", "docs\n!docs/keep.txt", "docs/other.txt", true),
+            (
+                "and out once more",
+                "*.md\n!README*.md\nREADME-secret.md",
+                "README-secret.md",
+                true,
+            ),
+            (
+                "a folder's file taken in",
+                "docs\n!docs/keep.txt",
+                "docs/keep.txt",
+                false,
+            ),
+            (
+                "the others of the folder stay out",
+                "docs\n!docs/keep.txt",
+                "docs/other.txt",
+                true,
+            ),
             ("everything but", "**\n!src", "src/main.c", false),
             ("everything", "*", "src/main.c", true),
             ("a comment", "#a\nb", "#a", false),

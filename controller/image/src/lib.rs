@@ -10,9 +10,11 @@
 //!
 //! Read first: [`store`] for what is kept where, then [`layer::unpack`] for how a layer becomes a directory.
 
+pub mod build;
 pub mod config;
 pub mod dockerfile;
 pub mod error;
+pub mod ignore;
 pub mod import;
 pub mod layer;
 pub mod manifest;

@@ -35,14 +35,25 @@ pub(super) fn compression_of(file: &mut File, name: &Path) -> Result<Option<Comp
 
 /// Unpacks the archive into the empty directory `into`.
 pub(super) fn extract(file: File, compression: Compression, into: &Path) -> Result<(), StepError> {
-    let options = UnpackOptions { whiteouts: Whiteouts::Refused, ..UnpackOptions::default() };
-    unpack(file, compression, into, &options).map(drop).map_err(|source| StepError::Layer { source })
+    let options = UnpackOptions {
+        whiteouts: Whiteouts::Refused,
+        ..UnpackOptions::default()
+    };
+    unpack(file, compression, into, &options)
+        .map(drop)
+        .map_err(|source| StepError::Layer { source })
 }
 
 /// The checksum of a tar header: the sum of its bytes, its own field read as blanks (POSIX.1-2017, pax, "ustar").
 fn is_tar(header: &[u8]) -> bool {
-    let Some(field) = header.get(148..156).filter(|_| header.len() == 512) else { return false };
-    let digits: String = field.iter().map(|byte| *byte as char).filter(char::is_ascii_digit).collect();
+    let Some(field) = header.get(148..156).filter(|_| header.len() == 512) else {
+        return false;
+    };
+    let digits: String = field
+        .iter()
+        .map(|byte| *byte as char)
+        .filter(char::is_ascii_digit)
+        .collect();
     let sum = |range: &[u8]| range.iter().map(|byte| u32::from(*byte)).sum::<u32>();
     let expected = sum(&header[..148]) + 8 * u32::from(b' ') + sum(&header[156..]);
     u32::from_str_radix(&digits, 8) == Ok(expected) && header[0] != 0

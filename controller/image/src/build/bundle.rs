@@ -35,12 +35,33 @@ pub(super) struct Bind {
 }
 
 const CAPABILITIES: [&str; 14] = [
-    "CAP_AUDIT_WRITE", "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_MKNOD",
-    "CAP_NET_BIND_SERVICE", "CAP_NET_RAW", "CAP_SETFCAP", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+    "CAP_AUDIT_WRITE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_MKNOD",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_RAW",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYS_CHROOT",
 ];
 const MASKED: [&str; 11] = [
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/sys/devices/virtual/powercap", "/sys/firmware",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -48,8 +69,16 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 const MOUNTS: [(&str, &str, &[&str]); 6] = [
     ("/proc", "proc", &["nosuid", "noexec", "nodev"]),
     ("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-    ("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
-    ("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+    (
+        "/dev/pts",
+        "devpts",
+        &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    ),
+    (
+        "/dev/shm",
+        "tmpfs",
+        &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
+    ),
     ("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
 ];
@@ -57,13 +86,16 @@ const MOUNTS: [(&str, &str, &[&str]); 6] = [
 impl Bundle<'_> {
     /// The content of `config.json`.
     pub fn config(&self, binds: &[Bind]) -> Value {
-        let fixed = MOUNTS.map(|(to, kind, options)| json!({"destination": to, "type": kind, "source": kind, "options": options}));
+        let fixed = MOUNTS
+            .map(|(to, kind, options)| json!({"destination": to, "type": kind, "source": kind, "options": options}));
         let binds = binds.iter().map(|bind| {
             let options = ["bind", "ro", "nosuid", "nodev", "noexec"];
             json!({"destination": bind.destination, "type": "bind", "source": bind.source, "options": options})
         });
         let held: &[&str] = if self.user.owner.uid == 0 { &CAPABILITIES } else { &[] };
         let lower = serde_json::to_string(self.lower).expect("paths of the store are text");
+        // The network is the host's: a step fetches what it needs as its user would.
+        let namespaces = ["pid", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({"type": kind}));
         let mut config = json!({
             "ociVersion": "1.2.0",
             "root": {"path": "rootfs", "readonly": false},
@@ -86,8 +118,7 @@ impl Bundle<'_> {
             },
             "linux": {
                 "cgroupsPath": self.cgroup,
-                // The network is the host's: a step fetches what it needs as its user would.
-                "namespaces": ["pid", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({"type": kind})),
+                "namespaces": namespaces,
                 "resources": {"devices": [{"allow": false, "access": "rwm"}]},
                 "maskedPaths": MASKED,
                 "readonlyPaths": READ_ONLY,
@@ -104,12 +135,20 @@ impl Bundle<'_> {
 /// the image is followed here, inside the image, so that the runtime meets none.
 pub(super) fn binds(view: &View, hosts: PathBuf) -> Result<Vec<Bind>, StepError> {
     let mut binds = Vec::new();
-    for (source, destination) in [(PathBuf::from("/etc/resolv.conf"), "/etc/resolv.conf"), (hosts, "/etc/hosts")] {
+    for (source, destination) in [
+        (PathBuf::from("/etc/resolv.conf"), "/etc/resolv.conf"),
+        (hosts, "/etc/hosts"),
+    ] {
         let Ok(source) = source.canonicalize() else { continue };
-        let resolved = view.resolve(Path::new(destination)).map_err(StepError::rootfs(destination))?;
+        let resolved = view
+            .resolve(Path::new(destination))
+            .map_err(StepError::rootfs(destination))?;
         let is_file = resolved.node.is_none_or(|node| node.metadata.is_file());
         if is_file {
-            binds.push(Bind { source, destination: Path::new("/").join(resolved.path) });
+            binds.push(Bind {
+                source,
+                destination: Path::new("/").join(resolved.path),
+            });
         }
     }
     Ok(binds)
@@ -122,7 +161,12 @@ pub(super) fn mount_points(view: &View, binds: &[Bind]) -> Result<Vec<PathBuf>, 
     for destination in fixed.iter().chain(binds.iter().map(|bind| &bind.destination)) {
         let name = destination.display().to_string();
         for path in destination.ancestors().filter(|path| path.parent().is_some()) {
-            if view.resolve(path).map_err(StepError::rootfs(name.clone()))?.node.is_none() {
+            if view
+                .resolve(path)
+                .map_err(StepError::rootfs(name.clone()))?
+                .node
+                .is_none()
+            {
                 made.insert(path.strip_prefix("/").unwrap_or(path).to_owned());
             }
         }

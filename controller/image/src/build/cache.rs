@@ -7,9 +7,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use portolan_core::reference::Digest;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::error::StepError;
 use super::state::Layer;
 use crate::store::{Roots, Store};
 
@@ -53,13 +56,21 @@ impl Key {
     }
 
     fn hex(&self) -> String {
-        self.0.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.0
+            .clone()
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }
 
 impl StepCache {
     pub fn new(folder: &Path, store: Store) -> Self {
-        Self { folder: folder.join("steps"), store }
+        Self {
+            folder: folder.join("steps"),
+            store,
+        }
     }
 
     /// What the step made before, if its layer is still here, packed and unpacked.
@@ -75,6 +86,20 @@ impl StepCache {
     pub fn put(&self, key: &Key, record: &Record) {
         if let Err(error) = self.write(key, record) {
             tracing::debug!(folder = %self.folder.display(), %error, "cannot remember a build step");
+        }
+    }
+
+    /// The lock of `key`, unless another build holds it. Keys share a few thousand locks, whose files stay.
+    pub fn try_lock(&self, key: &Key) -> Result<Option<fs::File>, StepError> {
+        let folder = self.folder.with_file_name("locks");
+        fs::create_dir_all(&folder).map_err(StepError::file("make the folder", &folder))?;
+        let path = folder.join(&key.hex()[..3]);
+        let opened = fs::OpenOptions::new().create(true).append(true).open(&path);
+        let file = opened.map_err(StepError::file("open", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(file)),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+            Err(error) => Err(StepError::file("lock", path)(error.into())),
         }
     }
 
@@ -97,9 +122,17 @@ impl StepCache {
 /// The layers that the cache in `folder` would answer with: pruning the store with these as roots keeps the cache warm.
 pub fn cached_layers(folder: &Path) -> Roots {
     let mut roots = Roots::default();
-    let read = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let read = |path: &Path| {
+        fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
     for file in read(&folder.join("steps")).flat_map(|folder| read(&folder).collect::<Vec<_>>()) {
-        let record = fs::read(file).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
+        let record = fs::read(file)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());
         if let Some(layer) = record.and_then(|record| record.layer) {
             roots.blobs.push(layer.descriptor.digest);
             roots.layers.push(layer.diff_id);
@@ -110,11 +143,16 @@ pub fn cached_layers(folder: &Path) -> Roots {
 
 /// The identity of a stack of layers (OCI image specification, "Layer ChainID"); empty for none.
 pub(super) fn chain_id<'a>(diff_ids: impl IntoIterator<Item = &'a Digest>) -> String {
-    diff_ids.into_iter().fold(String::new(), |chain, diff_id| match chain.as_str() {
-        "" => diff_id.to_string(),
-        chain => {
-            let hash = Sha256::digest(format!("{chain} {diff_id}"));
-            format!("sha256:{}", hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-        }
-    })
+    diff_ids
+        .into_iter()
+        .fold(String::new(), |chain, diff_id| match chain.as_str() {
+            "" => diff_id.to_string(),
+            chain => {
+                let hash = Sha256::digest(format!("{chain} {diff_id}"));
+                format!(
+                    "sha256:{}",
+                    hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+                )
+            }
+        })
 }

@@ -63,14 +63,18 @@ pub(super) enum FoundKind {
     Special(&'static str),
 }
 
-const BENEATH: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS);
 
 impl Context {
     /// Opens the folder `root` and reads the ignore file that goes with `dockerfile`: `<dockerfile>.dockerignore` if
     /// there is one, else the context's `.dockerignore`. `hashes` is the file in which hashes of files are remembered.
     pub fn open(root: &Path, dockerfile: &Path, hashes: &Path) -> Result<Self, BuildError> {
-        let failed = |source: io::Error| BuildError::ContextRead { path: root.to_owned(), source };
+        let failed = |source: io::Error| BuildError::ContextRead {
+            path: root.to_owned(),
+            source,
+        };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(root, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
         let mut own = dockerfile.as_os_str().to_owned();
@@ -79,7 +83,12 @@ impl Context {
             Some(ignore) => ignore,
             None => read_ignore(&root.join(".dockerignore"))?.unwrap_or_default(),
         };
-        Ok(Self { root: root.to_owned(), directory, ignore, hashes: Mutex::new(Hashes::load(hashes)) })
+        Ok(Self {
+            root: root.to_owned(),
+            directory,
+            ignore,
+            hashes: Mutex::new(Hashes::load(hashes)),
+        })
     }
 
     /// What the source `pattern` names, in the order of the names. A name without wildcards that is not there gives
@@ -142,7 +151,11 @@ impl Context {
 
     /// The digest of the file `found`, from memory where nothing has changed since.
     pub fn sha256(&self, found: &Found) -> Result<[u8; 32], StepError> {
-        let known = self.hashes.lock().expect("no holder panics").get(&found.path, &found.stamp);
+        let known = self
+            .hashes
+            .lock()
+            .expect("no holder panics")
+            .get(&found.path, &found.stamp);
         if let Some(known) = known {
             return Ok(known);
         }
@@ -150,9 +163,14 @@ impl Context {
         let failed = || StepError::file("read", self.root.join(&found.path));
         let hash = sha256_of(&mut file).map_err(failed())?;
         if Stamp::of(&file).map_err(failed())? != found.stamp {
-            return Err(StepError::Changed { path: found.path.clone() });
+            return Err(StepError::Changed {
+                path: found.path.clone(),
+            });
         }
-        self.hashes.lock().expect("no holder panics").put(&found.path, found.stamp, hash);
+        self.hashes
+            .lock()
+            .expect("no holder panics")
+            .put(&found.path, found.stamp, hash);
         Ok(hash)
     }
 
@@ -166,7 +184,9 @@ impl Context {
         for name in self.names(top)? {
             let path = top.join(&name);
             let ignored = self.ignore.ignores(&text_of(&path));
-            let Some(child) = self.look(&path)? else { return Err(StepError::Changed { path }) };
+            let Some(child) = self.look(&path)? else {
+                return Err(StepError::Changed { path });
+            };
             let is_dir = child.kind == FoundKind::Directory;
             let before = found.len();
             match ignored {
@@ -191,7 +211,9 @@ impl Context {
 
     fn matching(&self, parent: &Path, pattern: &str) -> Result<Vec<PathBuf>, StepError> {
         let parent_found = self.resolve(parent)?.filter(|found| found.kind == FoundKind::Directory);
-        let Some(directory) = parent_found else { return Ok(Vec::new()) };
+        let Some(directory) = parent_found else {
+            return Ok(Vec::new());
+        };
         let mut matching = Vec::new();
         for name in self.names(&directory.path)? {
             let matches = glob::matches_component(pattern, &name.to_string_lossy());
@@ -218,7 +240,10 @@ impl Context {
             let next = here.join(&name);
             match self.look(&next)? {
                 None => return Ok(None),
-                Some(Found { kind: FoundKind::Symlink(target), .. }) => {
+                Some(Found {
+                    kind: FoundKind::Symlink(target),
+                    ..
+                }) => {
                     links += 1;
                     let target = PathBuf::from(std::ffi::OsStr::from_bytes(&target));
                     let names = names_of(&target).ok_or_else(|| self.leaves(&next, &target))?;
@@ -235,7 +260,10 @@ impl Context {
     }
 
     fn leaves(&self, link: &Path, target: &Path) -> StepError {
-        StepError::LinkLeavesContext { path: link.to_owned(), target: target.display().to_string() }
+        StepError::LinkLeavesContext {
+            path: link.to_owned(),
+            target: target.display().to_string(),
+        }
     }
 
     fn look(&self, path: &Path) -> Result<Option<Found>, StepError> {
@@ -256,7 +284,12 @@ impl Context {
             FileType::Fifo => FoundKind::Special("named pipe"),
             _ => FoundKind::Special("device"),
         };
-        Ok(Some(Found { path: path.to_owned(), kind, mode: stat.st_mode & 0o7777, stamp: Stamp::from(&stat) }))
+        Ok(Some(Found {
+            path: path.to_owned(),
+            kind,
+            mode: stat.st_mode & 0o7777,
+            stamp: Stamp::from(&stat),
+        }))
     }
 
     fn names(&self, path: &Path) -> Result<Vec<OsString>, StepError> {
@@ -277,7 +310,11 @@ impl Context {
 
     /// One look for a whole path: the kernel walks it, and refuses links and ways out.
     fn open_at(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
         loop {
             match rustix::fs::openat2(&self.directory, path, flags, Mode::empty(), BENEATH) {
                 Err(Errno::AGAIN | Errno::INTR) => {}
@@ -288,7 +325,10 @@ impl Context {
 
     fn failed(&self, path: &Path) -> impl Fn(Errno) -> StepError {
         let path = self.root.join(path);
-        move |error| StepError::ContextFile { path: path.clone(), source: error.into() }
+        move |error| StepError::ContextFile {
+            path: path.clone(),
+            source: error.into(),
+        }
     }
 }
 
@@ -300,7 +340,8 @@ impl Stamp {
 
 impl From<&Stat> for Stamp {
     fn from(stat: &Stat) -> Self {
-        let nanoseconds = |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
+        let nanoseconds =
+            |seconds: i64, nanoseconds: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds);
         Self {
             device: stat.st_dev,
             inode: stat.st_ino,
@@ -355,13 +396,18 @@ fn text_of(path: &Path) -> String {
 fn read_ignore(path: &Path) -> Result<Option<Ignore>, BuildError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(MAX_IGNORE_FILE as u64 + 1).read_to_end(&mut bytes)?;
+        File::open(path)?
+            .take(MAX_IGNORE_FILE as u64 + 1)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         _ => {}
     }
-    let bytes = read().map_err(|source| BuildError::IgnoreRead { path: path.to_owned(), source })?;
+    let bytes = read().map_err(|source| BuildError::IgnoreRead {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(Some(Ignore::parse(path, &bytes)?))
 }

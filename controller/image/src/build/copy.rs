@@ -45,7 +45,11 @@ pub(super) fn gather_context(context: &Context, pattern: &str, stop: &Stop) -> R
         let nearest = || context.nearest(pattern).map(|name| format!("did you mean `{name}`?"));
         let hint = context.hidden_by(pattern).or_else(nearest);
         let place = "the build context".to_owned();
-        return Err(StepError::SourceMissing { source_path: pattern.to_owned(), place, hint });
+        return Err(StepError::SourceMissing {
+            source_path: pattern.to_owned(),
+            place,
+            hint,
+        });
     }
     let gather = |(name, top): (PathBuf, Found)| {
         let mut members = vec![(PathBuf::new(), context_entry(context, &top)?)];
@@ -56,7 +60,10 @@ pub(super) fn gather_context(context: &Context, pattern: &str, stop: &Stop) -> R
                 members.push((relative, context_entry(context, &found)?));
             }
         }
-        Ok(Gathered { name: name.file_name().unwrap_or_default().to_owned(), members })
+        Ok(Gathered {
+            name: name.file_name().unwrap_or_default().to_owned(),
+            members,
+        })
     };
     found.into_iter().map(gather).collect()
 }
@@ -76,18 +83,27 @@ pub(super) fn gather_view(from: &View, pattern: &str, place: &str, stop: &Stop) 
     }
     let mut gathered = Vec::new();
     for name in named {
-        let resolved = from.resolve(&name).map_err(StepError::rootfs(format!("/{}", name.display())))?;
+        let resolved = from
+            .resolve(&name)
+            .map_err(StepError::rootfs(format!("/{}", name.display())))?;
         let node = match resolved.node {
             Some(node) => node,
             None if name.as_os_str().is_empty() => continue,
             None => {
                 let source_path = format!("/{}", name.display());
-                return Err(StepError::SourceMissing { source_path, place: place.to_owned(), hint: None });
+                return Err(StepError::SourceMissing {
+                    source_path,
+                    place: place.to_owned(),
+                    hint: None,
+                });
             }
         };
         let mut members = Vec::new();
         gather_node(&node, PathBuf::new(), &mut members, stop)?;
-        gathered.push(Gathered { name: name.file_name().unwrap_or_default().to_owned(), members });
+        gathered.push(Gathered {
+            name: name.file_name().unwrap_or_default().to_owned(),
+            members,
+        });
     }
     Ok(gathered)
 }
@@ -95,16 +111,31 @@ pub(super) fn gather_view(from: &View, pattern: &str, place: &str, stop: &Stop) 
 /// A file whose text stands in the Dockerfile.
 pub(super) fn gather_inline(name: &str, text: String) -> Gathered {
     let bytes = text.into_bytes();
-    let content = Content { sha256: Sha256::digest(&bytes).into(), size: bytes.len() as u64, origin: Origin::Inline(bytes) };
-    let entry = Entry { kind: Kind::File(content), mode: 0o644, uid: 0, gid: 0, xattrs: Vec::new() };
-    Gathered { name: name.into(), members: vec![(PathBuf::new(), entry)] }
+    let content = Content {
+        sha256: Sha256::digest(&bytes).into(),
+        size: bytes.len() as u64,
+        origin: Origin::Inline(bytes),
+    };
+    let entry = Entry {
+        kind: Kind::File(content),
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        xattrs: Vec::new(),
+    };
+    Gathered {
+        name: name.into(),
+        members: vec![(PathBuf::new(), entry)],
+    }
 }
 
 /// Places `sources` into a tree, as COPY places them: the content of a directory goes into the destination; a file
 /// goes into a destination that is a directory or is written with a slash, else it becomes the destination.
 pub(super) fn place(sources: Vec<Gathered>, placing: &Placing<'_>) -> Result<Tree, StepError> {
     let Placing { view, destination, .. } = placing;
-    let resolved = view.resolve(Path::new(destination)).map_err(StepError::rootfs(destination.clone()))?;
+    let resolved = view
+        .resolve(Path::new(destination))
+        .map_err(StepError::rootfs(destination.clone()))?;
     let is_directory = resolved.node.as_ref().is_some_and(Node::is_dir);
     let as_directory = is_directory || destination.ends_with('/') || resolved.path.as_os_str().is_empty();
     if sources.len() > 1 && !as_directory {
@@ -116,7 +147,10 @@ pub(super) fn place(sources: Vec<Gathered>, placing: &Placing<'_>) -> Result<Tre
     let owner = placing.owner.unwrap_or_default();
     let mut tree = Tree::default();
     for source in sources {
-        let from_directory = source.members.first().is_some_and(|(_, entry)| entry.kind == Kind::Directory);
+        let from_directory = source
+            .members
+            .first()
+            .is_some_and(|(_, entry)| entry.kind == Kind::Directory);
         let target = match as_directory && !from_directory {
             true => resolved.path.join(&source.name),
             false => resolved.path.clone(),
@@ -140,7 +174,11 @@ pub(super) fn working_dir(path: &str, view: &View, owner: Owner) -> Result<Tree,
     let mut tree = Tree::default();
     match resolved.node {
         Some(node) if node.is_dir() => {}
-        Some(_) => return Err(StepError::invalid(format!("the working directory {path} is no directory of the image"))),
+        Some(_) => {
+            return Err(StepError::invalid(format!(
+                "the working directory {path} is no directory of the image"
+            )));
+        }
         None => tree.ensure_directory(&resolved.path, view, owner)?,
     }
     Ok(tree)
@@ -163,20 +201,44 @@ fn context_entry(context: &Context, found: &Found) -> Result<Entry, StepError> {
     let kind = match &found.kind {
         FoundKind::Directory => Kind::Directory,
         FoundKind::Symlink(target) => Kind::Symlink(target.clone()),
-        FoundKind::Special(kind) => return Err(StepError::SpecialFile { path: found.path.clone(), kind }),
+        FoundKind::Special(kind) => {
+            return Err(StepError::SpecialFile {
+                path: found.path.clone(),
+                kind,
+            });
+        }
         FoundKind::File => {
             let sha256 = context.sha256(found)?;
-            let origin = Origin::Context { path: found.path.clone(), stamp: found.stamp };
-            Kind::File(Content { origin, sha256, size: found.stamp.size })
+            let origin = Origin::Context {
+                path: found.path.clone(),
+                stamp: found.stamp,
+            };
+            Kind::File(Content {
+                origin,
+                sha256,
+                size: found.stamp.size,
+            })
         }
     };
-    let mode = if matches!(kind, Kind::Symlink(_)) { 0o777 } else { found.mode };
-    Ok(Entry { kind, mode, uid: 0, gid: 0, xattrs: Vec::new() })
+    let mode = if matches!(kind, Kind::Symlink(_)) {
+        0o777
+    } else {
+        found.mode
+    };
+    Ok(Entry {
+        kind,
+        mode,
+        uid: 0,
+        gid: 0,
+        xattrs: Vec::new(),
+    })
 }
 
 fn matching(from: &View, parent: &Path, pattern: &str) -> Result<Vec<PathBuf>, StepError> {
     let failed = || StepError::rootfs(format!("/{}", parent.display()));
-    let Some(directory) = from.resolve(parent).map_err(failed())?.node.filter(Node::is_dir) else { return Ok(Vec::new()) };
+    let Some(directory) = from.resolve(parent).map_err(failed())?.node.filter(Node::is_dir) else {
+        return Ok(Vec::new());
+    };
     let mut matching = Vec::new();
     for name in directory.names().map_err(failed())? {
         let matches = glob::matches_component(pattern, &name.to_string_lossy());
@@ -206,16 +268,29 @@ fn node_entry(node: &Node) -> io::Result<Entry> {
     let metadata = &node.metadata;
     let kind = match metadata.file_type() {
         kind if kind.is_dir() => Kind::Directory,
-        kind if kind.is_symlink() => {
-            Kind::Symlink(std::os::unix::ffi::OsStringExt::into_vec(std::fs::read_link(&node.path)?.into_os_string()))
-        }
+        kind if kind.is_symlink() => Kind::Symlink(std::os::unix::ffi::OsStringExt::into_vec(
+            std::fs::read_link(&node.path)?.into_os_string(),
+        )),
         kind if kind.is_file() => {
             let sha256 = sha256_of(&mut std::fs::File::open(&node.path)?)?;
             let links = (metadata.nlink() > 1).then(|| (metadata.dev(), metadata.ino()));
-            Kind::File(Content { origin: Origin::Layer { path: node.path.clone(), links }, sha256, size: metadata.size() })
+            Kind::File(Content {
+                origin: Origin::Layer {
+                    path: node.path.clone(),
+                    links,
+                },
+                sha256,
+                size: metadata.size(),
+            })
         }
         _ => return Err(io::Error::other("a device, pipe or socket cannot be copied")),
     };
     let xattrs = attributes(&node.path)?;
-    Ok(Entry { kind, mode: metadata.mode() & 0o7777, uid: metadata.uid(), gid: metadata.gid(), xattrs })
+    Ok(Entry {
+        kind,
+        mode: metadata.mode() & 0o7777,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        xattrs,
+    })
 }

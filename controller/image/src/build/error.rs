@@ -28,21 +28,37 @@ pub enum BuildError {
     Ignore(#[from] InvalidIgnore),
 
     #[error("the Dockerfile {} has no stage {target}{}", dockerfile.display(), known(stages))]
-    TargetUnknown { target: String, dockerfile: PathBuf, stages: Vec<String> },
+    TargetUnknown {
+        target: String,
+        dockerfile: PathBuf,
+        stages: Vec<String>,
+    },
 
     #[error("cannot build for {platform}: this machine builds for {host}")]
     Platform { platform: String, host: String },
 
     /// One step failed; the cause is a [`StepError`].
     #[error("{}:{}: cannot carry out `{instruction}`", dockerfile.display(), at.line)]
-    Step { dockerfile: PathBuf, at: Position, instruction: String, source: Box<StepError> },
+    Step {
+        dockerfile: PathBuf,
+        at: Position,
+        instruction: String,
+        source: Box<StepError>,
+    },
+
+    #[error("the build was stopped")]
+    Stopped,
 
     /// The store, or the folders of the build itself.
     #[error(transparent)]
     Store(#[from] crate::Error),
 
     #[error("cannot {doing} {}", path.display())]
-    File { doing: &'static str, path: PathBuf, source: io::Error },
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
 }
 
 /// Why one step failed.
@@ -60,7 +76,11 @@ pub enum StepError {
     BaseMissing { reference: String },
 
     #[error("{} is not in {place}{}", source_path, hinted(hint))]
-    SourceMissing { source_path: String, place: String, hint: Option<String> },
+    SourceMissing {
+        source_path: String,
+        place: String,
+        hint: Option<String>,
+    },
 
     /// A symbolic link, named by a source, that leads out of the context.
     #[error("the link {} in the build context leads out of it, to {target}", path.display())]
@@ -82,7 +102,11 @@ pub enum StepError {
     Layer { source: crate::Error },
 
     #[error("cannot {doing} {}", path.display())]
-    File { doing: &'static str, path: PathBuf, source: io::Error },
+    File {
+        doing: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
 
     #[error("RUN needs the container runtime, and none was given")]
     RuntimeUnknown,
@@ -114,6 +138,7 @@ impl BuildError {
             Self::Platform { .. } => "PlatformUnsupported",
             Self::Step { source, .. } => source.code(),
             Self::Store(_) | Self::File { .. } => "ImageStoreFailed",
+            Self::Stopped => "BuildStopped",
         }
     }
 
@@ -126,6 +151,7 @@ impl BuildError {
                 io::ErrorKind::NotFound => ErrorClass::NotFound,
                 _ => ErrorClass::Invalid,
             },
+            Self::Stopped => ErrorClass::Retry(None),
             _ => ErrorClass::Invalid,
         }
     }
@@ -182,7 +208,10 @@ impl StepError {
     }
 
     pub(super) fn invalid(cause: impl Into<String>) -> Self {
-        Self::Invalid { cause: cause.into(), hint: None }
+        Self::Invalid {
+            cause: cause.into(),
+            hint: None,
+        }
     }
 
     pub(super) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
@@ -198,7 +227,10 @@ impl StepError {
 
 impl From<Complaint> for StepError {
     fn from(complaint: Complaint) -> Self {
-        Self::Invalid { cause: complaint.cause, hint: complaint.hint }
+        Self::Invalid {
+            cause: complaint.cause,
+            hint: complaint.hint,
+        }
     }
 }
 

@@ -33,7 +33,11 @@ impl Hashes {
         let mut lines = text.lines();
         let known = lines.next() == Some(VERSION);
         let former = lines.filter(|_| known).filter_map(parse_line).collect();
-        Self { path: path.to_owned(), former, ..Self::default() }
+        Self {
+            path: path.to_owned(),
+            former,
+            ..Self::default()
+        }
     }
 
     pub fn get(&mut self, path: &Path, stamp: &Stamp) -> Option<[u8; 32]> {
@@ -81,7 +85,13 @@ impl Hashes {
 fn line(path: &Path, stamp: &Stamp, hash: &[u8; 32]) -> Option<String> {
     let name = path.to_str().filter(|name| !name.contains(['\n', '\r']))?;
     let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    let Stamp { device, inode, size, mtime, ctime } = stamp;
+    let Stamp {
+        device,
+        inode,
+        size,
+        mtime,
+        ctime,
+    } = stamp;
     Some(format!("{hex} {device} {inode} {size} {mtime} {ctime} {name}\n"))
 }
 
@@ -110,7 +120,9 @@ fn parse_hex(text: &str) -> Option<[u8; 32]> {
 }
 
 fn now() -> i128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i128)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as i128)
 }
 
 #[cfg(test)]
@@ -121,14 +133,24 @@ mod tests {
     fn hashes_are_remembered_while_nothing_changes() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("deep/hashes");
-        let stamp = Stamp { device: 1, inode: 2, size: 3, mtime: 4, ctime: 5 };
+        let stamp = Stamp {
+            device: 1,
+            inode: 2,
+            size: 3,
+            mtime: 4,
+            ctime: 5,
+        };
         let mut hashes = Hashes::load(&file);
         hashes.put(Path::new("a b"), stamp, [7; 32]);
         hashes.put(Path::new("fresh"), Stamp { ctime: now(), ..stamp }, [8; 32]);
         hashes.save();
         let mut again = Hashes::load(&file);
         assert_eq!(again.get(Path::new("a b"), &stamp), Some([7; 32]));
-        assert_eq!(again.get(Path::new("a b"), &Stamp { ctime: 6, ..stamp }), None, "it was written to");
+        assert_eq!(
+            again.get(Path::new("a b"), &Stamp { ctime: 6, ..stamp }),
+            None,
+            "it was written to"
+        );
         assert!(again.former.len() == 1, "what changed just now is hashed again");
         fs::write(&file, "something else\n").unwrap();
         assert_eq!(Hashes::load(&file).get(Path::new("a b"), &stamp), None);

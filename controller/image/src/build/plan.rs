@@ -5,9 +5,9 @@ use std::path::Path;
 
 use portolan_core::reference::ImageReference;
 
+use super::BuildRequest;
 use super::error::BuildError;
 use super::variables::{Globals, is_predefined};
-use super::BuildRequest;
 use crate::dockerfile::{Argument, Collector, Complaint, CopyFrom, Dockerfile, Faults, Instruction, Stage, Text};
 use crate::manifest::host_architecture;
 
@@ -43,11 +43,21 @@ impl Plan {
         let bases = bases(&file, &globals, &mut faults);
         let faults = faults.finish();
         if !faults.is_empty() {
-            return Err(Faults { path: request.dockerfile.clone(), faults }.into());
+            return Err(Faults {
+                path: request.dockerfile.clone(),
+                faults,
+            }
+            .into());
         }
         let needed = needed(&file, &bases, target);
         let unused = unused(&file, request);
-        Ok(Self { file, globals, bases, needed, unused })
+        Ok(Self {
+            file,
+            globals,
+            bases,
+            needed,
+            unused,
+        })
     }
 
     /// The stages that `stage` needs before it can begin.
@@ -59,9 +69,10 @@ impl Plan {
 /// Images are built for this machine: a RUN could not start what is made for another.
 fn check_platform(platform: Option<&str>) -> Result<(), BuildError> {
     match platform {
-        Some(platform) if !is_host(platform) => {
-            Err(BuildError::Platform { platform: platform.to_owned(), host: format!("linux/{}", host_architecture()) })
-        }
+        Some(platform) if !is_host(platform) => Err(BuildError::Platform {
+            platform: platform.to_owned(),
+            host: format!("linux/{}", host_architecture()),
+        }),
         _ => Ok(()),
     }
 }
@@ -82,8 +93,13 @@ fn is_host(platform: &str) -> bool {
 }
 
 fn target_of(file: &Dockerfile, request: &BuildRequest) -> Result<usize, BuildError> {
-    let Some(target) = &request.target else { return Ok(file.stages.len() - 1) };
-    let by_name = file.stages.iter().position(|stage| stage.name.as_deref() == Some(&target.to_lowercase()));
+    let Some(target) = &request.target else {
+        return Ok(file.stages.len() - 1);
+    };
+    let by_name = file
+        .stages
+        .iter()
+        .position(|stage| stage.name.as_deref() == Some(&target.to_lowercase()));
     let by_number = || target.parse().ok().filter(|index| *index < file.stages.len());
     by_name.or_else(by_number).ok_or_else(|| BuildError::TargetUnknown {
         target: target.clone(),
@@ -110,10 +126,12 @@ fn bases(file: &Dockerfile, globals: &Globals, faults: &mut Collector) -> Vec<Ba
         {
             faults.report(platform.at, complaint);
         }
-        bases.push(base(stage, &file.stages[..index], globals, file.escape).unwrap_or_else(|complaint| {
-            faults.report(stage.base.at, complaint);
-            Base::Scratch
-        }));
+        bases.push(
+            base(stage, &file.stages[..index], globals, file.escape).unwrap_or_else(|complaint| {
+                faults.report(stage.base.at, complaint);
+                Base::Scratch
+            }),
+        );
     }
     bases
 }
@@ -124,7 +142,9 @@ fn stage_platform(platform: &Text, globals: &Globals, escape: char) -> Result<()
         true => Ok(()),
         false => {
             let host = host_architecture();
-            Err(Complaint::new(format!("this machine builds for linux/{host} and not for {platform:?}")))
+            Err(Complaint::new(format!(
+                "this machine builds for linux/{host} and not for {platform:?}"
+            )))
         }
     }
 }
@@ -142,19 +162,25 @@ fn base(stage: &Stage, above: &[Stage], globals: &Globals, escape: char) -> Resu
     match above.iter().position(|stage| stage.name.as_deref() == Some(&lower)) {
         Some(index) => Ok(Base::Stage(index)),
         None => ImageReference::parse(&name).map(Base::Image).map_err(|error| {
-            Complaint::new(format!("{name:?} is neither a stage above nor an image: {}", error.reason))
+            Complaint::new(format!(
+                "{name:?} is neither a stage above nor an image: {}",
+                error.reason
+            ))
         }),
     }
 }
 
 fn dependencies(file: &Dockerfile, bases: &[Base], stage: usize) -> BTreeSet<usize> {
-    let copied = file.stages[stage].steps.iter().filter_map(|step| match &step.instruction {
-        Instruction::Copy(copy) => match copy.from {
-            Some(CopyFrom::Stage(index)) => Some(index),
+    let copied = file.stages[stage]
+        .steps
+        .iter()
+        .filter_map(|step| match &step.instruction {
+            Instruction::Copy(copy) => match copy.from {
+                Some(CopyFrom::Stage(index)) => Some(index),
+                _ => None,
+            },
             _ => None,
-        },
-        _ => None,
-    });
+        });
     let base = match bases[stage] {
         Base::Stage(index) => Some(index),
         _ => None,
@@ -167,25 +193,39 @@ fn needed(file: &Dockerfile, bases: &[Base], target: usize) -> Vec<usize> {
     let mut needed = BTreeSet::from([target]);
     let mut todo = vec![target];
     while let Some(stage) = todo.pop() {
-        todo.extend(dependencies(file, bases, stage).into_iter().filter(|index| needed.insert(*index)));
+        todo.extend(
+            dependencies(file, bases, stage)
+                .into_iter()
+                .filter(|index| needed.insert(*index)),
+        );
     }
     needed.into_iter().collect()
 }
 
 fn unused(file: &Dockerfile, request: &BuildRequest) -> Vec<String> {
-    let in_stages = file.stages.iter().flat_map(|stage| &stage.steps).filter_map(|step| match &step.instruction {
-        Instruction::Arg(arguments) => Some(arguments),
-        _ => None,
-    });
-    let declared: BTreeSet<&str> =
-        in_stages.flatten().chain(&file.global_args).map(|argument: &Argument| argument.name.as_str()).collect();
+    let in_stages = file
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.steps)
+        .filter_map(|step| match &step.instruction {
+            Instruction::Arg(arguments) => Some(arguments),
+            _ => None,
+        });
+    let declared: BTreeSet<&str> = in_stages
+        .flatten()
+        .chain(&file.global_args)
+        .map(|argument: &Argument| argument.name.as_str())
+        .collect();
     let unused = |name: &&String| !declared.contains(name.as_str()) && !is_predefined(name);
     request.args.keys().filter(unused).cloned().collect()
 }
 
 /// A stage's name for people.
 pub(super) fn stage_name(file: &Dockerfile, index: usize) -> String {
-    file.stages[index].name.clone().unwrap_or_else(|| format!("stage-{index}"))
+    file.stages[index]
+        .name
+        .clone()
+        .unwrap_or_else(|| format!("stage-{index}"))
 }
 
 /// Reads a Dockerfile, and no more of it than any Dockerfile has.
@@ -197,8 +237,12 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, BuildError> {
             return Err(std::io::Error::other("it is no regular file"));
         }
         let mut bytes = Vec::new();
-        file.take(crate::dockerfile::MAX_DOCKERFILE as u64 + 1).read_to_end(&mut bytes)?;
+        file.take(crate::dockerfile::MAX_DOCKERFILE as u64 + 1)
+            .read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    read().map_err(|source| BuildError::DockerfileRead { path: path.to_owned(), source })
+    read().map_err(|source| BuildError::DockerfileRead {
+        path: path.to_owned(),
+        source,
+    })
 }

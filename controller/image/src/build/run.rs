@@ -67,7 +67,10 @@ pub(super) async fn run(prepared: &Prepared, line: &(dyn Fn(&str) + Sync)) -> Re
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .map_err(|source| StepError::RuntimeStart { path: prepared.runtime.clone(), source })?;
+        .map_err(|source| StepError::RuntimeStart {
+            path: prepared.runtime.clone(),
+            source,
+        })?;
     let tail = std::sync::Mutex::new(VecDeque::new());
     let keep = |text: &str| {
         line(text);
@@ -90,7 +93,10 @@ pub(super) async fn run(prepared: &Prepared, line: &(dyn Fn(&str) + Sync)) -> Re
     let output = tail.into_inner().expect("no holder panics").into();
     Err(match (status.code(), status.signal()) {
         (Some(code), _) => StepError::Run { code, output },
-        (None, signal) => StepError::RunKilled { signal: signal.unwrap_or(0), output },
+        (None, signal) => StepError::RunKilled {
+            signal: signal.unwrap_or(0),
+            output,
+        },
     })
 }
 
@@ -104,7 +110,11 @@ async fn lines(mut stream: impl AsyncRead + Unpin, line: &(dyn Fn(&str) + Sync))
             break;
         }
         pending.extend_from_slice(&buffer[..length]);
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n').or((pending.len() > MAX_LINE).then_some(MAX_LINE)) {
+        while let Some(end) = pending
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .or((pending.len() > MAX_LINE).then_some(MAX_LINE))
+        {
             let rest = pending.split_off((end + 1).min(pending.len()));
             line(String::from_utf8_lossy(&pending).trim_end_matches(['\n', '\r']));
             pending = rest;
@@ -139,7 +149,10 @@ pub(super) fn remove_mount_points(upper: &Path, made: &[PathBuf]) -> Result<(), 
 
 fn reached_by_directories(upper: &Path, path: &Path) -> bool {
     let parents: Vec<&Path> = path.ancestors().skip(1).collect();
-    parents.iter().rev().all(|parent| fs::symlink_metadata(upper.join(parent)).is_ok_and(|found| found.is_dir()))
+    parents
+        .iter()
+        .rev()
+        .all(|parent| fs::symlink_metadata(upper.join(parent)).is_ok_and(|found| found.is_dir()))
 }
 
 /// Gives everything below `upper` no later time than `latest`, so that the directory is what its archive will say.
@@ -185,7 +198,10 @@ mod tests {
         remove_mount_points(upper.path(), &made).unwrap();
         assert!(!upper.path().join("etc").exists());
         assert!(!upper.path().join("proc").exists());
-        assert!(upper.path().join("dev/kept").exists(), "a folder that holds something stays");
+        assert!(
+            upper.path().join("dev/kept").exists(),
+            "a folder that holds something stays"
+        );
         assert!(outside.path().join("proc").exists(), "what a link leads to is not ours");
     }
 
@@ -194,7 +210,9 @@ mod tests {
         let seen = std::sync::Mutex::new(Vec::new());
         let long = "x".repeat(MAX_LINE + 10);
         let text = format!("one\r\n\ntwo\u{e9}\n{long}\nlast");
-        lines(text.as_bytes(), &|line| seen.lock().unwrap().push(line.to_owned())).await.unwrap();
+        lines(text.as_bytes(), &|line| seen.lock().unwrap().push(line.to_owned()))
+            .await
+            .unwrap();
         let seen = seen.into_inner().unwrap();
         assert_eq!(seen[..3], ["one", "", "two\u{e9}"]);
         assert_eq!((seen[3].len() + seen[4].len(), seen[5].as_str()), (long.len(), "last"));

@@ -33,7 +33,13 @@ pub(super) struct State {
 impl State {
     /// A stage on `config` and `layers`, with the variables that the stage starts with.
     pub fn new(config: ImageConfig, layers: Vec<Layer>, base: Option<Digest>, scope: Scope) -> Self {
-        Self { config, layers, base, scope, own_cmd: false }
+        Self {
+            config,
+            layers,
+            base,
+            scope,
+            own_cmd: false,
+        }
     }
 
     /// The identity of the root file system so far.
@@ -136,7 +142,12 @@ impl State {
 
     fn shell(&self) -> Vec<String> {
         let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
-        self.config.config.shell.clone().filter(|words| !words.is_empty()).unwrap_or_else(default)
+        self.config
+            .config
+            .shell
+            .clone()
+            .filter(|words| !words.is_empty())
+            .unwrap_or_else(default)
     }
 
     /// All are expanded before any is set, as the reference says: `ENV a=1 b=$a` takes the former `a`.
@@ -155,7 +166,10 @@ impl State {
         for port in ports {
             for word in self.expand(port)?.split_whitespace() {
                 let ports = values::parse_ports(word).map_err(StepError::invalid)?;
-                self.config.config.exposed_ports.extend(ports.into_iter().map(|port| (port, Nothing {})));
+                self.config
+                    .config
+                    .exposed_ports
+                    .extend(ports.into_iter().map(|port| (port, Nothing {})));
             }
         }
         Ok(())
@@ -165,7 +179,9 @@ impl State {
         for path in paths {
             let path = self.expand(path)?;
             if !path.starts_with('/') {
-                return Err(StepError::invalid(format!("the path of a volume, {path:?}, is not absolute")));
+                return Err(StepError::invalid(format!(
+                    "the path of a volume, {path:?}, is not absolute"
+                )));
             }
             self.config.config.volumes.insert(self.absolute(&path), Nothing {});
         }
@@ -174,7 +190,10 @@ impl State {
 
     fn healthcheck(&self, check: Option<&dockerfile::Healthcheck>) -> Healthcheck {
         let Some(check) = check else {
-            return Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() };
+            return Healthcheck {
+                test: vec!["NONE".into()],
+                ..Healthcheck::default()
+            };
         };
         let nanoseconds = |duration: Option<std::time::Duration>| {
             duration.map_or(0, |duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
@@ -197,7 +216,9 @@ impl State {
 
 fn not_empty<'a>(what: &str, text: &'a str) -> Result<&'a str, StepError> {
     match text.trim() {
-        "" => Err(StepError::invalid(format!("{what} is empty once its variables are replaced"))),
+        "" => Err(StepError::invalid(format!(
+            "{what} is empty once its variables are replaced"
+        ))),
         text => Ok(text),
     }
 }

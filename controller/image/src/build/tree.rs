@@ -55,9 +55,15 @@ pub(super) struct Content {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     /// A file of the context, as it was when its bytes were hashed.
-    Context { path: PathBuf, stamp: Stamp },
+    Context {
+        path: PathBuf,
+        stamp: Stamp,
+    },
     /// A file of an unpacked layer; `links` identifies it when it has several names.
-    Layer { path: PathBuf, links: Option<(u64, u64)> },
+    Layer {
+        path: PathBuf,
+        links: Option<(u64, u64)>,
+    },
     Inline(Vec<u8>),
 }
 
@@ -70,7 +76,13 @@ pub(super) struct Owner {
 
 impl Entry {
     pub fn directory(mode: u32, owner: Owner) -> Self {
-        Self { kind: Kind::Directory, mode, uid: owner.uid, gid: owner.gid, xattrs: Vec::new() }
+        Self {
+            kind: Kind::Directory,
+            mode,
+            uid: owner.uid,
+            gid: owner.gid,
+            xattrs: Vec::new(),
+        }
     }
 }
 
@@ -155,7 +167,11 @@ impl Tree {
         for (path, entry) in &self.entries {
             stop.check()?;
             let target = into.join(path);
-            if let Kind::File(Content { origin: Origin::Layer { links: Some(links), .. }, .. }) = &entry.kind {
+            if let Kind::File(Content {
+                origin: Origin::Layer { links: Some(links), .. },
+                ..
+            }) = &entry.kind
+            {
                 match linked.get(links) {
                     Some((first, same)) if *same == entry => {
                         fs::hard_link(first, &target).map_err(StepError::file("write", &target))?;
@@ -167,7 +183,11 @@ impl Tree {
             write_entry(&target, path, entry, context)?;
             settle(&target, entry, mtime).map_err(StepError::file("write", &target))?;
         }
-        let directories = self.entries.iter().rev().filter(|(_, entry)| entry.kind == Kind::Directory);
+        let directories = self
+            .entries
+            .iter()
+            .rev()
+            .filter(|(_, entry)| entry.kind == Kind::Directory);
         for (path, _) in directories {
             let target = into.join(path);
             set_time(&target, mtime).map_err(StepError::file("write", &target))?;
@@ -186,7 +206,13 @@ fn existing_directory(path: &Path, view: &View) -> Result<Option<Entry>, StepErr
             let xattrs = attributes(&node.path).map_err(StepError::rootfs(format!("/{}", path.display())))?;
             let kind = Kind::Directory;
             let mode = metadata.mode() & 0o7777;
-            Ok(Some(Entry { kind, mode, uid: metadata.uid(), gid: metadata.gid(), xattrs }))
+            Ok(Some(Entry {
+                kind,
+                mode,
+                uid: metadata.uid(),
+                gid: metadata.gid(),
+                xattrs,
+            }))
         }
         Some(_) => Err(not_a_directory(path)),
     }
@@ -215,13 +241,19 @@ fn not_a_directory(path: &Path) -> StepError {
 fn write_entry(target: &Path, path: &Path, entry: &Entry, context: &Context) -> Result<(), StepError> {
     match &entry.kind {
         Kind::Directory if path.as_os_str().is_empty() => Ok(()),
-        Kind::Directory => DirBuilder::new().mode(0o700).create(target).map_err(StepError::file("make", target)),
+        Kind::Directory => DirBuilder::new()
+            .mode(0o700)
+            .create(target)
+            .map_err(StepError::file("make", target)),
         Kind::Symlink(link) => {
             std::os::unix::fs::symlink(OsStr::from_bytes(link), target).map_err(StepError::file("write", target))
         }
         Kind::File(content) => {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(target);
-            let file = file.as_mut().map_err(|error| io::Error::from(error.kind())).map_err(StepError::file("make", target))?;
+            let file = file
+                .as_mut()
+                .map_err(|error| io::Error::from(error.kind()))
+                .map_err(StepError::file("make", target))?;
             content.origin.copy(file, target, context)
         }
     }
@@ -233,7 +265,9 @@ impl Origin {
             Origin::Inline(bytes) => file.write_all(bytes).map_err(StepError::file("write", target)),
             Origin::Layer { path, .. } => {
                 let mut from = File::open(path).map_err(StepError::file("read", path))?;
-                io::copy(&mut from, file).map(drop).map_err(StepError::file("write", target))
+                io::copy(&mut from, file)
+                    .map(drop)
+                    .map_err(StepError::file("write", target))
             }
             Origin::Context { path, stamp } => {
                 let mut from = context.open_file(path)?;
@@ -263,9 +297,20 @@ fn settle(target: &Path, entry: &Entry, mtime: i64) -> io::Result<()> {
 
 /// Sets the time of `path` itself, in whole seconds since the epoch.
 pub(super) fn set_time(path: &Path, mtime: i64) -> io::Result<()> {
-    let time = Timespec { tv_sec: mtime, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    Ok(rustix::fs::utimensat(CWD.as_fd(), path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    let time = Timespec {
+        tv_sec: mtime,
+        tv_nsec: 0,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    Ok(rustix::fs::utimensat(
+        CWD.as_fd(),
+        path,
+        &times,
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?)
 }
 
 /// The extended attributes that a copy keeps: file capabilities, access lists, the user's own.
@@ -287,6 +332,10 @@ pub(super) fn attributes(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
 }
 
 fn is_carried(name: &[u8]) -> bool {
-    let exact: [&[u8]; 3] = [b"security.capability", b"system.posix_acl_access", b"system.posix_acl_default"];
+    let exact: [&[u8]; 3] = [
+        b"security.capability",
+        b"system.posix_acl_access",
+        b"system.posix_acl_default",
+    ];
     exact.contains(&name) || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
 }

@@ -33,8 +33,12 @@ struct Passwd {
 /// the group 0.
 pub(super) fn user(text: &str, view: &View) -> Result<User, StepError> {
     let text = if text.is_empty() { "0" } else { text };
-    let (name, group) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
-    let known = passwd(view)?.into_iter().find(|entry| entry.name == name || number(name) == Some(entry.uid));
+    let (name, group) = text
+        .split_once(':')
+        .map_or((text, None), |(name, group)| (name, Some(group)));
+    let known = passwd(view)?
+        .into_iter()
+        .find(|entry| entry.name == name || number(name) == Some(entry.uid));
     let uid = match (&known, number(name)) {
         (_, Some(uid)) => uid,
         (Some(entry), None) => entry.uid,
@@ -50,12 +54,18 @@ pub(super) fn user(text: &str, view: &View) -> Result<User, StepError> {
     };
     let home = known.map(|entry| entry.home).filter(|home| home.starts_with('/'));
     let default = if uid == 0 { "/root" } else { "/" };
-    Ok(User { owner: Owner { uid, gid }, groups, home: home.unwrap_or_else(|| default.into()) })
+    Ok(User {
+        owner: Owner { uid, gid },
+        groups,
+        home: home.unwrap_or_else(|| default.into()),
+    })
 }
 
 /// The owner of `--chown=user[:group]`; without a group, the group has the user's number, as the reference says.
 pub(super) fn owner(text: &str, view: &View) -> Result<Owner, StepError> {
-    let (name, group) = text.split_once(':').map_or((text, None), |(name, group)| (name, Some(group)));
+    let (name, group) = text
+        .split_once(':')
+        .map_or((text, None), |(name, group)| (name, Some(group)));
     let uid = match number(name) {
         Some(uid) => uid,
         None => {
@@ -74,7 +84,10 @@ fn group_id(name: &str, view: &View) -> Result<u32, StepError> {
     if let Some(gid) = number(name) {
         return Ok(gid);
     }
-    let known = groups(view)?.into_iter().find(|(group, _, _)| group == name).map(|(_, gid, _)| gid);
+    let known = groups(view)?
+        .into_iter()
+        .find(|(group, _, _)| group == name)
+        .map(|(_, gid, _)| gid);
     known.ok_or_else(|| unknown("group", name, "/etc/group"))
 }
 
@@ -85,19 +98,34 @@ fn memberships(user: &str, view: &View) -> Result<Vec<u32>, StepError> {
 
 fn passwd(view: &View) -> Result<Vec<Passwd>, StepError> {
     let entry = |fields: Vec<&str>| {
-        let [name, _, uid, gid, _, home, ..] = fields.as_slice() else { return None };
+        let [name, _, uid, gid, _, home, ..] = fields.as_slice() else {
+            return None;
+        };
         let (name, home) = ((*name).to_owned(), (*home).to_owned());
-        Some(Passwd { name, uid: number(uid)?, gid: number(gid)?, home })
+        Some(Passwd {
+            name,
+            uid: number(uid)?,
+            gid: number(gid)?,
+            home,
+        })
     };
-    Ok(lines("/etc/passwd", view)?.lines().filter_map(|line| entry(line.split(':').collect())).collect())
+    Ok(lines("/etc/passwd", view)?
+        .lines()
+        .filter_map(|line| entry(line.split(':').collect()))
+        .collect())
 }
 
 fn groups(view: &View) -> Result<Vec<(String, u32, String)>, StepError> {
     let entry = |fields: Vec<&str>| {
-        let [name, _, gid, members, ..] = fields.as_slice() else { return None };
+        let [name, _, gid, members, ..] = fields.as_slice() else {
+            return None;
+        };
         Some(((*name).to_owned(), number(gid)?, (*members).to_owned()))
     };
-    Ok(lines("/etc/group", view)?.lines().filter_map(|line| entry(line.split(':').collect())).collect())
+    Ok(lines("/etc/group", view)?
+        .lines()
+        .filter_map(|line| entry(line.split(':').collect()))
+        .collect())
 }
 
 fn lines(path: &str, view: &View) -> Result<String, StepError> {
@@ -129,11 +157,16 @@ mod tests {
     fn names_and_numbers() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("etc")).unwrap();
-        let passwd = "root:x:0:0::/root:/bin/sh\napp:x:1000:100:App:/home/app:/bin/sh\nbroken\nwrap:x:4294967296:0::/:\n";
+        let passwd =
+            "root:x:0:0::/root:/bin/sh\napp:x:1000:100:App:/home/app:/bin/sh\nbroken\nwrap:x:4294967296:0::/:\n";
         std::fs::write(root.path().join("etc/passwd"), passwd).unwrap();
         std::fs::write(root.path().join("etc/group"), "staff:x:50:app,other\nusers:x:100:\n").unwrap();
         let view = View::new(vec![root.path().into()]);
-        let ids = |text: &str| user(text, &view).map(|user| (user.owner.uid, user.owner.gid, user.groups)).ok();
+        let ids = |text: &str| {
+            user(text, &view)
+                .map(|user| (user.owner.uid, user.owner.gid, user.groups))
+                .ok()
+        };
         assert_eq!(ids(""), Some((0, 0, vec![])));
         assert_eq!(ids("app"), Some((1000, 100, vec![50])));
         assert_eq!(ids("1000"), Some((1000, 100, vec![50])));

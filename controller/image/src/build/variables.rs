@@ -9,8 +9,16 @@ use crate::manifest::host_architecture;
 
 /// ARGs that need no declaration, reach RUN, and are no part of a cache key: they say how this machine reaches others.
 const PROXIES: [&str; 10] = [
-    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy",
-    "ALL_PROXY", "all_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
 ];
 
 /// What FROM lines and stages start with: the values of the build, and the ARGs before the first FROM.
@@ -39,17 +47,31 @@ impl Globals {
         let arch = host_architecture();
         let host = format!("linux/{arch}");
         let platform = [
-            ("BUILDPLATFORM", host.as_str()), ("BUILDOS", "linux"), ("BUILDARCH", arch), ("BUILDVARIANT", ""),
-            ("TARGETPLATFORM", host.as_str()), ("TARGETOS", "linux"), ("TARGETARCH", arch), ("TARGETVARIANT", ""),
+            ("BUILDPLATFORM", host.as_str()),
+            ("BUILDOS", "linux"),
+            ("BUILDARCH", arch),
+            ("BUILDVARIANT", ""),
+            ("TARGETPLATFORM", host.as_str()),
+            ("TARGETOS", "linux"),
+            ("TARGETARCH", arch),
+            ("TARGETVARIANT", ""),
             ("TARGETSTAGE", target),
         ];
         let platform = platform.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { given: given.clone(), declared: BTreeMap::new(), platform }
+        Self {
+            given: given.clone(),
+            declared: BTreeMap::new(),
+            platform,
+        }
     }
 
     /// Takes in one ARG from before the first FROM.
     pub fn declare(&mut self, argument: &Argument, escape: char) -> Result<(), String> {
-        let default = argument.default.as_ref().map(|text| self.expand(text, escape)).transpose()?;
+        let default = argument
+            .default
+            .as_ref()
+            .map(|text| self.expand(text, escape))
+            .transpose()?;
         if let Some(value) = self.given.get(&argument.name).cloned().or(default) {
             self.declared.insert(argument.name.clone(), value);
         }
@@ -66,8 +88,17 @@ impl Globals {
 impl Scope {
     /// The scope of a stage whose base image has the variables `env`, each `NAME=value`.
     pub fn new(globals: Globals, escape: char, env: &[String]) -> Self {
-        let pair = |entry: &String| entry.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { globals, escape, env: env.iter().filter_map(pair).collect(), args: BTreeMap::new() }
+        let pair = |entry: &String| {
+            entry
+                .split_once('=')
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        };
+        Self {
+            globals,
+            escape,
+            env: env.iter().filter_map(pair).collect(),
+            args: BTreeMap::new(),
+        }
     }
 
     pub fn declare(&mut self, arguments: &[Argument]) -> Result<(), StepError> {
@@ -75,7 +106,13 @@ impl Scope {
             let name = &argument.name;
             let default = argument.default.as_ref().map(|text| self.expand(text)).transpose()?;
             let globals = &self.globals;
-            let inherited = || globals.declared.get(name).or_else(|| globals.platform.get(name)).cloned();
+            let inherited = || {
+                globals
+                    .declared
+                    .get(name)
+                    .or_else(|| globals.platform.get(name))
+                    .cloned()
+            };
             if let Some(value) = globals.given.get(name).cloned().or(default).or_else(inherited) {
                 self.args.insert(name.clone(), value);
             }
@@ -102,12 +139,18 @@ impl Scope {
 
     /// The proxies that the build was given, for RUN.
     pub fn proxies(&self) -> BTreeMap<String, String> {
-        let given = |name: &&str| self.globals.given.get(*name).map(|value| ((*name).to_owned(), value.clone()));
+        let given = |name: &&str| {
+            self.globals
+                .given
+                .get(*name)
+                .map(|value| ((*name).to_owned(), value.clone()))
+        };
         PROXIES.iter().filter_map(|name| given(&name)).collect()
     }
 
     pub fn expand(&self, text: &Text) -> Result<String, StepError> {
-        text.expand(self.escape, &|name| self.value(name)).map_err(|error| StepError::invalid(error.cause))
+        text.expand(self.escape, &|name| self.value(name))
+            .map_err(|error| StepError::invalid(error.cause))
     }
 
     /// The text of a here-document, in which quotes are only characters.
@@ -117,7 +160,11 @@ impl Scope {
     }
 
     fn value(&self, name: &str) -> Option<String> {
-        let env = self.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let env = self
+            .env
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.clone());
         env.or_else(|| self.args.get(name).cloned())
     }
 }

@@ -50,13 +50,22 @@ impl View {
 
     /// The root directory, unless there is no layer at all.
     pub fn root(&self) -> io::Result<Option<Node>> {
-        let Some(top) = self.layers.first() else { return Ok(None) };
-        Ok(Some(Node { metadata: fs::symlink_metadata(top)?, path: top.clone(), merged: self.layers.clone() }))
+        let Some(top) = self.layers.first() else {
+            return Ok(None);
+        };
+        Ok(Some(Node {
+            metadata: fs::symlink_metadata(top)?,
+            path: top.clone(),
+            merged: self.layers.clone(),
+        }))
     }
 
     /// Follows `path` from the root to its end, through every link.
     pub fn resolve(&self, path: &Path) -> io::Result<Resolved> {
-        let mut way = Way { trail: self.root()?.into_iter().map(|root| (OsString::new(), root)).collect(), links: 0 };
+        let mut way = Way {
+            trail: self.root()?.into_iter().map(|root| (OsString::new(), root)).collect(),
+            links: 0,
+        };
         let mut missing = PathBuf::new();
         let mut todo: Vec<OsString> = components(path);
         todo.reverse();
@@ -79,16 +88,24 @@ impl View {
         }
         let found = missing.as_os_str().is_empty();
         let path: PathBuf = way.trail.iter().skip(1).map(|(name, _)| name.as_os_str()).collect();
-        Ok(Resolved { path: path.join(&missing), node: way.trail.pop().map(|(_, node)| node).filter(|_| found) })
+        Ok(Resolved {
+            path: path.join(&missing),
+            node: way.trail.pop().map(|(_, node)| node).filter(|_| found),
+        })
     }
 
     /// Reads the file at `path`, if there is a regular one, and at most `limit` bytes of it.
     pub fn read(&self, path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
-        let Some(node) = self.resolve(path)?.node.filter(|node| node.metadata.is_file()) else { return Ok(None) };
+        let Some(node) = self.resolve(path)?.node.filter(|node| node.metadata.is_file()) else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
         fs::File::open(&node.path)?.take(limit + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > limit {
-            true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes"))),
+            true => Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it has more than {limit} bytes"),
+            )),
             false => Ok(Some(bytes)),
         }
     }
@@ -113,7 +130,11 @@ impl Node {
                 break;
             }
             let opaque = is_dir && is_opaque(&path)?;
-            let node = found.get_or_insert_with(|| Node { metadata, path: path.clone(), merged: Vec::new() });
+            let node = found.get_or_insert_with(|| Node {
+                metadata,
+                path: path.clone(),
+                merged: Vec::new(),
+            });
             if !is_dir {
                 break;
             }
@@ -162,7 +183,9 @@ impl Way {
         if !here.is_dir() {
             return Err(io::Error::from(io::ErrorKind::NotADirectory));
         }
-        let Some(child) = here.child(name)? else { return Ok(Step::Missing) };
+        let Some(child) = here.child(name)? else {
+            return Ok(Step::Missing);
+        };
         if !child.metadata.is_symlink() {
             self.trail.push((name.to_owned(), child));
             return Ok(Step::Entered);
@@ -220,7 +243,13 @@ mod tests {
     fn layers_merge_as_overlayfs_merges_them() {
         let top = tempfile::tempdir().unwrap();
         let below = tempfile::tempdir().unwrap();
-        for (path, text) in [("a/one", "below"), ("a/two", "below"), ("b/gone", ""), ("c/hidden", ""), ("d", "file")] {
+        for (path, text) in [
+            ("a/one", "below"),
+            ("a/two", "below"),
+            ("b/gone", ""),
+            ("c/hidden", ""),
+            ("d", "file"),
+        ] {
             write(below.path(), path, text);
         }
         write(top.path(), "a/one", "top");
@@ -231,7 +260,11 @@ mod tests {
         let flags = rustix::fs::XattrFlags::empty();
         rustix::fs::setxattr(top.path().join("c"), "trusted.overlay.opaque", b"y", flags).unwrap();
         let view = View::new(vec![top.path().into(), below.path().into()]);
-        let read = |path: &str| view.read(Path::new(path), 100).unwrap().map(|bytes| String::from_utf8(bytes).unwrap());
+        let read = |path: &str| {
+            view.read(Path::new(path), 100)
+                .unwrap()
+                .map(|bytes| String::from_utf8(bytes).unwrap())
+        };
         assert_eq!(read("/a/one").as_deref(), Some("top"), "the upper file wins");
         assert_eq!(read("a/two").as_deref(), Some("below"), "directories merge");
         assert_eq!(read("/b/gone"), None, "a whiteout hides");
@@ -240,25 +273,47 @@ mod tests {
         assert_eq!(names("/a"), ["one", "two"]);
         assert_eq!(names("/b"), [] as [&str; 0]);
         assert_eq!(names("/c"), ["new"]);
-        assert_eq!(names("/d"), ["now-a-directory"], "a directory over a file merges with nothing");
+        assert_eq!(
+            names("/d"),
+            ["now-a-directory"],
+            "a directory over a file merges with nothing"
+        );
     }
 
     #[test]
     fn no_link_leads_out() {
         let layer = tempfile::tempdir().unwrap();
         write(layer.path(), "etc/passwd", "inside");
-        let links = [("up", "../../../../etc"), ("abs", "/etc"), ("loop", "loop"), ("fresh", "/made/later")];
+        let links = [
+            ("up", "../../../../etc"),
+            ("abs", "/etc"),
+            ("loop", "loop"),
+            ("fresh", "/made/later"),
+        ];
         for (name, target) in links {
             symlink(target, layer.path().join(name)).unwrap();
         }
         let view = View::new(vec![layer.path().into()]);
-        for path in ["/up/passwd", "/abs/passwd", "../../etc/passwd", "/etc/../../etc/passwd", "/none/../etc/passwd"] {
-            assert_eq!(view.read(Path::new(path), 100).unwrap().as_deref(), Some(&b"inside"[..]), "{path}");
+        for path in [
+            "/up/passwd",
+            "/abs/passwd",
+            "../../etc/passwd",
+            "/etc/../../etc/passwd",
+            "/none/../etc/passwd",
+        ] {
+            assert_eq!(
+                view.read(Path::new(path), 100).unwrap().as_deref(),
+                Some(&b"inside"[..]),
+                "{path}"
+            );
         }
         assert!(view.resolve(Path::new("/loop")).is_err());
         assert!(view.resolve(Path::new("/etc/passwd/x")).is_err(), "through a file");
         let fresh = view.resolve(Path::new("/fresh/x")).unwrap();
-        assert_eq!((fresh.path, fresh.node.is_none()), (PathBuf::from("made/later/x"), true));
+        assert_eq!(
+            (fresh.path, fresh.node.is_none()),
+            (PathBuf::from("made/later/x"), true)
+        );
         assert!(view.read(Path::new("/etc/passwd"), 3).is_err(), "larger than the limit");
         let empty = View::default().resolve(Path::new("/a/../b")).unwrap();
         assert_eq!((empty.path, empty.node.is_none()), (PathBuf::from("b"), true));

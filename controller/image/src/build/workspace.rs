@@ -19,7 +19,7 @@ const PREFIX: &str = "build-";
 /// A folder that nobody else writes to.
 #[derive(Debug)]
 pub(super) struct Workspace {
-    directory: tempfile::TempDir,
+    directory: PathBuf,
     lock_path: PathBuf,
     _lock: File,
     next: AtomicU32,
@@ -38,35 +38,53 @@ impl Workspace {
         // The lock comes first, and is made under another name until it is held: what another build can take the lock
         // of is a leftover.
         let lock = builder.prefix(".new-").tempfile_in(parent).map_err(failed())?;
-        flock(lock.as_file(), FlockOperation::LockExclusive).map_err(io::Error::from).map_err(failed())?;
-        let name = lock.path().file_name().unwrap_or_default().to_string_lossy().replacen(".new-", PREFIX, 1);
+        flock(lock.as_file(), FlockOperation::LockExclusive)
+            .map_err(io::Error::from)
+            .map_err(failed())?;
+        let name = lock
+            .path()
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .replacen(".new-", PREFIX, 1);
         let path = parent.join(name);
         let lock_path = path.with_extension("lock");
-        let file = lock.persist(&lock_path).map_err(|error| error.error).map_err(failed())?;
+        let file = lock
+            .persist(&lock_path)
+            .map_err(|error| error.error)
+            .map_err(failed())?;
         fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed())?;
-        let directory = tempfile::TempDir::from_path(path);
-        Ok(Self { directory, lock_path, _lock: file, next: AtomicU32::new(0) })
+        Ok(Self {
+            directory: path,
+            lock_path,
+            _lock: file,
+            next: AtomicU32::new(0),
+        })
     }
 
     /// A new folder inside, for one step.
     pub fn step(&self, what: &str) -> Result<PathBuf, StepError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let path = self.directory.path().join(format!("{what}-{number}"));
-        fs::DirBuilder::new().mode(0o700).create(&path).map_err(StepError::file("make the folder", &path))?;
+        let path = self.directory.join(format!("{what}-{number}"));
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(StepError::file("make the folder", &path))?;
         Ok(path)
     }
 
     /// A word that no other build on this machine has now.
     pub fn id(&self) -> String {
-        let name = self.directory.path().file_name().unwrap_or_default();
-        name.to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "")
+        let name = self.directory.file_name().unwrap_or_default();
+        name.to_string_lossy()
+            .replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "")
     }
 }
 
 impl Drop for Workspace {
     /// The folder, then its lock: in the other order another build could take it for a leftover.
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(self.directory.path());
+        let _ = fs::remove_dir_all(&self.directory);
         let _ = fs::remove_file(&self.lock_path);
     }
 }
@@ -89,7 +107,9 @@ fn remove_leftovers(parent: &Path) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Some(stem) = name.strip_suffix(".lock").filter(|stem| stem.starts_with(PREFIX)) else { continue };
+        let Some(stem) = name.strip_suffix(".lock").filter(|stem| stem.starts_with(PREFIX)) else {
+            continue;
+        };
         let opened = OpenOptions::new().read(true).custom_flags(libc_nofollow()).open(&path);
         let Ok(lock) = opened else { continue };
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {

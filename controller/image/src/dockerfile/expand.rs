@@ -35,6 +35,32 @@ pub fn expand(word: &str, escape: char, lookup: Lookup) -> Result<String, Expand
     Ok(out)
 }
 
+/// Replaces the variables of a here-document's text. Quotes are only characters there; an escape character is one only
+/// before `$` and before itself.
+pub fn expand_body(body: &str, escape: char, lookup: Lookup) -> Result<String, ExpandError> {
+    let mut scanner = Scanner {
+        chars: body.char_indices().collect(),
+        next: 0,
+        length: body.len(),
+        depth: 0,
+        escape,
+        lookup,
+    };
+    let mut out = String::new();
+    while let Some(c) = scanner.peek() {
+        if c == '$' {
+            scanner.dollar(&mut out)?;
+            continue;
+        }
+        scanner.next += 1;
+        match scanner.peek() {
+            Some(escaped) if c == escape && (escaped == '$' || escaped == escape) => out.extend(scanner.take()),
+            _ => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
 /// The fault in a word's syntax, whatever the variables will hold.
 pub(super) fn check(word: &str, escape: char) -> Result<(), ExpandError> {
     // A value for every name keeps `${x:?message}`, which is no fault of syntax, from failing here.

@@ -70,7 +70,7 @@ impl fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 /// Gathers faults while the parser goes on; knows the physical lines, for the snippets.
-pub(super) struct Collector<'a> {
+pub(crate) struct Collector<'a> {
     lines: Vec<&'a str>,
     faults: Vec<Fault>,
 }

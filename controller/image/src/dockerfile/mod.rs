@@ -18,14 +18,14 @@ mod words;
 
 use std::path::Path;
 
-pub(crate) use fault::Complaint;
+pub(crate) use fault::{Collector, Complaint, nearest};
 pub use fault::{Fault, Faults, Position};
 pub use instruction::{
     Argument, Command, Copy, CopyFrom, CopyKind, Dockerfile, Healthcheck, Instruction, Run, Source, Stage, Step, Text,
 };
 pub use lines::Heredoc;
+pub(crate) use parse::{is_remote, leads_out};
 
-use fault::Collector;
 use parse::Parsed;
 
 /// Largest Dockerfile read, in bytes.

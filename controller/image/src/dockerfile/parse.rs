@@ -248,7 +248,13 @@ impl<'a> Parser<'a> {
             };
         }
         if heredocs.len() == 1 && lines::is_heredoc_word(args.text) && !args.text.contains(char::is_whitespace) {
-            return Ok(Run::Script(heredocs[0].body.clone()));
+            return match heredocs[0].body.starts_with("#!") {
+                true => {
+                    let complaint = Complaint::new("a script that names its own interpreter is not supported");
+                    Err((args.offset, complaint.hint("RUN interpreter <<EOF")))
+                }
+                false => Ok(Run::Script(heredocs[0].body.clone())),
+            };
         }
         let bodies: String = heredocs.iter().map(|heredoc| heredoc.as_written()).collect();
         Ok(Run::Command(Command::Shell(format!("{}\n{bodies}", args.text))))
