@@ -158,7 +158,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("etc")).unwrap();
         let passwd =
-            "root:x:0:0::/root:/bin/sh\napp:x:1000:100:App:/home/app:/bin/sh\nbroken\nwrap:x:4294967296:0::/:\n";
+            "root:x:0:0::/root:/bin/sh\napp:x:1000:100:App:/srv/app:/bin/sh\nbroken\nwrap:x:4294967296:0::/:\n";
         std::fs::write(root.path().join("etc/passwd"), passwd).unwrap();
         std::fs::write(root.path().join("etc/group"), "staff:x:50:app,other\nusers:x:100:\n").unwrap();
         let view = View::new(vec![root.path().into()]);
@@ -176,7 +176,7 @@ mod tests {
         for bad in ["nobody-here", "app:none", "4294967296", "2147483648", "wrap", "-1", ":"] {
             assert_eq!(ids(bad), None, "{bad}");
         }
-        assert_eq!(user("app", &view).unwrap().home, "/home/app");
+        assert_eq!(user("app", &view).unwrap().home, "/srv/app");
         assert_eq!(owner("7", &view).unwrap(), Owner { uid: 7, gid: 7 });
         assert_eq!(owner("app", &view).unwrap(), Owner { uid: 1000, gid: 1000 });
         assert_eq!(owner("app:users", &view).unwrap(), Owner { uid: 1000, gid: 100 });
