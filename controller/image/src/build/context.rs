@@ -346,8 +346,8 @@ impl From<&Stat> for Stamp {
             device: stat.st_dev,
             inode: stat.st_ino,
             size: stat.st_size as u64,
-            mtime: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            ctime: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            mtime: nanoseconds(stat.st_mtime, stat.st_mtime_nsec as i64),
+            ctime: nanoseconds(stat.st_ctime, stat.st_ctime_nsec as i64),
         }
     }
 }

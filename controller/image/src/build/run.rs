@@ -110,12 +110,8 @@ async fn lines(mut stream: impl AsyncRead + Unpin, line: &(dyn Fn(&str) + Sync))
             break;
         }
         pending.extend_from_slice(&buffer[..length]);
-        while let Some(end) = pending
-            .iter()
-            .position(|byte| *byte == b'\n')
-            .or((pending.len() > MAX_LINE).then_some(MAX_LINE))
-        {
-            let rest = pending.split_off((end + 1).min(pending.len()));
+        while let Some(end) = end_of_line(&pending) {
+            let rest = pending.split_off(end);
             line(String::from_utf8_lossy(&pending).trim_end_matches(['\n', '\r']));
             pending = rest;
         }
@@ -124,6 +120,16 @@ async fn lines(mut stream: impl AsyncRead + Unpin, line: &(dyn Fn(&str) + Sync))
         line(&String::from_utf8_lossy(&pending));
     }
     Ok(())
+}
+
+/// Length of the first line of `bytes` with its end, if that is known: at a line feed, or where it becomes too long.
+fn end_of_line(bytes: &[u8]) -> Option<usize> {
+    let feed = bytes
+        .iter()
+        .take(MAX_LINE)
+        .position(|byte| *byte == b'\n')
+        .map(|feed| feed + 1);
+    feed.or((bytes.len() > MAX_LINE).then_some(MAX_LINE))
 }
 
 /// Takes from the upper directory the empty files and folders that the runtime made to mount on. `made` are their
