@@ -145,7 +145,7 @@ impl Scope {
                 .get(*name)
                 .map(|value| ((*name).to_owned(), value.clone()))
         };
-        PROXIES.iter().filter_map(|name| given(name)).collect()
+        PROXIES.iter().filter_map(given).collect()
     }
 
     pub fn expand(&self, text: &Text) -> Result<String, StepError> {
