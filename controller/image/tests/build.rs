@@ -1,5 +1,8 @@
 //! Builds without RUN: what COPY makes, what the cache spares, and contexts and images that mean harm.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
