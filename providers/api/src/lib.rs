@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use calls::{Accepted, Calls, Handle, OpenOperation, WriteRequest};
 pub use error::{CallError, ErrorClass};
 pub use images::{ImageError, Images, PinRequest};
-pub use operations::{Exec, Logs};
+pub use operations::{Exec, Logs, RunJob};
 pub use shape::Shape;
 
 /// What the command line hands to the engine for one target.
@@ -28,4 +28,6 @@ pub struct Provider {
     pub logs: Option<Arc<dyn Logs>>,
     /// Where the platform lets a command run inside a container.
     pub exec: Option<Arc<dyn Exec>>,
+    /// Where a job that has run can be run again.
+    pub run_job: Option<Arc<dyn RunJob>>,
 }

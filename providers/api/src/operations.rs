@@ -39,6 +39,13 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// Runs a job again that has ended, whatever the records of its success say.
+#[async_trait]
+pub trait RunJob: Send + Sync {
+    /// Returns once the platform has taken the wish; observing tells how it goes.
+    async fn run_job(&self, scope: &Scope, job: &str) -> Result<(), CallError>;
+}
+
 /// Runs a command inside a container.
 #[async_trait]
 pub trait Exec: Send + Sync {

@@ -55,6 +55,7 @@ pub fn local(settings: LocalSettings, images: Arc<dyn Images>) -> Provider {
         shape,
         calls: Arc::new(provider::LocalCalls::new(platform.clone(), images)),
         logs: Some(Arc::new(operations::LocalLogs::new(platform.clone()))),
-        exec: Some(Arc::new(operations::LocalExec::new(platform))),
+        exec: Some(Arc::new(operations::LocalExec::new(platform.clone()))),
+        run_job: Some(Arc::new(operations::LocalRunJob::new(platform))),
     }
 }

@@ -1,4 +1,4 @@
-//! Logs and exec: the supervisor's streams as the contract's.
+//! Day two: logs, exec and jobs run again; the supervisor's streams as the contract's.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use portolan_core::plan::Scope;
 use portolan_provider_api::operations::{ExecRequest, ExecSession, LogLine, LogQuery};
-use portolan_provider_api::{CallError, Exec, Logs};
+use portolan_provider_api::{CallError, Exec, Logs, RunJob};
 use portolan_supervisor::client::{ExecInput, ExecOutput};
 use portolan_supervisor::frames::Frame;
 use portolan_supervisor::protocol::{self, LogsRequest, Stream, WindowSize};
@@ -107,6 +107,27 @@ fn unix_ms(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map(|since| since.as_millis() as u64)
         .unwrap_or(0)
+}
+
+pub struct LocalRunJob {
+    platform: Arc<Supervisors>,
+}
+
+impl LocalRunJob {
+    pub fn new(platform: Arc<Supervisors>) -> Self {
+        Self { platform }
+    }
+}
+
+#[async_trait]
+impl RunJob for LocalRunJob {
+    async fn run_job(&self, scope: &Scope, job: &str) -> Result<(), CallError> {
+        if !self.platform.is_known(scope) {
+            return Err(error::not_running(scope));
+        }
+        let mut client = self.platform.connect(scope).await?;
+        client.run_job(job).await.map_err(error::client)
+    }
 }
 
 pub struct LocalExec {

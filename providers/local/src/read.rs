@@ -153,6 +153,9 @@ fn outputs(seen: &Observed) -> BTreeMap<String, Value> {
         outputs.insert("address".to_string(), json!(status.address));
         outputs.insert("endpoints".to_string(), json!(urls));
     }
+    if let Some(code) = seen.job.as_ref().and_then(|job| job.exit_code) {
+        outputs.insert("exitCode".to_string(), json!(code));
+    }
     outputs
 }
 
