@@ -1,1 +1,21 @@
-//! The reconciler.
+//! The engine: brings one app on one target from what is there to what is desired.
+//!
+//! Its heart is [`machine`], a pure function from a state and an input to a state and effects; [`journal`] is what it
+//! remembers between runs; [`driver`] carries its effects out on tokio and decides nothing. [`Engine`] is the
+//! facade over them.
+//!
+//! The engine knows no provider and prints nothing. Read [`machine`] first.
+
+mod engine;
+mod error;
+mod event;
+pub mod journal;
+pub mod machine;
+mod outcome;
+mod work;
+
+pub use engine::{Audience, Engine};
+pub use error::{EngineError, ImageFault};
+pub use event::{EngineEvent, StepName};
+pub use outcome::{GenerationStanding, Outcome, OutcomeKind, Preview};
+pub use work::{Rollback, Wish, Work};

@@ -1,0 +1,60 @@
+//! Why a piece of work could not be brought to an end: none of it says anything about the app itself.
+
+use portolan_core::facts::ContainerPath;
+use portolan_core::fault::Fault;
+use portolan_provider_api::{CallError, ErrorClass, ImageError};
+
+use crate::journal::{AppKey, JournalError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// Found by resolve or render; whoever holds the manifest's spans shows them.
+    #[error("the manifest does not fit the target in {} places", .0.len())]
+    Faults(Vec<Fault>),
+    #[error("{} images could not be pinned", .0.len())]
+    Images(Vec<ImageFault>),
+    /// The target could not be asked, or did not answer what the engine needed to go on.
+    #[error("the target could not be asked")]
+    Call(#[source] CallError),
+    #[error("the journal failed")]
+    Journal(#[source] JournalError),
+    #[error("{key} is being worked on by {}", holder(*.pid))]
+    Busy { key: AppKey, pid: Option<u32> },
+}
+
+/// The image of one container that could not be pinned.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the image of {container} could not be pinned")]
+pub struct ImageFault {
+    pub container: ContainerPath,
+    #[source]
+    pub error: Box<ImageError>,
+}
+
+impl EngineError {
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Faults(_) => ErrorClass::Invalid,
+            Self::Images(faults) => faults.first().map_or(ErrorClass::Bug, |fault| fault.error.class),
+            Self::Call(error) => error.class,
+            Self::Journal(error) => error.class(),
+            Self::Busy { .. } => ErrorClass::Conflict,
+        }
+    }
+}
+
+impl From<JournalError> for EngineError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Busy { key, pid } => Self::Busy { key, pid },
+            other => Self::Journal(other),
+        }
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    match pid {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_string(),
+    }
+}

@@ -1,0 +1,34 @@
+//! The journal: what the engine must not forget between two runs, and what it tells about the past.
+//!
+//! A record is the sum of its entries: [`AppRecord::apply`] says what each one means, and every journal keeps to it. All
+//! of it can be rebuilt by observing the target but for the past itself; no secret's value ever reaches it, because
+//! rendered resources hold references only.
+
+mod error;
+mod record;
+mod sqlite;
+
+pub use error::JournalError;
+pub use record::{
+    AppKey, AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Hold, Intent, JournalEntry,
+};
+
+pub use sqlite::SqliteJournal;
+
+/// Where records are kept. Methods block; the driver calls them where that is allowed.
+pub trait Journal: Send + Sync {
+    /// What is known of the app; an empty record if nothing is.
+    fn load(&self, key: &AppKey) -> Result<AppRecord, JournalError>;
+
+    /// Adds entries, all of them or none. Durable on return.
+    fn append(&self, key: &AppKey, entries: &[JournalEntry]) -> Result<(), JournalError>;
+
+    /// What was done to the app, the newest first.
+    fn history(&self, key: &AppKey) -> Result<Vec<HistoryEntry>, JournalError>;
+
+    /// Takes the one right to write for the app, until the answer is dropped; [`JournalError::Busy`] if it is taken.
+    fn lock(&self, key: &AppKey) -> Result<Box<dyn Lock>, JournalError>;
+}
+
+/// The right to write for one app on one target, held as long as it lives.
+pub trait Lock: Send {}

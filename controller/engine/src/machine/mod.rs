@@ -1,0 +1,5 @@
+//! The step machine.
+
+mod time;
+
+pub use time::Timestamp;

@@ -1,0 +1,101 @@
+//! What the engine is asked to do: one app, on one target, to one end.
+
+use std::path::PathBuf;
+
+use portolan_core::manifest::{App, Target};
+use portolan_core::plan::PlanOptions;
+use portolan_core::resolve::ResolveInput;
+
+use crate::journal::AppKey;
+
+/// One piece of work, from its beginning to its end.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// With the target's overrides merged in.
+    pub app: App,
+    pub target: Target,
+    /// Who wrote the manifest: `file`, or the name of a Git source or Kubernetes object.
+    pub source: String,
+    /// The folder of the manifest's file: builds are relative to it.
+    pub folder: PathBuf,
+    pub wish: Wish,
+    /// What the user allows. `delete`, and for a delete `allow_data_loss`, follow from the wish.
+    pub options: PlanOptions,
+    /// Return once every step was taken, without waiting for the last of them to get ready.
+    pub no_wait: bool,
+    pub rollback: Rollback,
+}
+
+/// What shall become of the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Apply,
+    /// Everything but what holds data; with `erase_data` that too.
+    Delete {
+        erase_data: bool,
+    },
+}
+
+/// What happens when a generation fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rollback {
+    /// Back to the last generation that converged, if there is one.
+    #[default]
+    Auto,
+    /// Everything stays as the failure left it.
+    Never,
+}
+
+impl Work {
+    /// To bring the app up, with nothing allowed beyond the usual.
+    pub fn apply(app: App, target: Target, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            app,
+            target,
+            source: "file".to_string(),
+            folder: folder.into(),
+            wish: Wish::Apply,
+            options: PlanOptions::default(),
+            no_wait: false,
+            rollback: Rollback::Auto,
+        }
+    }
+
+    /// Under which name the journal keeps it.
+    pub fn key(&self) -> AppKey {
+        AppKey {
+            namespace: self.app.metadata.namespace.clone(),
+            app: self.app.metadata.name.clone(),
+            target: self.target.metadata.name.clone(),
+        }
+    }
+
+    pub fn is_delete(&self) -> bool {
+        matches!(self.wish, Wish::Delete { .. })
+    }
+
+    /// The options that planning sees: what the user allows, and what the wish implies.
+    pub fn plan_options(&self) -> PlanOptions {
+        match self.wish {
+            Wish::Apply => PlanOptions {
+                delete: false,
+                ..self.options
+            },
+            Wish::Delete { erase_data } => PlanOptions {
+                delete: true,
+                allow_data_loss: erase_data,
+                ..self.options
+            },
+        }
+    }
+
+    pub fn resolve_input<'a>(&'a self, realm: &'a str) -> ResolveInput<'a> {
+        ResolveInput {
+            app: &self.app,
+            target: &self.target,
+            realm,
+            source: &self.source,
+            folder: &self.folder,
+        }
+    }
+}
