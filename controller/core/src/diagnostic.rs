@@ -28,6 +28,9 @@ pub struct Diagnostic {
     /// Why, each cause before the cause of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<String>,
+    /// What the target or a failed command said, word for word: last lines of a log, events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
     /// What to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -91,6 +94,7 @@ impl Diagnostic {
             message,
             location: None,
             because: Vec::new(),
+            evidence: Vec::new(),
             hint: None,
         }
     }
@@ -111,6 +115,12 @@ impl Diagnostic {
     pub fn because_of(mut self, error: &dyn std::error::Error) -> Self {
         self.because
             .extend(std::iter::successors(Some(error), |error| error.source()).map(|error| error.to_string()));
+        self
+    }
+
+    /// The same, with what was said, word for word.
+    pub fn evidence(mut self, lines: Vec<String>) -> Self {
+        self.evidence = lines;
         self
     }
 
@@ -138,6 +148,9 @@ impl Diagnostic {
         }
         for cause in &self.because {
             let _ = writeln!(text, "  because {}", continued(cause, 10));
+        }
+        for line in &self.evidence {
+            let _ = writeln!(text, "  | {}", printable(line));
         }
         if let Some(hint) = &self.hint {
             let _ = writeln!(text, "  {}: {}", paint.bold(Colour::Green, "hint"), continued(hint, 8));
