@@ -29,7 +29,9 @@ pub fn remove_parents(app: &str) {
 
 /// A file of a container's cgroup, in whichever hierarchy has it.
 pub fn read(path: &str, file: &str) -> Option<String> {
-    mounts().into_iter().find_map(|mount| fs::read_to_string(mount.join(&path[1..]).join(file)).ok())
+    mounts()
+        .into_iter()
+        .find_map(|mount| fs::read_to_string(mount.join(&path[1..]).join(file)).ok())
 }
 
 /// Where cgroup hierarchies of either version are mounted.
@@ -56,6 +58,9 @@ mod tests {
         let text = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu\n\
                     27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
                     41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        assert_eq!(parse_mounts(text), ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/unified"].map(PathBuf::from));
+        assert_eq!(
+            parse_mounts(text),
+            ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup/unified"].map(PathBuf::from)
+        );
     }
 }

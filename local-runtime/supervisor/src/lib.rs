@@ -5,18 +5,18 @@
 //! no image reference and no plan. Containers are run by the program `portolan-runtime`.
 //!
 //! Read [`spec`] for the objects, [`protocol`] for what a client says about them, then `machine`: the pure step function
-//! in which every decision is taken.
-
-// The driver that ties these parts together is in the making (src/driver, not compiled yet).
-#![allow(dead_code, unused_imports)]
+//! in which every decision is taken, and [`driver`] for the loop around it.
 
 mod balance;
+mod cgroups;
 pub mod client;
 mod clock;
 pub mod data;
+pub mod driver;
 pub mod error;
 pub mod frames;
 pub mod launch;
+mod lock;
 mod logs;
 pub mod machine;
 mod network;

@@ -32,7 +32,10 @@ impl Lock {
         let path = paths.lock();
         loop {
             create_folder(&paths.run)?;
-            let failed = |source| LockError::Lock { path: path.clone(), source };
+            let failed = |source| LockError::Lock {
+                path: path.clone(),
+                source,
+            };
             let file = match OpenOptions::new().write(true).create(true).truncate(false).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 other => other.map_err(failed)?,
@@ -56,7 +59,9 @@ impl Lock {
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
-    let (Ok(held), Ok(there)) = (file.metadata(), fs::metadata(path)) else { return false };
+    let (Ok(held), Ok(there)) = (file.metadata(), fs::metadata(path)) else {
+        return false;
+    };
     (held.dev(), held.ino()) == (there.dev(), there.ino())
 }
 
@@ -68,7 +73,11 @@ mod tests {
     fn one_holds_it_and_a_removed_file_locks_nobody_out() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
-        let paths = Paths { run: run.clone(), state: run.clone(), data: run.clone() };
+        let paths = Paths {
+            run: run.clone(),
+            state: run.clone(),
+            data: run.clone(),
+        };
         let first = Lock::take(&paths).unwrap().expect("nobody holds it");
         assert!(Lock::take(&paths).unwrap().is_none(), "one at a time");
         first.remove_with_folder(&run);

@@ -36,8 +36,13 @@ fn main() -> ExitCode {
 fn serve(settings: Settings) -> ExitCode {
     // Fails for the leader of a group alone, which has no terminal to lose then.
     let _ = nix::unistd::setsid();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PORTOLAN_SUPERVISOR_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("PORTOLAN_SUPERVISOR_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -70,10 +75,19 @@ fn parse(arguments: &[OsString]) -> Option<(Settings, bool)> {
             _ => return None,
         }
     }
-    let folder = |name| values.get(name).map(|value| PathBuf::from(*value)).filter(|path| path.is_absolute());
+    let folder = |name| {
+        values
+            .get(name)
+            .map(|value| PathBuf::from(*value))
+            .filter(|path| path.is_absolute())
+    };
     let settings = Settings {
         app: values.get("--app")?.to_str()?.to_string(),
-        paths: driver::Paths { run: folder("--run-dir")?, state: folder("--state-dir")?, data: folder("--data-dir")? },
+        paths: driver::Paths {
+            run: folder("--run-dir")?,
+            state: folder("--state-dir")?,
+            data: folder("--data-dir")?,
+        },
         runtime: folder("--runtime")?,
     };
     Some((settings, detached))

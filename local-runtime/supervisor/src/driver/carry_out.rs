@@ -59,13 +59,30 @@ impl Platform {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::PrepareSandbox { workload, pod, address, .. } => self.prepare_sandbox(&workload, pod, address),
+            Effect::PrepareSandbox {
+                workload, pod, address, ..
+            } => self.prepare_sandbox(&workload, pod, address),
             Effect::RemoveSandbox { kind, workload, pod } => self.remove_sandbox(kind, &workload, pod),
             Effect::Start { key, spec, .. } => self.containers.start(key, *spec),
             Effect::Signal { key, signal } => self.containers.signal(&key, &signal),
-            Effect::Probe { key, start, probe, check, address, timeout } => {
+            Effect::Probe {
+                key,
+                start,
+                probe,
+                check,
+                address,
+                timeout,
+            } => {
                 let spec = self.container_spec(&key);
-                let task = probes::Probing { key, start, probe, check, address, timeout, spec };
+                let task = probes::Probing {
+                    key,
+                    start,
+                    probe,
+                    check,
+                    address,
+                    timeout,
+                    spec,
+                };
                 tokio::spawn(task.run(self.containers.clone(), self.events.clone()));
             }
             Effect::RecordJob { job, revision, unix_ms } => {
@@ -92,7 +109,10 @@ impl Platform {
         std::thread::spawn(move || {
             let event = match network.add_pod(pod, address) {
                 Ok(()) => Event::SandboxReady { pod },
-                Err(error) => Event::SandboxFailed { pod, message: chain(&error) },
+                Err(error) => Event::SandboxFailed {
+                    pod,
+                    message: chain(&error),
+                },
             };
             // The receiver is gone only when the supervisor ends; the next one begins anew.
             let _ = events.send(event);
@@ -130,6 +150,14 @@ pub(super) fn host_name(workload: &str, pod: u64) -> String {
 }
 
 fn pods(state: &State) -> impl Iterator<Item = (u64, String, Ipv4Addr)> {
-    let services = state.services.values().flat_map(|s| s.pods.iter().map(|(id, p)| (*id, s.spec.name.clone(), p.address)));
-    services.chain(state.jobs.values().flat_map(|j| j.pods.iter().map(|(id, p)| (*id, j.spec.name.clone(), p.address))))
+    let services = state
+        .services
+        .values()
+        .flat_map(|s| s.pods.iter().map(|(id, p)| (*id, s.spec.name.clone(), p.address)));
+    services.chain(
+        state
+            .jobs
+            .values()
+            .flat_map(|j| j.pods.iter().map(|(id, p)| (*id, j.spec.name.clone(), p.address))),
+    )
 }

@@ -8,9 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::error::chain;
 use crate::machine::{self, ContainerKey, Event, admit_delete, admit_put};
-use crate::protocol::{
-    Class, DeleteOutcome, ErrorBody, ExecRequest, Observation, PutOutcome, Request, VolumeStatus,
-};
+use crate::protocol::{Class, DeleteOutcome, ErrorBody, ExecRequest, Observation, PutOutcome, Request, VolumeStatus};
 use crate::spec::{ContainerSpec, Kind, Object};
 use crate::storage::StorageError;
 
@@ -22,7 +20,10 @@ pub(super) type Answer = Result<Value, ErrorBody>;
 pub(super) enum Command {
     Request(Request, oneshot::Sender<Answer>),
     /// Which container an exec goes into.
-    FindContainer(ExecRequest, oneshot::Sender<Result<(ContainerKey, Box<ContainerSpec>), ErrorBody>>),
+    FindContainer(
+        ExecRequest,
+        oneshot::Sender<Result<(ContainerKey, Box<ContainerSpec>), ErrorBody>>,
+    ),
 }
 
 impl Platform {
@@ -66,14 +67,21 @@ impl Platform {
                 network.bridge = self.network.bridge().into();
             }
             if observed.object.kind() == Kind::Volume {
-                observed.volume = Some(VolumeStatus { path: self.settings.paths.volume(observed.object.name()) });
+                observed.volume = Some(VolumeStatus {
+                    path: self.settings.paths.volume(observed.object.name()),
+                });
             }
         }
         let mut kept_volumes = self.records.volume_folders();
         kept_volumes.retain(|name| !self.state.volumes.contains_key(name));
         let mut kept_job_records = self.records.recorded_jobs();
         kept_job_records.retain(|name| !self.state.jobs.contains_key(name));
-        Observation { change: *self.change.borrow(), objects, kept_volumes, kept_job_records }
+        Observation {
+            change: *self.change.borrow(),
+            objects,
+            kept_volumes,
+            kept_job_records,
+        }
     }
 
     fn put(&mut self, object: Object) -> Result<PutOutcome, ErrorBody> {
@@ -86,10 +94,19 @@ impl Platform {
         let mut done = false;
         match &object {
             Object::Network(_) if outcome == PutOutcome::Created => {
-                subnet = Some(self.network.create(None).map_err(|e| refusal("NetworkFailed", Class::Retry, &e))?);
+                subnet = Some(
+                    self.network
+                        .create(None)
+                        .map_err(|e| refusal("NetworkFailed", Class::Retry, &e))?,
+                );
             }
             Object::Service(spec) => {
-                let known = self.state.services.get(&spec.name).map(|s| s.published.clone()).unwrap_or_default();
+                let known = self
+                    .state
+                    .services
+                    .get(&spec.name)
+                    .map(|s| s.published.clone())
+                    .unwrap_or_default();
                 let reserved = self.balance.reserve(spec, &known);
                 if reserved.is_err() {
                     self.balance.release_reserved();
@@ -103,7 +120,12 @@ impl Platform {
             _ => {}
         }
         let is_volume = object.kind() == Kind::Volume;
-        self.take_request(Event::Put { object: Box::new(object), subnet, published, done })?;
+        self.take_request(Event::Put {
+            object: Box::new(object),
+            subnet,
+            published,
+            done,
+        })?;
         if is_volume {
             self.save_volumes().map_err(|e| storage_refusal(&e))?;
         }
@@ -113,7 +135,10 @@ impl Platform {
     fn delete(&mut self, kind: Kind, name: &str, erase: bool) -> Result<DeleteOutcome, ErrorBody> {
         let outcome = admit_delete(&self.state, kind, name)?;
         if outcome == DeleteOutcome::Deleted {
-            self.take_request(Event::Delete { kind, name: name.into() })?;
+            self.take_request(Event::Delete {
+                kind,
+                name: name.into(),
+            })?;
         }
         if kind == Kind::Volume {
             self.save_volumes().map_err(|e| storage_refusal(&e))?;
@@ -133,23 +158,35 @@ impl Platform {
         let service = self.state.services.get(&request.service);
         self.must_exist(Kind::Service, &request.service, service.is_some())?;
         let candidates = service.into_iter().flat_map(|s| &s.pods);
-        let running = |pod: &machine::Pod, name: &str| pod.containers.get(name).is_some_and(machine::Container::is_running);
+        let running =
+            |pod: &machine::Pod, name: &str| pod.containers.get(name).is_some_and(machine::Container::is_running);
         let found = candidates
             .filter(|(id, _)| request.replica.is_none_or(|wanted| wanted == **id))
             .filter_map(|(id, pod)| {
                 let template = &service?.templates[&pod.template];
-                let name = request.container.clone().unwrap_or_else(|| template.pod.main.name.clone());
+                let name = request
+                    .container
+                    .clone()
+                    .unwrap_or_else(|| template.pod.main.name.clone());
                 let spec = template.pod.container(&name)?.clone();
                 running(pod, &name).then_some((pod.ready, *id, name, spec))
             })
             .max_by_key(|(ready, id, ..)| (*ready, std::cmp::Reverse(*id)));
         match found {
             Some((_, pod, name, spec)) => {
-                let key = ContainerKey { kind: Kind::Service, workload: request.service.clone(), pod, name };
+                let key = ContainerKey {
+                    kind: Kind::Service,
+                    workload: request.service.clone(),
+                    pod,
+                    name,
+                };
                 Ok((key, Box::new(spec)))
             }
             None => {
-                let what = format!("no running container of service `{}` is what was asked for", request.service);
+                let what = format!(
+                    "no running container of service `{}` is what was asked for",
+                    request.service
+                );
                 Err(machine::refusal("NotRunning", Class::Conflict, what))
             }
         }
@@ -162,14 +199,23 @@ impl Platform {
             Kind::Service => &self.state.services.get(&key.workload)?.templates,
             _ => &self.state.jobs.get(&key.workload)?.templates,
         };
-        templates.get(&pod.template)?.pod.container(&key.name).cloned().map(Box::new)
+        templates
+            .get(&pod.template)?
+            .pod
+            .container(&key.name)
+            .cloned()
+            .map(Box::new)
     }
 
     fn must_exist(&self, kind: Kind, name: &str, there: bool) -> Result<(), ErrorBody> {
         if there {
             return Ok(());
         }
-        Err(machine::refusal("NotFound", Class::Invalid, format!("there is no {kind} `{name}`")))
+        Err(machine::refusal(
+            "NotFound",
+            Class::Invalid,
+            format!("there is no {kind} `{name}`"),
+        ))
     }
 }
 

@@ -32,7 +32,11 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared) -> io::Result<()> 
     while let Some(line) = read_line(&mut reader).await? {
         match serde_json::from_slice(&line) {
             Err(error) => {
-                let body = refusal("BadRequest", Class::Invalid, format!("the request cannot be understood: {error}"));
+                let body = refusal(
+                    "BadRequest",
+                    Class::Invalid,
+                    format!("the request cannot be understood: {error}"),
+                );
                 send(&mut writer, &Reply::<Value>::Error(body)).await?;
             }
             Ok(Request::Logs(request)) => return serve_logs(reader, writer, request, &shared).await,
@@ -47,9 +51,13 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared) -> io::Result<()> 
 }
 
 async fn greet(reader: &mut Reader, writer: &mut OwnedWriteHalf, shared: &Shared) -> io::Result<bool> {
-    let Some(line) = read_line(reader).await? else { return Ok(false) };
+    let Some(line) = read_line(reader).await? else {
+        return Ok(false);
+    };
     match serde_json::from_slice::<Hello>(&line) {
-        Ok(Hello { version: PROTOCOL_VERSION }) => {
+        Ok(Hello {
+            version: PROTOCOL_VERSION,
+        }) => {
             let welcome = Welcome {
                 version: PROTOCOL_VERSION,
                 app: shared.settings.app.clone(),
@@ -61,15 +69,24 @@ async fn greet(reader: &mut Reader, writer: &mut OwnedWriteHalf, shared: &Shared
         }
         other => {
             let said = other.map_or("no hello".to_string(), |hello| format!("version {}", hello.version));
-            let message = format!("this supervisor speaks version {PROTOCOL_VERSION} of the protocol, the client {said}");
-            send(writer, &Reply::<Value>::Error(refusal("UnknownVersion", Class::Conflict, message))).await?;
+            let message =
+                format!("this supervisor speaks version {PROTOCOL_VERSION} of the protocol, the client {said}");
+            send(
+                writer,
+                &Reply::<Value>::Error(refusal("UnknownVersion", Class::Conflict, message)),
+            )
+            .await?;
             Ok(false)
         }
     }
 }
 
 async fn answer(request: Request, shared: &Shared) -> Answer {
-    if let Request::Observe { after: Some(after), wait_ms } = request {
+    if let Request::Observe {
+        after: Some(after),
+        wait_ms,
+    } = request
+    {
         let patience = Duration::from_millis(wait_ms).min(LONGEST_WAIT);
         let mut change = shared.change.clone();
         // Out of time and out of changes are answered alike: with what there is.
@@ -89,11 +106,20 @@ pub(super) async fn ask<T>(
     answer.await.map_err(|_| ending())?
 }
 
-async fn serve_logs(mut reader: Reader, mut writer: OwnedWriteHalf, request: LogsRequest, shared: &Shared) -> io::Result<()> {
+async fn serve_logs(
+    mut reader: Reader,
+    mut writer: OwnedWriteHalf,
+    request: LogsRequest,
+    shared: &Shared,
+) -> io::Result<()> {
     let folder = shared.settings.paths.logs(request.kind, &request.name);
     if !folder.is_dir() {
         let message = format!("{} `{}` has no logs", request.kind, request.name);
-        return send(&mut writer, &Reply::<Value>::Error(refusal("NotFound", Class::Invalid, message))).await;
+        return send(
+            &mut writer,
+            &Reply::<Value>::Error(refusal("NotFound", Class::Invalid, message)),
+        )
+        .await;
     }
     send(&mut writer, &Reply::Ok(())).await?;
     let mut written = shared.log_written.subscribe();
@@ -156,7 +182,10 @@ async fn send<T: Serialize>(writer: &mut OwnedWriteHalf, message: &T) -> io::Res
 
 async fn read_line(reader: &mut Reader) -> io::Result<Option<Vec<u8>>> {
     let mut line = vec![];
-    let read = reader.take(MAX_MESSAGE_BYTES as u64).read_until(b'\n', &mut line).await?;
+    let read = reader
+        .take(MAX_MESSAGE_BYTES as u64)
+        .read_until(b'\n', &mut line)
+        .await?;
     match line.last() {
         _ if read == 0 => Ok(None),
         Some(b'\n') => Ok(Some(line)),

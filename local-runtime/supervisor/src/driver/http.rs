@@ -12,8 +12,9 @@ const HEAD_BYTES: usize = 512;
 /// `GET path` of HTTP/1.1 on a connection of its own; the status.
 pub async fn get_status(address: Ipv4Addr, port: u16, path: &str) -> io::Result<u16> {
     let mut stream = TcpStream::connect((address, port)).await?;
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\nUser-Agent: portolan-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n");
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\nUser-Agent: portolan-probe\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await?;
     let mut head = vec![];
     let mut buffer = [0; HEAD_BYTES];

@@ -36,7 +36,8 @@ use crate::lock::{Lock, LockError};
 use crate::machine::{Event, Millis, State, step};
 use crate::network::{Network, NetworkError};
 use crate::protocol::ErrorBody;
-use crate::storage::{self, Durability, Paths, Records, StorageError};
+pub use crate::storage::Paths;
+use crate::storage::{self, Durability, Records, StorageError};
 use commands::Command;
 use containers::Containers;
 
@@ -82,12 +83,19 @@ pub enum Ending {
 
 /// Serves the app until there is nothing left of it or a signal comes.
 pub async fn run(settings: Settings) -> Result<Ending, DriverError> {
-    let Some(lock) = Lock::take(&settings.paths)? else { return Ok(Ending::AlreadyRunning) };
+    let Some(lock) = Lock::take(&settings.paths)? else {
+        return Ok(Ending::AlreadyRunning);
+    };
     nix::sys::prctl::set_child_subreaper(true).map_err(|e| system("adopt containers as children", e.into()))?;
     let (events, incoming) = mpsc::unbounded_channel();
     let mut platform = Platform::load(settings.clone(), events)?;
     platform.resume().await?;
-    let (server, commands) = server::Server::start(&settings, platform.change.subscribe(), platform.log_written.clone())?;
+    let (change, written, containers) = (
+        platform.change.subscribe(),
+        platform.log_written.clone(),
+        platform.containers.clone(),
+    );
+    let (server, commands) = server::Server::start(&settings, change, written, containers)?;
     let ending = platform.serve(incoming, commands, &server).await?;
     drop(server);
     match ending {

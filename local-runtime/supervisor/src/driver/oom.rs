@@ -7,7 +7,10 @@ use crate::machine::ContainerKey;
 pub fn was_oom_killed(app: &str, key: &ContainerKey) -> bool {
     let path = cgroups::path(app, key);
     let files = ["memory.events", "memory.oom_control"];
-    files.iter().filter_map(|file| cgroups::read(&path, file)).any(|text| kills(&text) > 0)
+    files
+        .iter()
+        .filter_map(|file| cgroups::read(&path, file))
+        .any(|text| kills(&text) > 0)
 }
 
 fn kills(text: &str) -> u64 {

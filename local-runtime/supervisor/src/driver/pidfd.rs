@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,13 +22,23 @@ impl Pidfd {
     pub fn open(process: Process) -> io::Result<Pidfd> {
         let pidfd = Pidfd::open_pid(process.pid)?;
         // Read after the open: if it is still the same now, the descriptor is of that one.
-        if start_ticks(process.pid)? == process.start_ticks { Ok(pidfd) } else { Err(Errno::ESRCH.into()) }
+        if start_ticks(process.pid)? == process.start_ticks {
+            Ok(pidfd)
+        } else {
+            Err(Errno::ESRCH.into())
+        }
     }
 
     /// A process that cannot have been reaped, being a child of ours, and what it is known by from now on.
     pub fn open_child(pid: u32) -> io::Result<(Pidfd, Process)> {
         let pidfd = Pidfd::open_pid(pid)?;
-        Ok((pidfd, Process { pid, start_ticks: start_ticks(pid)? }))
+        Ok((
+            pidfd,
+            Process {
+                pid,
+                start_ticks: start_ticks(pid)?,
+            },
+        ))
     }
 
     fn open_pid(pid: u32) -> io::Result<Pidfd> {
@@ -48,7 +58,8 @@ impl Pidfd {
     /// Waits for the end, reaps the process if it is a child of ours, and tells its code: 128 + N after signal N.
     /// `None` if it is not ours and the kernel does not tell.
     pub async fn wait(&self) -> io::Result<Option<i32>> {
-        let readable = AsyncFd::with_interest(Borrowed(self.0.clone()), Interest::READABLE)?;
+        // SAFETY: the descriptor is owned by the `Arc` that is handed over, so it stays open and the same.
+        let readable = unsafe { AsyncFd::register_with_interest(self.0.clone(), Interest::READABLE) }?;
         drop(readable.readable().await?);
         match waitid(Id::PIDFd(self.0.as_fd()), WaitPidFlag::WEXITED) {
             Ok(WaitStatus::Exited(_, code)) => Ok(Some(code)),
@@ -63,20 +74,15 @@ impl Pidfd {
     async fn code_of_foreign(&self) -> Option<i32> {
         for _ in 0..20 {
             if let Some(status) = exit_info::exit_status(&self.0) {
-                return Some(if status & 0x7f == 0 { (status >> 8) & 0xff } else { 128 + (status & 0x7f) });
+                return Some(if status & 0x7f == 0 {
+                    (status >> 8) & 0xff
+                } else {
+                    128 + (status & 0x7f)
+                });
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         None
-    }
-}
-
-/// A shared descriptor, as `AsyncFd` wants one.
-struct Borrowed(Arc<OwnedFd>);
-
-impl AsRawFd for Borrowed {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
     }
 }
 
@@ -85,7 +91,12 @@ fn start_ticks(pid: u32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
     let field = after_name.split_whitespace().nth(19).and_then(|f| f.parse().ok());
-    field.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("/proc/{pid}/stat has no start time")))
+    field.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("/proc/{pid}/stat has no start time"),
+        )
+    })
 }
 
 mod exit_info {
@@ -110,7 +121,10 @@ mod exit_info {
 
     /// The wait status, if the kernel has it.
     pub fn exit_status(pidfd: &OwnedFd) -> Option<i32> {
-        let mut info = Info { mask: PIDFD_INFO_EXIT, ..Info::default() };
+        let mut info = Info {
+            mask: PIDFD_INFO_EXIT,
+            ..Info::default()
+        };
         // SAFETY: the kernel writes at most as many bytes as the request number tells it, the size of `Info`, which
         // lives on this stack and has no invalid bit patterns.
         let asked = unsafe { pidfd_get_info(pidfd.as_raw_fd(), &mut info) };
@@ -119,6 +133,8 @@ mod exit_info {
 }
 
 #[cfg(test)]
+// The pidfd under test is what waits for them.
+#[allow(clippy::zombie_processes)]
 mod tests {
     use super::*;
     use std::process::Command;
@@ -130,8 +146,14 @@ mod tests {
         assert_eq!(pidfd.wait().await.unwrap(), Some(7));
         assert!(Pidfd::open(process).is_err(), "a pid that is gone");
         let own = std::process::id();
-        let other = Process { pid: own, start_ticks: start_ticks(own).unwrap() + 1 };
-        assert!(Pidfd::open(other).is_err(), "the same pid, but of a process that started at another time");
+        let other = Process {
+            pid: own,
+            start_ticks: start_ticks(own).unwrap() + 1,
+        };
+        assert!(
+            Pidfd::open(other).is_err(),
+            "the same pid, but of a process that started at another time"
+        );
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::commands::Command;
+use super::containers::Containers;
 use super::{DriverError, Settings, connection};
 use crate::protocol::socket_path;
 use crate::storage;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     pub commands: mpsc::Sender<Command>,
     pub change: watch::Receiver<u64>,
     pub log_written: watch::Sender<u64>,
+    pub containers: Containers,
 }
 
 impl Server {
@@ -42,13 +44,23 @@ impl Server {
         settings: &Settings,
         change: watch::Receiver<u64>,
         log_written: watch::Sender<u64>,
+        containers: Containers,
     ) -> Result<(Server, mpsc::Receiver<Command>), DriverError> {
         let path = socket_path(&settings.paths.run);
         // The lock is ours, so a socket that lies there belongs to nobody.
         storage::remove_file(&path)?;
-        let listener = listen(&path).map_err(|source| DriverError::Listen { path: path.clone(), source })?;
+        let listener = listen(&path).map_err(|source| DriverError::Listen {
+            path: path.clone(),
+            source,
+        })?;
         let (commands, incoming) = mpsc::channel(16);
-        let shared = Shared { settings: Arc::new(settings.clone()), commands, change, log_written };
+        let shared = Shared {
+            settings: Arc::new(settings.clone()),
+            commands,
+            change,
+            log_written,
+            containers,
+        };
         let (present, presence) = watch::channel(Presence::default());
         let task = tokio::spawn(accept(listener, shared, present));
         Ok((Server { task, presence, path }, incoming))
@@ -110,5 +122,7 @@ async fn accept(listener: UnixListener, shared: Shared, present: watch::Sender<P
 
 fn may_speak(stream: &UnixStream) -> bool {
     let own = nix::unistd::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }

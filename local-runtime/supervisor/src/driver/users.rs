@@ -32,17 +32,23 @@ pub fn resolve(user: &str, layers: &[PathBuf]) -> Result<Ids, UserError> {
 }
 
 fn resolve_in(user: &str, passwd: &str, group: impl FnOnce() -> String) -> Result<Ids, UserError> {
-    let (name, wanted_group) = user.split_once(':').map_or((user, None), |(name, group)| (name, Some(group)));
+    let (name, wanted_group) = user
+        .split_once(':')
+        .map_or((user, None), |(name, group)| (name, Some(group)));
     let row = rows(passwd).find(|row| row.first() == Some(&name) || row.get(2) == Some(&name) && is_id(name));
     let field = |index: usize| row.as_ref().and_then(|row| row.get(index)).and_then(|text| id(text));
-    let uid = id(name).or_else(|| field(2)).ok_or_else(|| UserError::User(name.into()))?;
+    let uid = id(name)
+        .or_else(|| field(2))
+        .ok_or_else(|| UserError::User(name.into()))?;
     let gid = match wanted_group {
         None => field(3).unwrap_or(0),
         Some(text) => match id(text) {
             Some(number) => number,
             None => {
                 let table = group();
-                let found = rows(&table).find(|row| row.first() == Some(&text)).and_then(|row| id(row.get(2)?));
+                let found = rows(&table)
+                    .find(|row| row.first() == Some(&text))
+                    .and_then(|row| id(row.get(2)?));
                 found.ok_or_else(|| UserError::Group(text.into()))?
             }
         },
@@ -52,7 +58,11 @@ fn resolve_in(user: &str, passwd: &str, group: impl FnOnce() -> String) -> Resul
 
 /// The kernel's largest id but one: the largest means "none" to it (CVE-2024-40635 wrapped around there).
 fn id(text: &str) -> Option<u32> {
-    if is_id(text) { text.parse().ok().filter(|id| *id < u32::MAX) } else { None }
+    if is_id(text) {
+        text.parse().ok().filter(|id| *id < u32::MAX)
+    } else {
+        None
+    }
 }
 
 fn is_id(text: &str) -> bool {
@@ -66,7 +76,12 @@ fn rows(table: &str) -> impl Iterator<Item = Vec<&str>> {
 /// The file of the topmost layer that has it. Links are not followed: they could lead out of the layer.
 fn read_from(layers: &[PathBuf], name: &str) -> String {
     let real = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|m| m.is_dir() || m.is_file());
-    let found = layers.iter().map(|layer| layer.join("etc")).filter(real).map(|etc| etc.join(name)).find(real);
+    let found = layers
+        .iter()
+        .map(|layer| layer.join("etc"))
+        .filter(real)
+        .map(|etc| etc.join(name))
+        .find(real);
     let mut content = String::new();
     if let Some(file) = found.and_then(|path| fs::File::open(path).ok()) {
         // A table that is no text names nobody.
@@ -91,8 +106,16 @@ mod tests {
             ("a group by name", "app:mail", ok(1000, 8)),
             ("an unknown user", "nobody", Err(UserError::User("nobody".into()))),
             ("an unknown group", "app:wheel", Err(UserError::Group("wheel".into()))),
-            ("an id beyond 32 bits", "4294967296", Err(UserError::User("4294967296".into()))),
-            ("the id that means none", "4294967295", Err(UserError::User("4294967295".into()))),
+            (
+                "an id beyond 32 bits",
+                "4294967296",
+                Err(UserError::User("4294967296".into())),
+            ),
+            (
+                "the id that means none",
+                "4294967295",
+                Err(UserError::User("4294967295".into())),
+            ),
         ] {
             assert_eq!(resolve_in(user, passwd, || "mail:x:8:\n".into()), expected, "{reason}");
         }

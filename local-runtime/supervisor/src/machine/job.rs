@@ -85,6 +85,17 @@ impl Job {
         }
     }
 
+    /// An attempt that the reboot cut off is not counted; it is made again.
+    pub(super) fn rebooted(&mut self, now: Millis) {
+        self.pods.clear();
+        if matches!(self.phase, JobPhase::Running { .. }) {
+            self.attempts = self.attempts.saturating_sub(1);
+        }
+        if matches!(self.phase, JobPhase::Running { .. } | JobPhase::Pending { .. }) {
+            self.phase = JobPhase::Pending { until: now };
+        }
+    }
+
     fn begin_again(&mut self, now: Millis) {
         self.phase = JobPhase::Pending { until: now };
         self.attempts = 0;

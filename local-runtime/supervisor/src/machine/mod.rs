@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::ExitStatus;
 use crate::spec::{Check, ContainerSpec, Kind, NetworkSpec, Object, VolumeSpec};
 
+pub(crate) use admit::refusal;
 pub use admit::{admit_delete, admit_put};
 pub use container::{Container, ContainerStatus, ProbeKind, Process};
 pub use job::{Job, JobPhase};
@@ -169,6 +170,8 @@ pub enum Event {
     Resumed {
         alive: BTreeSet<(u64, String)>,
     },
+    /// The machine was started again since this state was written: no process, namespace or moment in it is there.
+    Rebooted,
     Tick,
 }
 
@@ -330,6 +333,10 @@ impl State {
                 self.with_container(pod, &container, |c| c.probed(start, probe, result, tail, now));
             }
             Event::Resumed { alive } => self.all_pods().for_each(|(id, pod)| pod.resumed(id, &alive)),
+            Event::Rebooted => {
+                self.services.values_mut().for_each(|service| service.rebooted(now));
+                self.jobs.values_mut().for_each(|job| job.rebooted(now));
+            }
             Event::Tick => {}
         }
     }

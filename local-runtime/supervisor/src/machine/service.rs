@@ -88,6 +88,14 @@ impl Service {
         self.rollout = Rollout::Progressing { since: now, best: 0 };
     }
 
+    /// New replicas take the place of the old ones, which are gone. A rollout under way begins anew, a failed one stays so.
+    pub(super) fn rebooted(&mut self, now: Millis) {
+        self.pods.clear();
+        if !matches!(self.rollout, Rollout::Failed(_)) {
+            self.retry(now);
+        }
+    }
+
     /// The template whose replicas are wanted now.
     pub fn goal(&self) -> u64 {
         match (&self.rollout, self.stable) {

@@ -1,0 +1,130 @@
+//! The calls of the program `portolan-runtime`, one process each: a program with threads may not fork by itself.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use tokio::process::Command;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RuntimeError {
+    #[error("cannot start {}", program.display())]
+    Start { program: PathBuf, source: io::Error },
+    /// `said` is what the program wrote last; empty where that went into the container's log.
+    #[error("the runtime could not {verb} the container: {said}")]
+    Failed { verb: &'static str, said: String },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Runtime {
+    program: PathBuf,
+    root: PathBuf,
+}
+
+/// Where a container's output goes, each end opened for it alone.
+pub(super) struct Output {
+    pub stdout: std::fs::File,
+    pub stderr: std::fs::File,
+}
+
+impl Runtime {
+    pub fn new(program: &Path, root: PathBuf) -> Runtime {
+        Runtime {
+            program: program.into(),
+            root,
+        }
+    }
+
+    /// Makes everything but the first instruction of the process. The runtime's own words on a failure go into `output`
+    /// too, since the container has its descriptors from it.
+    pub async fn create(&self, id: &str, bundle: &Path, pid_file: &Path, output: Output) -> Result<(), RuntimeError> {
+        let mut command = self.command();
+        command.args(["create", "--bundle"]).arg(bundle);
+        command.arg("--pid-file").arg(pid_file).arg(id);
+        command.stdout(output.stdout).stderr(output.stderr);
+        match self.status(command).await?.success() {
+            true => Ok(()),
+            false => Err(RuntimeError::Failed {
+                verb: "create",
+                said: String::new(),
+            }),
+        }
+    }
+
+    pub async fn start(&self, id: &str) -> Result<(), RuntimeError> {
+        let mut command = self.command();
+        command.args(["start", id]);
+        self.checked("start", command).await
+    }
+
+    /// Ends what still runs and removes cgroups and records; a container that is gone is success.
+    pub async fn delete(&self, id: &str) -> Result<(), RuntimeError> {
+        let mut command = self.command();
+        command.args(["delete", "--force", id]);
+        self.checked("delete", command).await
+    }
+
+    /// A further process in a container, to be completed by the caller and waited for by it: it ends with that process.
+    pub fn exec(&self, id: &str, process: &Path, pid_file: &Path, console: Option<&Path>) -> Command {
+        let mut command = self.command();
+        command.arg("exec").arg("--process").arg(process);
+        command.arg("--pid-file").arg(pid_file);
+        if let Some(socket) = console {
+            command.arg("--tty").arg("--console-socket").arg(socket);
+        }
+        command.arg(id);
+        command
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.root).stdin(Stdio::null());
+        command
+    }
+
+    async fn status(&self, mut command: Command) -> Result<ExitStatus, RuntimeError> {
+        command.status().await.map_err(|source| self.not_started(source))
+    }
+
+    async fn checked(&self, verb: &'static str, mut command: Command) -> Result<(), RuntimeError> {
+        let output = command.output().await.map_err(|source| self.not_started(source))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = last_words(&String::from_utf8_lossy(&output.stderr));
+        Err(RuntimeError::Failed { verb, said })
+    }
+
+    pub fn not_started(&self, source: io::Error) -> RuntimeError {
+        RuntimeError::Start {
+            program: self.program.clone(),
+            source,
+        }
+    }
+}
+
+/// The last line without the program's name before it.
+pub(super) fn last_words(output: &str) -> String {
+    let line = output.trim().lines().last().unwrap_or("it said nothing");
+    line.strip_prefix("portolan-runtime: ").unwrap_or(line).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_is_the_last_line() {
+        for (reason, output, expected) in [
+            (
+                "the program's name is known",
+                "portolan-runtime: no such file\n",
+                "no such file",
+            ),
+            ("only the last line", "warning: x\nportolan-runtime: y", "y"),
+            ("nothing at all", "", "it said nothing"),
+        ] {
+            assert_eq!(last_words(output), expected, "{reason}");
+        }
+    }
+}
