@@ -138,6 +138,10 @@ pub fn of_tree(root: Node, source: &Arc<Source>) -> Result<Document, Vec<Fault>>
         .iter_mut()
         .filter(|fault| fault.pointer == "/apiVersion")
         .for_each(|fault| fault.code = "UnknownApiVersion");
+    // A document of another version is not judged by the schema of this one.
+    if root.get("apiVersion").is_some() && faults.iter().any(|fault| fault.code == "UnknownApiVersion") {
+        faults.retain(|fault| fault.code == "UnknownApiVersion");
+    }
     if !faults.is_empty() {
         return Err(faults);
     }

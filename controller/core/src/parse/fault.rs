@@ -62,7 +62,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 pub fn nearest_or_all<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone, what: &str) -> String {
     match nearest(word, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.clone().into_iter().next().is_none() => "there is none".to_string(),
+        None if known.clone().into_iter().next().is_none() => "this app has none".to_string(),
         None => format!("{what} {}", list(known)),
     }
 }

@@ -110,9 +110,9 @@ struct Refused {
 fn text_of(file: &SourceFile) -> Result<&str, Box<Refused>> {
     let refused = |at, diagnostic| Err(Box::new(Refused { at, diagnostic }));
     if file.bytes.len() > MAX_FILE_BYTES {
-        let size = file.bytes.len().div_ceil(1 << 20);
-        let diagnostic = Diagnostic::error("FileTooLarge", format!("a file of {size} MiB is not a manifest"))
-            .because(format!("at most {} MiB are read", MAX_FILE_BYTES >> 20))
+        let most = MAX_FILE_BYTES >> 20;
+        let diagnostic = Diagnostic::error("FileTooLarge", format!("the file has more than {most} MiB"))
+            .because("no manifest is that large, so it is not read any further")
             .hint("name the manifest itself, or split it into several files");
         return refused(0, diagnostic);
     }
