@@ -273,6 +273,7 @@ impl Container {
         if on_end == OnEnd::Stay || (on_end == OnEnd::RestartOnFailure && succeeded) {
             return;
         }
+        // Failures of a container that has run so long are forgotten, also where no step came in between to do it.
         self.failures = if self.last_ran >= STABLE { 1 } else { self.failures + 1 };
         self.status = ContainerStatus::Backoff {
             until: now + backoff(self.failures),
@@ -291,6 +292,9 @@ impl Container {
         let ContainerStatus::Running { since, .. } = self.status else {
             return;
         };
+        if self.failures > 0 && turn.due(since + STABLE) {
+            self.failures = 0;
+        }
         self.judge_probes(health, since, turn);
         if self.restart_wanted {
             return self.stop(key, stop, turn);

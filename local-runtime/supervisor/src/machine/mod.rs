@@ -16,6 +16,8 @@ mod service;
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
