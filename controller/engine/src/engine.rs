@@ -1,6 +1,7 @@
 //! The facade: what the command line, and later the daemon and the operator, call.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use portolan_core::plan::{Plan, Scope};
@@ -8,9 +9,13 @@ use portolan_core::status::Status;
 use portolan_provider_api::{Images, Provider};
 use tokio::sync::watch;
 
+use crate::budget::Budget;
+use crate::driver::{Clock, Driver, SharedBudget, blocking};
 use crate::error::EngineError;
 use crate::event::EngineEvent;
-use crate::journal::{HistoryEntry, Journal};
+use crate::journal::{AppKey, AppRecord, HistoryEntry, Journal};
+use crate::looking::Looking;
+use crate::machine::{Policy, State};
 use crate::outcome::{Outcome, Preview};
 use crate::work::Work;
 
@@ -18,6 +23,9 @@ use crate::work::Work;
 pub struct Engine {
     journal: Arc<dyn Journal>,
     images: Arc<dyn Images>,
+    policy: Policy,
+    /// By target: the account behind it, as far as anybody knows before it is asked.
+    budgets: Mutex<BTreeMap<String, SharedBudget>>,
 }
 
 /// Whoever follows a piece of work and may be asked about it.
@@ -29,14 +37,26 @@ pub trait Audience: Send + Sync {
     async fn approve(&self, plan: &Plan, reasons: &[String]) -> bool;
 }
 
-#[allow(clippy::todo, unused_variables, dead_code)]
 impl Engine {
     pub fn new(journal: Arc<dyn Journal>, images: Arc<dyn Images>) -> Self {
-        Self { journal, images }
+        Self {
+            journal,
+            images,
+            policy: Policy::default(),
+            budgets: Mutex::default(),
+        }
+    }
+
+    /// With another patience.
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
     }
 
     /// Carries the work out to its end. Progress goes to `audience`; `stop` becomes true when the user wants to stop:
     /// no new call is made then, and what is under way is awaited and recorded.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] at once if another process, or another task of this one, works on the same app and target.
     pub async fn reconcile(
         &self,
         provider: &Provider,
@@ -44,26 +64,87 @@ impl Engine {
         audience: Arc<dyn Audience>,
         stop: watch::Receiver<bool>,
     ) -> Result<Outcome, EngineError> {
-        todo!()
+        let key = work.key();
+        let _lock = self.journal(&key, |journal, key| journal.lock(key)).await?;
+        let record = self.load(&key).await?;
+        let driver = Driver {
+            provider: provider.clone(),
+            images: self.images.clone(),
+            journal: self.journal.clone(),
+            audience,
+            budget: self.budget(&work),
+            key,
+            clock: Clock::start(),
+        };
+        let state = State::new(Arc::new(work), provider.shape.clone(), self.policy, record);
+        driver.run(state, stop).await
     }
 
     /// What [`Engine::reconcile`] would do, without building, pulling or writing anything.
     pub async fn preview(&self, provider: &Provider, work: &Work) -> Result<Preview, EngineError> {
-        todo!()
+        let record = self.load(&work.key()).await?;
+        self.looking(provider, work).preview(record).await
     }
 
     /// Where the app stands: one look at the target, against what was last applied.
     pub async fn status(&self, provider: &Provider, work: &Work) -> Result<Status, EngineError> {
-        todo!()
+        let record = self.load(&work.key()).await?;
+        self.looking(provider, work).status(record).await
     }
 
     /// Whose the app's resources are at the target.
     pub async fn scope(&self, provider: &Provider, work: &Work) -> Result<Scope, EngineError> {
-        todo!()
+        self.looking(provider, work).scope().await
     }
 
     /// What was done to the app, the newest first.
     pub fn history(&self, namespace: &str, app: &str, target: &str) -> Result<Vec<HistoryEntry>, EngineError> {
-        todo!()
+        let key = AppKey {
+            namespace: namespace.to_string(),
+            app: app.to_string(),
+            target: target.to_string(),
+        };
+        Ok(self.journal.history(&key)?)
+    }
+
+    fn looking<'a>(&'a self, provider: &'a Provider, work: &'a Work) -> Looking<'a> {
+        Looking {
+            provider,
+            images: &*self.images,
+            work,
+        }
+    }
+
+    async fn load(&self, key: &AppKey) -> Result<AppRecord, EngineError> {
+        self.journal(key, |journal, key| journal.load(key)).await
+    }
+
+    /// Asks the journal, which blocks, where that is allowed.
+    async fn journal<T, E>(
+        &self,
+        key: &AppKey,
+        ask: impl FnOnce(&dyn Journal, &AppKey) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, EngineError>
+    where
+        T: Send + 'static,
+        E: Into<EngineError> + Send + 'static,
+    {
+        let (journal, key) = (self.journal.clone(), key.clone());
+        let answer = blocking(move || ask(&*journal, &key)).await;
+        answer.map_err(Into::into)
+    }
+
+    fn budget(&self, work: &Work) -> SharedBudget {
+        let target = &work.target;
+        // A map of buckets is whole after every line of its code.
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget = budgets.entry(target.metadata.name.clone()).or_insert_with(|| {
+            let given = target.spec.budget.map(|budget| budget.requests_per_second);
+            Arc::new(Mutex::new(Budget::new(given.unwrap_or(DEFAULT_REQUESTS_PER_SECOND))))
+        });
+        budget.clone()
     }
 }
+
+/// What an account is asked in a second by all apps together, if its Target does not say.
+const DEFAULT_REQUESTS_PER_SECOND: u32 = 20;

@@ -1,15 +1,18 @@
 //! The engine: brings one app on one target from what is there to what is desired.
 //!
 //! Its heart is [`machine`], a pure function from a state and an input to a state and effects; [`journal`] is what it
-//! remembers between runs; [`driver`] carries its effects out on tokio and decides nothing. [`Engine`] is the
+//! remembers between runs; the driver carries its effects out on tokio and decides nothing. [`Engine`] is the
 //! facade over them.
 //!
 //! The engine knows no provider and prints nothing. Read [`machine`] first.
 
+pub mod budget;
+mod driver;
 mod engine;
 mod error;
 mod event;
 pub mod journal;
+mod looking;
 pub mod machine;
 mod outcome;
 mod work;

@@ -5,10 +5,13 @@
 //! rendered resources hold references only.
 
 mod error;
+mod lock;
+mod memory;
 mod record;
 mod sqlite;
 
 pub use error::JournalError;
+pub use memory::MemoryJournal;
 pub use record::{
     AppKey, AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Hold, Intent, JournalEntry,
 };

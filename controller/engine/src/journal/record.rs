@@ -95,7 +95,7 @@ pub struct Intent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum JournalEntry {
-    /// A generation is about to be carried out. A hold ends with it.
+    /// A generation is about to be carried out. A hold ends with it, and so does all that speaks of another owner.
     Begun {
         owner: OwnerId,
         generation: Arc<Generation>,
@@ -105,7 +105,7 @@ pub enum JournalEntry {
     IntentClosed(ResourceId),
     OperationOpened(OpenOperation),
     OperationClosed(ResourceId),
-    /// The latest generation is what the target shows, and is ready.
+    /// The latest generation is what the target shows, and is ready. A hold ends with it.
     Converged,
     Held(Hold),
     /// The rollback of the held generation has ended, well or not.
@@ -147,6 +147,7 @@ impl AppRecord {
     pub fn apply(&mut self, entry: &JournalEntry) {
         match entry {
             JournalEntry::Begun { owner, generation } => {
+                *self = std::mem::take(self).of(owner);
                 self.owner = Some(owner.clone());
                 self.latest = Some(generation.clone());
                 self.held = None;
@@ -163,7 +164,10 @@ impl AppRecord {
             JournalEntry::OperationClosed(id) => {
                 self.operations.remove(id);
             }
-            JournalEntry::Converged => self.converged = self.latest.clone(),
+            JournalEntry::Converged => {
+                self.converged = self.latest.clone();
+                self.held = None;
+            }
             JournalEntry::Held(hold) => self.held = Some(hold.clone()),
             JournalEntry::RollbackEnded => {
                 if let Some(hold) = &mut self.held {
@@ -178,14 +182,13 @@ impl AppRecord {
     pub fn current(&self) -> Option<&Arc<Generation>> {
         let latest = self.latest.as_ref()?;
         let held = self.held.as_ref().is_some_and(|hold| hold.generation == latest.number);
-        if held {
-            self.converged.as_ref().or(Some(latest))
-        } else {
-            Some(latest)
+        match held {
+            true => self.converged.as_ref().or(Some(latest)),
+            false => Some(latest),
         }
     }
 
-    /// The part of the record that holds for `owner`: everything, or the past alone if it speaks of somebody else.
+    /// The part of the record that holds for `owner`: everything, or nothing if it speaks of somebody else.
     pub fn of(self, owner: &OwnerId) -> Self {
         match &self.owner {
             Some(known) if known != owner => Self::default(),

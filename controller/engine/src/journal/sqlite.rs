@@ -1,34 +1,310 @@
-//! The journal in one SQLite file.
+//! The journal in one SQLite file, `journal.db`, with the locks beside it.
+//!
+//! Each table keeps one part of [`AppRecord`]; what an entry means for it is what [`AppRecord::apply`] says, and a test
+//! compares the two. Values inside the parts are JSON: nothing in here is ever searched by them.
 
-use std::path::Path;
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use super::{AppKey, AppRecord, HistoryEntry, Journal, JournalEntry, JournalError, Lock};
+use portolan_core::name::OwnerId;
+use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-pub struct SqliteJournal {}
+use super::{AppKey, AppRecord, Generation, HistoryEntry, Journal, JournalEntry, JournalError, Lock, lock};
 
-#[allow(clippy::todo, unused_variables)]
+pub struct SqliteJournal {
+    connection: Mutex<Connection>,
+    locks: PathBuf,
+}
+
+/// Counted up with every change of the tables; older ones are brought up to date, newer ones are left alone.
+const SCHEMA_VERSION: i64 = 1;
+
+const SCHEMA: &str = "
+    CREATE TABLE apps (
+        id INTEGER PRIMARY KEY,
+        namespace TEXT NOT NULL, app TEXT NOT NULL, target TEXT NOT NULL,
+        owner TEXT, latest INTEGER, converged INTEGER, held TEXT,
+        UNIQUE (namespace, app, target)
+    ) STRICT;
+    CREATE TABLE generations (app INTEGER, number INTEGER, body TEXT NOT NULL, PRIMARY KEY (app, number)) STRICT;
+    CREATE TABLE intents (app INTEGER, resource TEXT, body TEXT NOT NULL, PRIMARY KEY (app, resource)) STRICT;
+    CREATE TABLE operations (app INTEGER, resource TEXT, body TEXT NOT NULL, PRIMARY KEY (app, resource)) STRICT;
+    CREATE TABLE history (app INTEGER, number INTEGER, body TEXT NOT NULL, PRIMARY KEY (app, number)) STRICT;
+";
+
+/// Lines of the past that are kept for each app.
+const HISTORY_KEPT: i64 = 100;
+
+/// How long a writer waits for another process that writes for another app.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 impl SqliteJournal {
-    /// Opens or creates `journal.db` in `folder`; locks lie beside it, in `locks/`.
+    /// Opens or creates the journal in `folder`, which nobody else may read.
     pub fn open(folder: &Path) -> Result<Self, JournalError> {
-        todo!()
+        let path = folder.join("journal.db");
+        let failed = |source: Failure| JournalError::Open {
+            path: path.clone(),
+            source,
+        };
+        let locks = folder.join("locks");
+        create_private(&locks, &path).map_err(|error| failed(error.into()))?;
+        let mut connection = connect(&path).map_err(|error| failed(error.into()))?;
+        let found = migrate(&mut connection).map_err(|error| failed(error.into()))?;
+        if found > SCHEMA_VERSION {
+            return Err(JournalError::Newer {
+                path,
+                found,
+                known: SCHEMA_VERSION,
+            });
+        }
+        Ok(Self {
+            connection: Mutex::new(connection),
+            locks,
+        })
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A transaction that was not finished is rolled back when it is dropped, by a panic too.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[allow(clippy::todo, unused_variables)]
 impl Journal for SqliteJournal {
     fn load(&self, key: &AppKey) -> Result<AppRecord, JournalError> {
-        todo!()
+        load(&self.connection(), key).map_err(access("read the record", key))
     }
 
     fn append(&self, key: &AppKey, entries: &[JournalEntry]) -> Result<(), JournalError> {
-        todo!()
+        append(&mut self.connection(), key, entries).map_err(access("write the record", key))
     }
 
     fn history(&self, key: &AppKey) -> Result<Vec<HistoryEntry>, JournalError> {
-        todo!()
+        history(&self.connection(), key).map_err(access("read the history", key))
     }
 
     fn lock(&self, key: &AppKey) -> Result<Box<dyn Lock>, JournalError> {
-        todo!()
+        lock::take(&self.locks, key)
     }
+}
+
+fn access(operation: &'static str, key: &AppKey) -> impl FnOnce(Failure) -> JournalError {
+    let key = key.clone();
+    move |source| JournalError::Access { operation, key, source }
+}
+
+/// SQLite gives its other files the mode of the first.
+fn create_private(locks: &Path, database: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(locks)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    options.open(database).map(drop)
+}
+
+/// With a write-ahead log readers and a writer do not wait for each other, and a process that dies at any moment leaves
+/// whole transactions only. `FULL` makes them survive the loss of power too.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    Ok(connection)
+}
+
+/// Makes the tables if there are none, and answers the schema's version.
+fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+    let version = |connection: &Connection| connection.pragma_query_value(None, "user_version", |row| row.get(0));
+    if version(connection)? >= SCHEMA_VERSION {
+        return version(connection);
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if version(&transaction)? == 0 {
+        transaction.execute_batch(SCHEMA)?;
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    }
+    transaction.commit()?;
+    version(connection)
+}
+
+fn load(connection: &Connection, key: &AppKey) -> Result<AppRecord, Failure> {
+    let row = connection
+        .prepare_cached(
+            "SELECT id, owner, latest, converged, held FROM apps WHERE (namespace, app, target) = (?, ?, ?)",
+        )?
+        .query_row(params![key.namespace, key.app, key.target], |row| {
+            Ok(Row {
+                id: row.get(0)?,
+                owner: row.get(1)?,
+                latest: row.get(2)?,
+                converged: row.get(3)?,
+                held: row.get(4)?,
+            })
+        })
+        .optional()?;
+    let Some(row) = row else {
+        return Ok(AppRecord::default());
+    };
+    let latest = generation(connection, row.id, row.latest)?;
+    let converged = match row.converged == row.latest {
+        true => latest.clone(),
+        false => generation(connection, row.id, row.converged)?,
+    };
+    let intents: Vec<super::Intent> = parts(connection, "SELECT body FROM intents WHERE app = ?", row.id)?;
+    let operations: Vec<portolan_provider_api::OpenOperation> =
+        parts(connection, "SELECT body FROM operations WHERE app = ?", row.id)?;
+    Ok(AppRecord {
+        owner: row.owner.map(OwnerId::from_tag),
+        latest,
+        converged,
+        held: row.held.map(|text| serde_json::from_str(&text)).transpose()?,
+        intents: intents.into_iter().map(|intent| (intent.id.clone(), intent)).collect(),
+        operations: operations
+            .into_iter()
+            .map(|operation| (operation.id.clone(), operation))
+            .collect(),
+    })
+}
+
+struct Row {
+    id: i64,
+    owner: Option<String>,
+    latest: Option<i64>,
+    converged: Option<i64>,
+    held: Option<String>,
+}
+
+fn generation(connection: &Connection, app: i64, number: Option<i64>) -> Result<Option<Arc<Generation>>, Failure> {
+    let Some(number) = number else { return Ok(None) };
+    let body: String = connection
+        .prepare_cached("SELECT body FROM generations WHERE app = ? AND number = ?")?
+        .query_row(params![app, number], |row| row.get(0))?;
+    Ok(Some(Arc::new(serde_json::from_str(&body)?)))
+}
+
+fn parts<T: DeserializeOwned>(connection: &Connection, query: &str, app: i64) -> Result<Vec<T>, Failure> {
+    let mut statement = connection.prepare_cached(query)?;
+    let bodies = statement.query_map(params![app], |row| row.get::<_, String>(0))?;
+    bodies.map(|body| Ok(serde_json::from_str(&body?)?)).collect()
+}
+
+fn history(connection: &Connection, key: &AppKey) -> Result<Vec<HistoryEntry>, Failure> {
+    match app_id(connection, key)? {
+        Some(app) => parts(
+            connection,
+            "SELECT body FROM history WHERE app = ? ORDER BY number DESC",
+            app,
+        ),
+        None => Ok(Vec::new()),
+    }
+}
+
+fn app_id(connection: &Connection, key: &AppKey) -> Result<Option<i64>, Failure> {
+    let id = connection
+        .prepare_cached("SELECT id FROM apps WHERE (namespace, app, target) = (?, ?, ?)")?
+        .query_row(params![key.namespace, key.app, key.target], |row| row.get(0))
+        .optional()?;
+    Ok(id)
+}
+
+fn append(connection: &mut Connection, key: &AppKey, entries: &[JournalEntry]) -> Result<(), Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    run(
+        &transaction,
+        "INSERT OR IGNORE INTO apps (namespace, app, target) VALUES (?, ?, ?)",
+        params![key.namespace, key.app, key.target],
+    )?;
+    let app = app_id(&transaction, key)?.ok_or("the app was not added")?;
+    for entry in entries {
+        add(&transaction, app, entry)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn add(transaction: &Transaction<'_>, app: i64, entry: &JournalEntry) -> Result<(), Failure> {
+    match entry {
+        JournalEntry::Begun { owner, generation } => begin(transaction, app, owner, generation),
+        JournalEntry::IntentOpened(intent) => {
+            let sql = "INSERT OR REPLACE INTO intents (app, resource, body) VALUES (?, ?, ?)";
+            run(transaction, sql, params![app, intent.id.to_string(), json(intent)?])
+        }
+        JournalEntry::IntentClosed(id) => {
+            let sql = "DELETE FROM intents WHERE app = ? AND resource = ?";
+            run(transaction, sql, params![app, id.to_string()])
+        }
+        JournalEntry::OperationOpened(operation) => {
+            let sql = "INSERT OR REPLACE INTO operations (app, resource, body) VALUES (?, ?, ?)";
+            run(
+                transaction,
+                sql,
+                params![app, operation.id.to_string(), json(operation)?],
+            )
+        }
+        JournalEntry::OperationClosed(id) => {
+            let sql = "DELETE FROM operations WHERE app = ? AND resource = ?";
+            run(transaction, sql, params![app, id.to_string()])
+        }
+        JournalEntry::Converged => {
+            let sql = "UPDATE apps SET converged = latest, held = NULL WHERE id = ?";
+            run(transaction, sql, params![app])
+        }
+        JournalEntry::Held(hold) => run(
+            transaction,
+            "UPDATE apps SET held = ? WHERE id = ?",
+            params![json(hold)?, app],
+        ),
+        JournalEntry::RollbackEnded => {
+            let sql = "UPDATE apps SET held = json_remove(held, '$.rollingBackTo') WHERE id = ?";
+            run(transaction, sql, params![app])
+        }
+        JournalEntry::History(line) => remember(transaction, app, line),
+    }
+}
+
+/// Generations that nothing points at any more are forgotten.
+fn begin(transaction: &Transaction<'_>, app: i64, owner: &OwnerId, generation: &Generation) -> Result<(), Failure> {
+    keep_only_of(transaction, app, owner)?;
+    let number = i64::try_from(generation.number)?;
+    let sql = "INSERT OR REPLACE INTO generations (app, number, body) VALUES (?, ?, ?)";
+    run(transaction, sql, params![app, number, json(generation)?])?;
+    let sql = "UPDATE apps SET owner = ?, latest = ?, held = NULL WHERE id = ?";
+    run(transaction, sql, params![owner.as_str(), number, app])?;
+    let sql = "DELETE FROM generations WHERE app = ?1 AND number NOT IN
+               (SELECT latest FROM apps WHERE id = ?1 UNION SELECT coalesce(converged, latest) FROM apps WHERE id = ?1)";
+    run(transaction, sql, params![app])
+}
+
+/// What speaks of another owner says nothing about this one.
+fn keep_only_of(transaction: &Transaction<'_>, app: i64, owner: &OwnerId) -> Result<(), Failure> {
+    let sql = "UPDATE apps SET owner = NULL, latest = NULL, converged = NULL, held = NULL
+               WHERE id = ? AND owner IS NOT NULL AND owner <> ?";
+    if transaction.prepare_cached(sql)?.execute(params![app, owner.as_str()])? == 0 {
+        return Ok(());
+    }
+    run(transaction, "DELETE FROM generations WHERE app = ?", params![app])?;
+    run(transaction, "DELETE FROM intents WHERE app = ?", params![app])?;
+    run(transaction, "DELETE FROM operations WHERE app = ?", params![app])
+}
+
+fn remember(transaction: &Transaction<'_>, app: i64, line: &HistoryEntry) -> Result<(), Failure> {
+    let sql = "INSERT INTO history (app, number, body)
+               VALUES (?1, 1 + (SELECT coalesce(max(number), 0) FROM history WHERE app = ?1), ?2)";
+    run(transaction, sql, params![app, json(line)?])?;
+    let sql = "DELETE FROM history WHERE app = ?1 AND number <= (SELECT max(number) FROM history WHERE app = ?1) - ?2";
+    run(transaction, sql, params![app, HISTORY_KEPT])
+}
+
+fn run(transaction: &Transaction<'_>, sql: &str, values: impl Params) -> Result<(), Failure> {
+    transaction.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_string(value)
 }

@@ -1,0 +1,39 @@
+//! Time and chance from outside.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use crate::machine::Timestamp;
+
+/// The time of day when it was made, moved on by a clock that never jumps.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    began: Instant,
+    began_at: Timestamp,
+}
+
+impl Clock {
+    pub fn start() -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            began: Instant::now(),
+            began_at: Timestamp::default().plus(since_1970),
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.began_at.plus(self.began.elapsed())
+    }
+
+    /// Never before `at`: timers count in whole milliseconds, and `now` rounds down.
+    pub fn instant(&self, at: Timestamp) -> Instant {
+        self.began + at.since(self.began_at)
+    }
+}
+
+/// Each hasher of the standard library is keyed afresh by the system's randomness.
+pub fn random() -> u64 {
+    RandomState::new().hash_one(0u8)
+}

@@ -1,0 +1,90 @@
+//! The journal of tests: as durable as the value that holds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{AppKey, AppRecord, HistoryEntry, Journal, JournalEntry, JournalError, Lock};
+
+#[derive(Clone, Default)]
+pub struct MemoryJournal {
+    apps: Arc<Mutex<BTreeMap<AppKey, App>>>,
+    locked: Arc<Mutex<BTreeSet<AppKey>>>,
+}
+
+#[derive(Clone, Default)]
+struct App {
+    record: AppRecord,
+    history: Vec<HistoryEntry>,
+    writes: usize,
+}
+
+impl MemoryJournal {
+    /// Transactions that were written for the app.
+    pub fn writes(&self, key: &AppKey) -> usize {
+        guard(&self.apps).get(key).map_or(0, |app| app.writes)
+    }
+
+    /// Loses everything.
+    pub fn forget(&self) {
+        guard(&self.apps).clear();
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn load(&self, key: &AppKey) -> Result<AppRecord, JournalError> {
+        Ok(guard(&self.apps)
+            .get(key)
+            .map(|app| app.record.clone())
+            .unwrap_or_default())
+    }
+
+    fn append(&self, key: &AppKey, entries: &[JournalEntry]) -> Result<(), JournalError> {
+        let mut apps = guard(&self.apps);
+        let app = apps.entry(key.clone()).or_default();
+        app.writes += 1;
+        for entry in entries {
+            app.record.apply(entry);
+            if let JournalEntry::History(line) = entry {
+                app.history.insert(0, line.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn history(&self, key: &AppKey) -> Result<Vec<HistoryEntry>, JournalError> {
+        Ok(guard(&self.apps)
+            .get(key)
+            .map(|app| app.history.clone())
+            .unwrap_or_default())
+    }
+
+    fn lock(&self, key: &AppKey) -> Result<Box<dyn Lock>, JournalError> {
+        if !guard(&self.locked).insert(key.clone()) {
+            return Err(JournalError::Busy {
+                key: key.clone(),
+                pid: Some(std::process::id()),
+            });
+        }
+        Ok(Box::new(Held {
+            locked: self.locked.clone(),
+            key: key.clone(),
+        }))
+    }
+}
+
+struct Held {
+    locked: Arc<Mutex<BTreeSet<AppKey>>>,
+    key: AppKey,
+}
+
+impl Lock for Held {}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        guard(&self.locked).remove(&self.key);
+    }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

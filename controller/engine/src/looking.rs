@@ -1,0 +1,130 @@
+//! Looking without touching: what a reconcile would do, and where an app stands. One read of the target each.
+
+use std::sync::Arc;
+
+use portolan_core::facts::Facts;
+use portolan_core::observation::Observation;
+use portolan_core::plan::{PlanOptions, Scope};
+use portolan_core::resolve::image_requests;
+use portolan_core::status::{Standing, Status, summarise};
+use portolan_provider_api::{Images, PinRequest, Provider};
+
+use crate::error::{EngineError, ImageFault};
+use crate::journal::{AppRecord, GenerationKind};
+use crate::machine::Policy;
+use crate::machine::goal::{self, Goal};
+use crate::outcome::{GenerationStanding, Preview};
+use crate::work::{Wish, Work};
+
+/// What looking needs; it lives for one look.
+pub struct Looking<'a> {
+    pub provider: &'a Provider,
+    pub images: &'a dyn Images,
+    pub work: &'a Work,
+}
+
+impl Looking<'_> {
+    pub async fn scope(&self) -> Result<Scope, EngineError> {
+        Ok(goal::scope(self.work, &self.realm().await?))
+    }
+
+    pub async fn preview(&self, record: AppRecord) -> Result<Preview, EngineError> {
+        let realm = self.realm().await?;
+        let scope = goal::scope(self.work, &realm);
+        let record = record.of(&scope.owner);
+        let mut goal = self.desired(&realm).await?;
+        let observed = self.observe(&scope, &goal, &record).await?;
+        let options = self.work.plan_options();
+        let plan = goal.plan(&scope, &record, &observed, &*self.provider.shape, options);
+        Ok(Preview {
+            standing: standing_of(&goal, &record),
+            desired: Arc::unwrap_or_clone(goal.resources),
+            scope,
+            plan,
+            observed,
+        })
+    }
+
+    /// Of what was applied; where nothing was, of what the manifest says.
+    pub async fn status(&self, record: AppRecord) -> Result<Status, EngineError> {
+        let realm = self.realm().await?;
+        let scope = goal::scope(self.work, &realm);
+        let record = record.of(&scope.owner);
+        let applied = record.current().filter(|current| current.kind == GenerationKind::Apply);
+        let mut goal = match applied {
+            Some(applied) => Goal::applied(applied),
+            None => self.desired(&realm).await?,
+        };
+        let observed = self.observe(&scope, &goal, &record).await?;
+        let plan = goal.plan(
+            &scope,
+            &record,
+            &observed,
+            &*self.provider.shape,
+            PlanOptions::default(),
+        );
+        let standing = Standing {
+            generation: record.latest.as_ref().map_or(0, |latest| latest.number),
+            reconciling: false,
+            held: record.held.as_ref().map(|hold| hold.failure.clone()),
+            drifted: match applied {
+                Some(_) => plan.steps.into_iter().map(|step| step.id).collect(),
+                None => Vec::new(),
+            },
+        };
+        Ok(summarise(&scope, &goal.resources, &observed, &standing))
+    }
+
+    async fn realm(&self) -> Result<String, EngineError> {
+        self.provider.calls.realm().await.map_err(EngineError::Call)
+    }
+
+    async fn observe(&self, scope: &Scope, goal: &Goal, record: &AppRecord) -> Result<Observation, EngineError> {
+        let open: Vec<_> = record.operations.values().cloned().collect();
+        let wanted = goal.wanted();
+        let observed = self.provider.calls.observe(scope, &wanted, &open).await;
+        observed.map_err(EngineError::Call)
+    }
+
+    /// What the work means as far as it is known without building or pulling.
+    async fn desired(&self, realm: &str) -> Result<Goal, EngineError> {
+        let facts = self.known_facts(realm).await?;
+        let shape = &*self.provider.shape;
+        Goal::of(self.work, shape, realm, facts, &Policy::default()).map_err(EngineError::Faults)
+    }
+
+    async fn known_facts(&self, realm: &str) -> Result<Facts, EngineError> {
+        let mut facts = Facts::default();
+        if self.work.wish != Wish::Apply {
+            return Ok(facts);
+        }
+        let requests = image_requests(&self.work.resolve_input(realm)).map_err(EngineError::Faults)?;
+        let mut faults = Vec::new();
+        for (container, source) in requests {
+            let request = PinRequest { container, source };
+            match self.images.pinned_already(&request).await {
+                Ok(Some(image)) => drop(facts.images.insert(request.container, image)),
+                Ok(None) => {}
+                Err(error) => faults.push(ImageFault {
+                    container: request.container,
+                    error: Box::new(error),
+                }),
+            }
+        }
+        if faults.is_empty() {
+            Ok(facts)
+        } else {
+            Err(EngineError::Images(faults))
+        }
+    }
+}
+
+fn standing_of(goal: &Goal, record: &AppRecord) -> GenerationStanding {
+    let held = record.held.as_ref().filter(|hold| hold.hash == goal.hash);
+    GenerationStanding {
+        number: goal.number,
+        begun: goal.is_begun(record),
+        converged: record.converged.as_ref().map(|converged| converged.number),
+        held: held.map(|hold| hold.failure.clone()),
+    }
+}

@@ -1,0 +1,198 @@
+//! Where the machine is heading: rendered resources, as one generation, and how a plan towards them is made.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portolan_core::desired::DesiredState;
+use portolan_core::facts::{ContainerPath, Facts, PinnedImage};
+use portolan_core::fault::Fault;
+use portolan_core::name::hash_of;
+use portolan_core::observation::{Failure, Observation, Ownership};
+use portolan_core::plan::{Plan, PlanInput, PlanOptions, Scope, plan};
+use portolan_core::resolve::{resolve, scope_of};
+use portolan_core::resource::{ResourceId, Resources};
+use portolan_provider_api::Shape;
+
+use super::{Policy, Timestamp};
+use crate::journal::{AppRecord, Generation, GenerationKind};
+use crate::work::{Wish, Work};
+
+#[derive(Clone, Debug)]
+pub struct Goal {
+    pub direction: Direction,
+    pub kind: GenerationKind,
+    /// Over kind and resources.
+    pub hash: String,
+    /// Settled when the target has been seen; 0 until then.
+    pub number: u64,
+    pub resources: Arc<Resources>,
+    pub images: BTreeMap<ContainerPath, PinnedImage>,
+    pub patience: Duration,
+}
+
+/// Whether the goal is what the user wants, or what served before that failed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Direction {
+    Forward,
+    Back { failure: Failure },
+}
+
+impl Goal {
+    /// What `work` means, given the facts. Images that these do not hold stay open.
+    pub fn of(work: &Work, shape: &dyn Shape, realm: &str, facts: Facts, policy: &Policy) -> Result<Self, Vec<Fault>> {
+        match work.wish {
+            Wish::Apply => {
+                let desired = resolve(&work.resolve_input(realm), &facts)?;
+                let resources = shape.render(&desired)?;
+                let patience = patience(&desired, policy);
+                Ok(Self::forward(GenerationKind::Apply, resources, facts.images, patience))
+            }
+            Wish::Delete { .. } => Ok(Self::forward(
+                GenerationKind::Delete,
+                Resources::new(),
+                BTreeMap::new(),
+                policy.patience,
+            )),
+        }
+    }
+
+    fn forward(
+        kind: GenerationKind,
+        resources: Resources,
+        images: BTreeMap<ContainerPath, PinnedImage>,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            direction: Direction::Forward,
+            kind,
+            hash: hash(kind, &resources),
+            number: 0,
+            resources: Arc::new(resources),
+            images,
+            patience,
+        }
+    }
+
+    /// What was applied, to be looked at.
+    pub fn applied(generation: &Generation) -> Self {
+        Self {
+            direction: Direction::Forward,
+            kind: generation.kind,
+            hash: generation.hash.clone(),
+            number: generation.number,
+            resources: generation.resources.clone(),
+            images: generation.images.clone(),
+            patience: generation.patience,
+        }
+    }
+
+    /// Back to a generation that converged, because a later one has failed.
+    pub fn back(to: &Generation, failure: Failure) -> Self {
+        Self {
+            direction: Direction::Back { failure },
+            ..Self::applied(to)
+        }
+    }
+
+    pub fn is_forward(&self) -> bool {
+        self.direction == Direction::Forward
+    }
+
+    /// Every resource that a look at the target has to tell about.
+    pub fn wanted(&self) -> Vec<ResourceId> {
+        self.resources.keys().cloned().collect()
+    }
+
+    /// Plans from what was seen, and settles the number of the generation.
+    pub fn plan(
+        &mut self,
+        scope: &Scope,
+        record: &AppRecord,
+        observed: &Observation,
+        shape: &dyn Shape,
+        options: PlanOptions,
+    ) -> Plan {
+        let options = match self.direction {
+            Direction::Forward => options,
+            // What a rollback finds too much, and what holds data in it, was made by the generation that failed:
+            // nobody is asked, and data is kept.
+            Direction::Back { .. } => PlanOptions {
+                delete: true,
+                retry: true,
+                ..PlanOptions::default()
+            },
+        };
+        let mut plan = plan(&PlanInput {
+            scope,
+            generation: self.number,
+            desired: &self.resources,
+            observed,
+            diff: &|resource, seen| shape.diff(resource, seen),
+            options,
+        });
+        if self.is_forward() {
+            self.number = number(&self.hash, record, observed, plan.is_empty());
+            plan.generation = self.number;
+        }
+        plan
+    }
+
+    /// Whether the journal has this generation as its newest.
+    pub fn is_begun(&self, record: &AppRecord) -> bool {
+        let latest = record.latest.as_ref();
+        latest.is_some_and(|latest| latest.number == self.number && latest.hash == self.hash)
+    }
+
+    pub fn generation(&self, begun: Timestamp) -> Generation {
+        Generation {
+            number: self.number,
+            kind: self.kind,
+            hash: self.hash.clone(),
+            begun,
+            resources: self.resources.clone(),
+            images: self.images.clone(),
+            patience: self.patience,
+        }
+    }
+}
+
+fn hash(kind: GenerationKind, resources: &Resources) -> String {
+    let text = serde_json::to_string(&(kind, resources)).expect("resources hold only string keys");
+    hash_of(&["generation", &text])
+}
+
+/// The longest that any one workload may take. Each step that is done starts it afresh.
+fn patience(desired: &DesiredState, policy: &Policy) -> Duration {
+    let rollouts = desired.services.values().map(|service| service.rollout.deadline);
+    let runs = desired.jobs.values().map(|job| job.timeout * (job.retries + 1));
+    rollouts.chain(runs).max().unwrap_or(policy.patience) + policy.grace
+}
+
+/// The number of the generation with `hash`. The target's tags know of generations that a lost journal has forgotten, and
+/// of those that another machine has written: a new one comes after all of them.
+fn number(hash: &str, record: &AppRecord, observed: &Observation, is_there: bool) -> u64 {
+    let known = record.latest.as_ref().map_or(0, |latest| latest.number);
+    let shown = newest_shown(observed);
+    let same = record.latest.as_ref().is_some_and(|latest| latest.hash == hash);
+    match known >= shown {
+        true if same => known,
+        true => known + 1,
+        // The journal is behind, but the target is as desired: what it shows is this generation.
+        false if is_there => shown,
+        false => shown + 1,
+    }
+}
+
+fn newest_shown(observed: &Observation) -> u64 {
+    let generations = observed.resources.values().filter_map(|seen| match seen.ownership {
+        Ownership::Ours { generation } => Some(generation),
+        _ => None,
+    });
+    generations.max().unwrap_or(0)
+}
+
+/// Which app on which target the work is about.
+pub fn scope(work: &Work, realm: &str) -> Scope {
+    scope_of(&work.resolve_input(realm))
+}

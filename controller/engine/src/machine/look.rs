@@ -1,0 +1,131 @@
+//! When to observe, what to do when that fails, and what has changed since the last time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portolan_core::observation::{Observation, Replicas};
+use portolan_core::plan::Scope;
+use portolan_core::resource::ResourceId;
+use portolan_core::status::{ResourceStatus, StateWord};
+use portolan_provider_api::{CallError, ErrorClass};
+
+use super::Timestamp;
+use super::effect::Ask;
+use super::turn::{Purpose, Turn};
+use super::world::World;
+use crate::event::EngineEvent;
+
+/// The schedule of observations: soon after something was done, then ever less often.
+pub struct Look {
+    due: Timestamp,
+    interval: Duration,
+    failures: u32,
+    /// Whether an observation has come that nobody has judged yet.
+    unjudged: bool,
+    shown: BTreeMap<ResourceId, Shown>,
+}
+
+/// What was told of a resource last.
+type Shown = (StateWord, Option<String>, Option<Replicas>);
+
+impl Look {
+    /// The first look is due at once.
+    pub fn new() -> Self {
+        Self {
+            due: Timestamp::default(),
+            interval: Duration::ZERO,
+            failures: 0,
+            unjudged: false,
+            shown: BTreeMap::new(),
+        }
+    }
+
+    /// Something was done or has changed: look soon, and often at first.
+    pub fn soon(&mut self, turn: &Turn) {
+        self.interval = turn.base.policy.poll_first;
+        self.due = turn.now.plus(self.interval);
+    }
+
+    /// Not before then.
+    pub fn not_before(&mut self, at: Timestamp) {
+        self.due = at;
+    }
+
+    /// Asks for an observation once it is due, unless one is under way.
+    pub fn ask_if_due(&mut self, scope: &Arc<Scope>, world: &World, turn: &mut Turn) {
+        let under_way = turn.count(|purpose| matches!(purpose, Purpose::Observe { .. })) > 0;
+        if under_way || !turn.is_due(self.due) {
+            return;
+        }
+        let answered = world.writes.answered;
+        let ask = Ask::Observe {
+            scope: scope.clone(),
+            wanted: world.goal.wanted(),
+            open: turn.record().operations.values().cloned().collect(),
+        };
+        let within = turn.base.policy.read_deadline;
+        turn.ask(Purpose::Observe { answered }, ask, Some(within));
+    }
+
+    /// A look has succeeded.
+    pub fn saw(&mut self, turn: &Turn) {
+        self.failures = 0;
+        self.unjudged = true;
+        self.due = turn.now.plus(self.interval);
+        self.interval = turn
+            .base
+            .policy
+            .next_interval(self.interval.max(turn.base.policy.poll_first));
+    }
+
+    /// A look has failed, wholly or in part. Answers the error if it is no use to look again.
+    pub fn failed(&mut self, error: CallError, turn: &mut Turn) -> Result<(), CallError> {
+        self.failures += 1;
+        match error.class {
+            ErrorClass::Retry { after } if self.failures < turn.base.policy.tries => {
+                self.due = turn.retry_at(self.failures, after);
+                turn.publish(EngineEvent::ReadRetrying { error, at: self.due });
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// Whether there is an observation that was not judged before; now it is.
+    pub fn take_unjudged(&mut self) -> bool {
+        std::mem::take(&mut self.unjudged)
+    }
+
+    /// Tells what has changed among the resources that the user waits for. The first look is where changes count from.
+    pub fn tell(&mut self, resources: Vec<ResourceStatus>, turn: &mut Turn) {
+        let first = self.shown.is_empty();
+        for resource in resources {
+            let now = (resource.state, resource.message.clone(), resource.replicas);
+            let before = self.shown.insert(resource.id.clone(), now.clone());
+            if !first && before.as_ref() != Some(&now) {
+                turn.publish(EngineEvent::StateChanged {
+                    id: resource.id,
+                    state: resource.state,
+                    message: resource.message,
+                    replicas: resource.replicas,
+                    failure: resource.failure,
+                });
+            }
+        }
+    }
+}
+
+/// A read that does not show everything is a failure that passes.
+pub fn complete(observation: Observation) -> Result<Observation, CallError> {
+    match observation.complete {
+        true => Ok(observation),
+        false => Err(CallError::new(
+            ErrorClass::Retry { after: None },
+            PARTIAL_READ,
+            "the target did not show everything",
+        )),
+    }
+}
+
+pub const PARTIAL_READ: &str = "PartialRead";

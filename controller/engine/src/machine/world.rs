@@ -1,0 +1,190 @@
+//! What the last observation proves, given what was written since. Questions only; nothing here changes anything but the
+//! tally of writes.
+
+use std::collections::BTreeMap;
+
+use portolan_core::observation::{Failure, Observation, ObservedResource, ResourceState};
+use portolan_core::plan::Step;
+use portolan_core::resource::{Edge, EdgeCondition, Resource, ResourceId};
+use serde_json::Value;
+
+use super::goal::Goal;
+use super::{Policy, Timestamp};
+
+/// The goal beside what is known of the target.
+pub struct World {
+    pub goal: Goal,
+    pub seen: Option<Seen>,
+    pub writes: Writes,
+}
+
+/// An observation, and how many writes had been answered when it was asked for.
+pub struct Seen {
+    pub observation: Observation,
+    pub answered: u64,
+}
+
+/// The writes of this run.
+#[derive(Default)]
+pub struct Writes {
+    /// Calls that were answered, well or not.
+    pub answered: u64,
+    /// Calls that the platform took.
+    pub accepted: u64,
+    by_id: BTreeMap<ResourceId, Write>,
+    /// `update Service/web: image`, in order.
+    pub lines: Vec<String>,
+}
+
+#[derive(Default)]
+struct Write {
+    /// The place of the last answer among all answers.
+    at: u64,
+    accepted: Option<Timestamp>,
+    outputs: BTreeMap<String, Value>,
+}
+
+impl Writes {
+    /// Whatever came of it, an older observation says nothing about the resource any more.
+    pub fn answered(&mut self, id: &ResourceId) {
+        self.answered += 1;
+        self.by_id.entry(id.clone()).or_default().at = self.answered;
+    }
+
+    pub fn accepted(&mut self, step: &Step, outputs: BTreeMap<String, Value>, now: Timestamp) {
+        self.accepted += 1;
+        let write = self.by_id.entry(step.id.clone()).or_default();
+        write.accepted = Some(now);
+        write.outputs = outputs;
+        self.lines.push(line(step));
+    }
+}
+
+impl World {
+    pub fn new(goal: Goal) -> Self {
+        Self {
+            goal,
+            seen: None,
+            writes: Writes::default(),
+        }
+    }
+
+    /// The resource, if the observation is younger than the last write to it.
+    pub fn fresh(&self, id: &ResourceId) -> Option<&ObservedResource> {
+        if self.is_fresh(id) { self.shown(id) } else { None }
+    }
+
+    /// Whether the last observation is younger than every write.
+    pub fn is_all_fresh(&self) -> bool {
+        self.seen
+            .as_ref()
+            .is_some_and(|seen| seen.answered >= self.writes.answered)
+    }
+
+    pub fn is_there(&self, id: &ResourceId) -> bool {
+        self.fresh(id).is_some_and(|seen| !seen.retained)
+    }
+
+    pub fn is_gone(&self, id: &ResourceId) -> bool {
+        self.is_fresh(id) && self.shown(id).is_none_or(|seen| seen.retained)
+    }
+
+    /// Whether what was begun on it has ended, as far as can be seen.
+    pub fn has_come_to_rest(&self, id: &ResourceId) -> bool {
+        let moving =
+            |seen: &ObservedResource| matches!(seen.state, ResourceState::Progressing { .. } | ResourceState::Deleting);
+        self.is_fresh(id) && !self.shown(id).is_some_and(moving)
+    }
+
+    pub fn holds(&self, edge: &Edge) -> bool {
+        let wanted = self.goal.resources.get(&edge.to);
+        let revision = wanted.and_then(|resource| resource.revision.as_deref());
+        self.fresh(&edge.to)
+            .is_some_and(|seen| !seen.retained && seen.meets(edge.condition, revision))
+    }
+
+    /// Closes a reference: from the observation, or while that is too old, from what the write itself has answered.
+    pub fn output(&self, id: &ResourceId, output: &str) -> Option<Value> {
+        let shown = self.fresh(id).and_then(|seen| seen.outputs.get(output));
+        let answered = || self.writes.by_id.get(id)?.outputs.get(output);
+        shown.or_else(answered).cloned()
+    }
+
+    /// Whether everything desired is as far as it shall come, and stays.
+    pub fn is_settled(&self) -> bool {
+        self.goal
+            .resources
+            .values()
+            .all(|resource| self.is_resource_settled(resource))
+    }
+
+    fn is_resource_settled(&self, resource: &Resource) -> bool {
+        match self.fresh(&resource.id) {
+            Some(seen) if resource.awaited => seen.meets(EdgeCondition::Ready, resource.revision.as_deref()),
+            Some(seen) => seen.state != ResourceState::Deleting,
+            None => !resource.awaited,
+        }
+    }
+
+    /// Whether something desired is not there at all.
+    pub fn is_something_missing(&self) -> bool {
+        self.goal.resources.keys().any(|id| self.is_gone(id))
+    }
+
+    /// What has failed for good in the revision that is wanted; `pending` tells what is still to be written to, whose
+    /// failure is an old one.
+    pub fn failure(&self, pending: impl Fn(&ResourceId) -> bool) -> Option<Failure> {
+        self.goal.resources.values().find_map(|resource| {
+            let seen = self.fresh(&resource.id)?;
+            let current = resource.revision.is_none() || seen.revision == resource.revision;
+            let failure = seen.failure().filter(|_| current && !pending(&resource.id))?;
+            Some(Failure {
+                message: format!("{}: {}", resource.id, failure.message),
+                ..failure.clone()
+            })
+        })
+    }
+
+    /// Whether all that the steps would write was written a moment ago: the read may be older than it seems.
+    pub fn are_own_writes(&self, steps: &[Step], policy: &Policy, now: Timestamp) -> bool {
+        steps.iter().all(|step| {
+            let write = self.writes.by_id.get(&step.id);
+            let accepted = write.and_then(|write| write.accepted);
+            accepted.is_some_and(|at| now < at.plus(policy.visibility))
+        })
+    }
+
+    /// What is not settled yet, for the user who has waited too long.
+    pub fn unsettled(&self) -> Vec<String> {
+        let unsettled = self
+            .goal
+            .resources
+            .values()
+            .filter(|resource| !self.is_resource_settled(resource));
+        unsettled
+            .map(|resource| match self.shown(&resource.id).map(|seen| &seen.state) {
+                Some(ResourceState::Progressing { message }) => format!("{}: {message}", resource.id),
+                _ => resource.id.to_string(),
+            })
+            .collect()
+    }
+
+    fn shown(&self, id: &ResourceId) -> Option<&ObservedResource> {
+        self.seen.as_ref()?.observation.resources.get(id)
+    }
+
+    fn is_fresh(&self, id: &ResourceId) -> bool {
+        let written = self.writes.by_id.get(id).map_or(0, |write| write.at);
+        self.seen.as_ref().is_some_and(|seen| seen.answered >= written)
+    }
+}
+
+/// A step as history tells it.
+fn line(step: &Step) -> String {
+    let verb = format!("{:?}", step.verb).to_lowercase();
+    let fields: Vec<&str> = step.changes.iter().map(|change| change.field.as_str()).collect();
+    match fields.is_empty() {
+        true => format!("{verb} {}", step.id),
+        false => format!("{verb} {}: {}", step.id, fields.join(", ")),
+    }
+}
