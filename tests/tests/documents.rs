@@ -1,0 +1,108 @@
+//! Documents that speak of code, held to it: error codes, promises and their tests, examples and theirs.
+
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use portolan_tests::root;
+use regex::Regex;
+
+/// Words of two humps in the sources that are no codes: names of types, kinds and formats.
+const NO_CODES: &[&str] = &[
+    "BindingValue",
+    "ByteQuantity",
+    "CpuQuantity",
+    "CustomResourceDefinition",
+    "PascalCase",
+];
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Rust files below a folder that are no tests.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let name = entry.file_name();
+        let is_test = ["tests", "tests.rs", "testing.rs", "simulation.rs", "world.rs", "target"]
+            .iter()
+            .any(|test| name == *test);
+        if entry.file_type().unwrap().is_dir() && !is_test {
+            sources(&entry.path(), found);
+        } else if name.to_string_lossy().ends_with(".rs") && !is_test {
+            found.push(entry.path());
+        }
+    }
+}
+
+/// Every text of capitalised words in the sources: `"UnknownKey"`, `"Busy"`.
+fn capitalised_words() -> BTreeSet<String> {
+    let folders = ["controller", "providers/api", "providers/local", "local-runtime"];
+    let mut files = Vec::new();
+    folders
+        .iter()
+        .for_each(|folder| sources(&root().join(folder), &mut files));
+    let word = Regex::new(r#""((?:[A-Z][a-z0-9]+)+)""#).unwrap();
+    let words_of = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        let code: String = text
+            .split("#[cfg(test)]")
+            .next()
+            .unwrap()
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        word.captures_iter(&code)
+            .map(|found| found[1].to_string())
+            .collect::<Vec<_>>()
+    };
+    files.iter().flat_map(words_of).collect()
+}
+
+/// First cells of the rows between the marks.
+fn first_cells(text: &str, mark: &str) -> Vec<String> {
+    let mut cells = Vec::new();
+    for part in text.split(&format!("<!-- {mark}: begin -->")).skip(1) {
+        let table = part.split(&format!("<!-- {mark}: end -->")).next().unwrap();
+        let rows = table.lines().filter(|line| line.starts_with('|')).skip(2);
+        cells.extend(rows.map(|row| row.split('|').nth(1).unwrap().trim().to_string()));
+    }
+    cells
+}
+
+#[test]
+fn every_error_code_has_a_row_in_the_document() {
+    let rows = first_cells(&read("docs/errors.md"), "codes");
+    let documented: BTreeSet<String> = rows.iter().cloned().collect();
+    assert_eq!(rows.len(), documented.len(), "a code has two rows");
+    let words = capitalised_words();
+    let humps = |word: &str| word.chars().filter(char::is_ascii_uppercase).count();
+    let codes = words
+        .iter()
+        .filter(|word| humps(word) > 1 && !NO_CODES.contains(&word.as_str()));
+    let missing: Vec<&String> = codes.filter(|code| !documented.contains(*code)).collect();
+    assert!(missing.is_empty(), "docs/errors.md has no row for {missing:?}");
+    let gone: Vec<&String> = documented.iter().filter(|code| !words.contains(*code)).collect();
+    assert!(
+        gone.is_empty(),
+        "docs/errors.md has rows for what no source says: {gone:?}"
+    );
+}
+
+#[test]
+fn every_exit_code_has_a_row_in_the_document() {
+    let source = read("controller/cli/src/failure.rs");
+    let codes = Regex::new(r"pub const [A-Z]+: u8 = (\d+);").unwrap();
+    let text = read("docs/errors.md");
+    for code in codes.captures_iter(&source) {
+        assert!(
+            text.contains(&format!("\n| {} | ", &code[1])),
+            "no row for exit code {}",
+            &code[1]
+        );
+    }
+}
