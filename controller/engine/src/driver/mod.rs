@@ -44,7 +44,7 @@ struct UnderWay {
 }
 
 impl Driver {
-    /// Drives the machine to its end. Once `stop` is true, or gone from true to anything, it is interrupted.
+    /// Drives the machine to its end. Once `stop` is true it is interrupted.
     pub async fn run(self, mut state: State, mut stop: watch::Receiver<bool>) -> Result<Outcome, EngineError> {
         let mut under_way = UnderWay::default();
         let mut event = Event::Start;
@@ -203,6 +203,6 @@ impl UnderWay {
 /// Ends when `stop` becomes true, once.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
-        return std::future::pending().await;
+        std::future::pending().await
     }
 }

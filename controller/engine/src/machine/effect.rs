@@ -23,6 +23,7 @@ pub struct Input {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every event is an answer")]
 pub enum Event {
     /// The first input.
     Start,

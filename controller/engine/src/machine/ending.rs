@@ -59,8 +59,8 @@ impl Pursuit {
         match self.winding.take() {
             Some(Winding::Anew(failure)) => self.plan_anew(failure, turn),
             Some(Winding::Fail(failure)) => self.failed(failure, turn),
-            Some(Winding::End(Ok(kind))) => return Next::Finish(Ok(self.outcome(kind, turn))),
-            Some(Winding::End(Err(error))) => return Next::Finish(Err(error)),
+            Some(Winding::End(Ok(kind))) => return Next::finish(Ok(self.outcome(kind, turn))),
+            Some(Winding::End(Err(error))) => return Next::finish(Err(error)),
             None => {}
         }
         Next::Again
@@ -231,7 +231,7 @@ impl Pursuit {
             }
             Leg::Recording(_, Ending::Over(kind)) => {
                 turn.abandon_all_but_writes();
-                Next::Finish(Ok(self.outcome(kind, turn)))
+                Next::finish(Ok(self.outcome(kind, turn)))
             }
             leg => {
                 self.leg = leg;

@@ -223,10 +223,10 @@ impl Execution {
     /// The same for every try of a step, and after a crash the one that the intent was noted with. A later plan gets
     /// another: what was deleted by hand and is created again in the same generation is no repetition.
     fn token(&self, step: &Step, turn: &Turn) -> String {
-        if let Some(intent) = turn.record().intents.get(&step.id) {
-            if intent.generation == self.plan.generation && intent.verb == step.verb {
-                return intent.idempotency_token.clone();
-            }
+        let known = turn.record().intents.get(&step.id);
+        let known = known.filter(|intent| intent.generation == self.plan.generation && intent.verb == step.verb);
+        if let Some(intent) = known {
+            return intent.idempotency_token.clone();
         }
         let generation = self.plan.generation.to_string();
         let verb = format!("{:?}", step.verb);

@@ -62,7 +62,7 @@ impl Gathering {
             Some(images) => images,
             None => match requests(&realm, turn) {
                 Ok(images) => images,
-                Err(error) => return Next::Finish(Err(error)),
+                Err(error) => return Next::finish(Err(error)),
             },
         };
         if images.advance(turn) {
@@ -90,7 +90,7 @@ impl Gathering {
                     self.due = turn.retry_at(self.failures, after);
                     turn.publish(EngineEvent::ReadRetrying { error, at: self.due });
                 }
-                _ => return Next::Finish(Err(EngineError::Call(error))),
+                _ => return Next::finish(Err(EngineError::Call(error))),
             },
         }
         Next::Again
@@ -183,7 +183,7 @@ fn requests(realm: &str, turn: &Turn) -> Result<Images, EngineError> {
 fn head_for(realm: &str, mut images: Images, turn: &mut Turn) -> Next {
     if !images.faults.is_empty() {
         images.faults.sort_by(|one, other| one.container.cmp(&other.container));
-        return Next::Finish(Err(EngineError::Images(images.faults)));
+        return Next::finish(Err(EngineError::Images(images.faults)));
     }
     let facts = Facts { images: images.pinned };
     let base = &turn.base;
@@ -193,6 +193,6 @@ fn head_for(realm: &str, mut images: Images, turn: &mut Turn) -> Next {
             turn.settle_owner(&scope.owner);
             Next::Pursue(Box::new(Pursuit::new(scope, goal)))
         }
-        Err(faults) => Next::Finish(Err(EngineError::Faults(faults))),
+        Err(faults) => Next::finish(Err(EngineError::Faults(faults))),
     }
 }

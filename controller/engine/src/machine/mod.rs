@@ -75,7 +75,13 @@ enum Next {
     /// Something has changed: proceed again.
     Again,
     Pursue(Box<Pursuit>),
-    Finish(Result<Outcome, EngineError>),
+    Finish(Box<Result<Outcome, EngineError>>),
+}
+
+impl Next {
+    fn finish(result: Result<Outcome, EngineError>) -> Self {
+        Self::Finish(Box::new(result))
+    }
 }
 
 impl State {
@@ -129,7 +135,7 @@ pub fn step(state: State, input: Input) -> (State, Vec<Effect>) {
                 Next::Again
             }
             Next::Finish(result) => {
-                phase = Phase::Finished(Box::new(result));
+                phase = Phase::Finished(result);
                 Next::Wait
             }
         };
@@ -162,7 +168,7 @@ fn interrupt(phase: &mut Phase, turn: &mut Turn) -> Next {
         Phase::Gathering(_) => {
             turn.abandon_all_but_writes();
             turn.publish(EngineEvent::Interrupted);
-            Next::Finish(Ok(Outcome {
+            Next::finish(Ok(Outcome {
                 kind: OutcomeKind::Interrupted,
                 plan: None,
                 status: None,

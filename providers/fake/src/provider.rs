@@ -1,0 +1,55 @@
+//! The platform behind the provider contract.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use portolan_core::observation::Observation;
+use portolan_core::plan::Scope;
+use portolan_core::resource::ResourceId;
+use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, Provider, WriteRequest};
+
+use crate::cloud::FakeCloud;
+use crate::render::FakeShape;
+
+/// The provider for one account.
+pub fn provider(cloud: FakeCloud) -> Provider {
+    Provider {
+        shape: Arc::new(FakeShape),
+        calls: Arc::new(cloud),
+        logs: None,
+        exec: None,
+        run_job: None,
+    }
+}
+
+#[async_trait]
+impl Calls for FakeCloud {
+    async fn realm(&self) -> Result<String, CallError> {
+        Self::realm(self)
+    }
+
+    async fn preflight(&self, _scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {
+        Self::preflight(self, writes)
+    }
+
+    async fn observe(
+        &self,
+        scope: &Scope,
+        wanted: &[ResourceId],
+        open: &[OpenOperation],
+    ) -> Result<Observation, CallError> {
+        Self::observe(self, scope, wanted, open)
+    }
+
+    async fn create(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
+        self.write(scope, request)
+    }
+
+    async fn update(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
+        self.write(scope, request)
+    }
+
+    async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
+        self.write(scope, request)
+    }
+}

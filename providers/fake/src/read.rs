@@ -1,0 +1,116 @@
+//! The platform's objects -> what core calls an observation. Pure.
+
+use std::collections::BTreeMap;
+
+use portolan_core::observation::{Failure, Observation, ObservedResource, Ownership, ResourceState};
+use portolan_core::plan::Scope;
+use portolan_core::resource::ResourceId;
+use serde_json::{Value, json};
+
+use crate::cloud::Object;
+use crate::kinds;
+
+/// Everything with the owner's tag, and what stands under the names in `wanted`, as it is at `now`.
+pub fn observation(
+    scope: &Scope,
+    wanted: &[ResourceId],
+    objects: &BTreeMap<ResourceId, Object>,
+    now: u64,
+) -> Observation {
+    let ours = |id: &ResourceId, object: &Object| object.owner == scope.owner || wanted.contains(id);
+    let shown = objects.iter().filter(|(id, object)| ours(id, object));
+    Observation {
+        resources: shown
+            .map(|(id, object)| (id.clone(), observed(scope, id, object, now)))
+            .collect(),
+        complete: true,
+    }
+}
+
+/// What a read that breaks off half way shows.
+pub fn half_of(observation: Observation) -> Observation {
+    let half = observation.resources.len() / 2;
+    Observation {
+        resources: observation.resources.into_iter().take(half).collect(),
+        complete: false,
+    }
+}
+
+fn observed(scope: &Scope, id: &ResourceId, object: &Object, now: u64) -> ObservedResource {
+    ObservedResource {
+        id: id.clone(),
+        native_id: format!("fake/{id}"),
+        body: if object.retained {
+            Value::Null
+        } else {
+            object.body.clone()
+        },
+        ownership: ownership(scope, object),
+        state: state(id, object, now),
+        revision: object.revision.clone(),
+        outputs: outputs(id),
+        depends_on: depends_on(&object.body),
+        claims: claims(&object.body),
+        holds_data: kinds::kind(&id.kind).is_some_and(|kind| kind.holds_data),
+        retained: object.retained,
+        replicas: None,
+    }
+}
+
+fn ownership(scope: &Scope, object: &Object) -> Ownership {
+    match object.owner == scope.owner {
+        true if object.source == scope.source => Ownership::Ours {
+            generation: object.generation,
+        },
+        true => Ownership::OtherSource {
+            source: object.source.clone(),
+        },
+        false => Ownership::Foreign,
+    }
+}
+
+fn state(id: &ResourceId, object: &Object, now: u64) -> ResourceState {
+    let Some(kind) = kinds::kind(&id.kind) else {
+        return ResourceState::Ready;
+    };
+    match now.saturating_sub(object.changed_at) >= kind.ready_after_ms {
+        _ if object.deleted_at.is_some() => ResourceState::Deleting,
+        false => ResourceState::Progressing {
+            message: "starting".to_string(),
+        },
+        true if fails(&object.body) => ResourceState::Failed {
+            failure: Failure::new("Crashed", "it ended with 1"),
+        },
+        true if kind.runs_to_end => ResourceState::Completed,
+        true => ResourceState::Ready,
+    }
+}
+
+/// A workload with this variable fails once it has started.
+pub const FAILS: &str = "FAKE_FAILS";
+
+pub fn fails(body: &Value) -> bool {
+    body.get("env").and_then(|env| env.get(FAILS)).is_some()
+}
+
+pub fn has_failed(object: &Object) -> bool {
+    fails(&object.body)
+}
+
+fn outputs(id: &ResourceId) -> BTreeMap<String, Value> {
+    match id.kind.as_str() {
+        "Volume" => BTreeMap::from([("path".to_string(), json!(format!("/volumes/{}", id.name)))]),
+        _ => BTreeMap::new(),
+    }
+}
+
+/// What the platform itself knows to be in use by the object.
+pub fn depends_on(body: &Value) -> Vec<ResourceId> {
+    let names = body.get("uses").and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(|name| name.as_str()?.parse().ok()).collect()
+}
+
+fn claims(body: &Value) -> Vec<String> {
+    let ports = body.get("publishes").and_then(Value::as_array).into_iter().flatten();
+    ports.map(|port| format!("port/{port}")).collect()
+}
