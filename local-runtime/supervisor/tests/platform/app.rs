@@ -1,0 +1,250 @@
+//! One app under test: three folders, a supervisor, and small specs.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use portolan_supervisor::protocol::{LogsRequest, ObjectState, Observation, Observed, PutOutcome, ServiceStatus};
+use portolan_supervisor::spec::{ContainerSpec, JobSpec, Kind, Object, ServiceSpec};
+use portolan_supervisor::{Client, Launch, ensure_running};
+use serde_json::{Value, json};
+
+use crate::machine::{self, Traces};
+use crate::program;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct App {
+    pub launch: Launch,
+    bridge: String,
+    _folder: tempfile::TempDir,
+}
+
+impl App {
+    /// With a network and a volume `data`. `None`, said aloud, where containers cannot be run.
+    pub async fn new(test: &str) -> Option<App> {
+        let mut app = App::empty(test)?;
+        app.put(json!({"kind": "network", "name": "app"})).await;
+        app.put(json!({"kind": "volume", "name": "data"})).await;
+        app.bridge = app.bridge().await;
+        Some(app)
+    }
+
+    pub fn empty(test: &str) -> Option<App> {
+        if !nix::unistd::geteuid().is_root() {
+            eprintln!("SKIP {test}: not root");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let name = test.rsplit("::").next().unwrap_or(test).replace('_', "-");
+        let launch = Launch {
+            binary: env!("CARGO_BIN_EXE_portolan-supervisor").into(),
+            runtime: program::runtime(),
+            app: format!("test/{}-{}", &name[..name.len().min(30)], std::process::id()),
+            run_dir: at("run"),
+            state_dir: at("state"),
+            data_dir: at("data"),
+        };
+        Some(App {
+            launch,
+            bridge: String::new(),
+            _folder: folder,
+        })
+    }
+
+    pub async fn client(&self) -> Client {
+        ensure_running(&self.launch).await.unwrap()
+    }
+
+    pub async fn put(&self, object: Value) -> PutOutcome {
+        let object: Object = serde_json::from_value(object).unwrap();
+        self.client().await.put(object).await.unwrap()
+    }
+
+    pub async fn put_service(&self, spec: ServiceSpec) -> PutOutcome {
+        self.client().await.put(Object::Service(spec)).await.unwrap()
+    }
+
+    pub async fn put_job(&self, spec: JobSpec) -> PutOutcome {
+        self.client().await.put(Object::Job(spec)).await.unwrap()
+    }
+
+    pub async fn observe(&self) -> Observation {
+        self.client().await.observe().await.unwrap()
+    }
+
+    /// Waits until the object satisfies `wanted`; the failure shows what it is instead.
+    pub async fn until(&self, kind: Kind, name: &str, wanted: impl Fn(&Observed) -> bool) -> Observed {
+        let (begun, mut client) = (Instant::now(), self.client().await);
+        let mut seen = client.observe().await.unwrap();
+        loop {
+            let found = seen
+                .find(kind, name)
+                .cloned()
+                .unwrap_or_else(|| panic!("{kind} `{name}` is not there"));
+            if wanted(&found) {
+                return found;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{found:#?}\n{}", self.supervisor_log());
+            seen = client.observe_after(seen.change, 1000).await.unwrap();
+        }
+    }
+
+    pub async fn ready(&self, kind: Kind, name: &str) -> Observed {
+        self.until(kind, name, |seen| seen.state == ObjectState::Ready).await
+    }
+
+    pub async fn service(&self, name: &str) -> ServiceStatus {
+        self.ready(Kind::Service, name).await.service.unwrap()
+    }
+
+    /// The pid of the main container of the replica that was made first.
+    pub async fn pids(&self, service: &str) -> Vec<u32> {
+        let seen = self.until(Kind::Service, service, |_| true).await.service.unwrap();
+        let containers = seen.replicas.iter().flat_map(|replica| &replica.containers);
+        containers.filter_map(|container| container.pid).collect()
+    }
+
+    /// Where the service answers on the host.
+    pub async fn address(&self, service: &str) -> std::net::SocketAddrV4 {
+        self.service(service).await.endpoints[0].published.unwrap()
+    }
+
+    pub async fn logs(&self, kind: Kind, name: &str) -> Vec<String> {
+        let request = json!({"kind": kind, "name": name});
+        let request: LogsRequest = serde_json::from_value(request).unwrap();
+        let mut stream = self.client().await.logs(request).await.unwrap();
+        let mut lines = vec![];
+        while let Some(line) = stream.next().await.unwrap() {
+            lines.push(line.text);
+        }
+        lines
+    }
+
+    pub async fn delete(&self, kind: Kind, name: &str) {
+        self.client().await.delete(kind, name, false).await.unwrap();
+        let begun = Instant::now();
+        while self.observe().await.find(kind, name).is_some() {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{kind} `{name}` stays\n{}",
+                self.supervisor_log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn traces(&self) -> Traces {
+        let bridge = self.bridge().await;
+        let mut traces = Traces::of(
+            &self.cgroup_folder(),
+            &bridge,
+            &[self.launch.run_dir.clone(), self.launch.state_dir.clone()],
+        );
+        traces.processes.insert(self.client().await.welcome().pid);
+        traces
+    }
+
+    async fn bridge(&self) -> String {
+        let observation = self.observe().await;
+        let network = observation.objects.iter().find_map(|seen| seen.network.clone());
+        network.map(|network| network.bridge).unwrap_or_default()
+    }
+
+    /// Deletes every object and waits until nothing is left but the data.
+    pub async fn delete_everything(&self) {
+        let traces = self.traces().await;
+        for kind in [Kind::Service, Kind::Job, Kind::Volume, Kind::Network] {
+            let observation = self.observe().await;
+            for seen in observation.objects.iter().filter(|seen| seen.object.kind() == kind) {
+                self.delete(kind, seen.object.name()).await;
+            }
+        }
+        let begun = Instant::now();
+        while traces.still_there() != Traces::default() {
+            let patient = begun.elapsed() < PATIENCE;
+            assert!(
+                patient,
+                "left over: {:#?}\n{}",
+                traces.still_there(),
+                self.supervisor_log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(machine::cgroups(&self.cgroup_folder()).is_empty());
+    }
+
+    pub fn cgroup_folder(&self) -> String {
+        self.launch.app.replace('/', ".")
+    }
+
+    pub fn data(&self, volume: &str) -> PathBuf {
+        self.launch.data_dir.join("volumes").join(volume)
+    }
+
+    pub fn supervisor_log(&self) -> String {
+        std::fs::read_to_string(self.launch.run_dir.join("supervisor.log")).unwrap_or_default()
+    }
+}
+
+/// After a failed test alone there is anything to do: then by force, so that the machine stays clean.
+impl Drop for App {
+    fn drop(&mut self) {
+        let socket = portolan_supervisor::protocol::socket_path(&self.launch.run_dir);
+        if !socket.exists() {
+            return;
+        }
+        if let Ok(stream) = std::os::unix::net::UnixStream::connect(&socket)
+            && let Ok(peer) = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)
+        {
+            machine::kill(peer.pid() as u32);
+        }
+        let cgroups = machine::cgroups(&self.cgroup_folder());
+        Traces::of(&self.cgroup_folder(), "", &[])
+            .processes
+            .into_iter()
+            .for_each(machine::kill);
+        std::thread::sleep(Duration::from_millis(200));
+        cgroups.iter().rev().for_each(|path| drop(std::fs::remove_dir(path)));
+        if !self.bridge.is_empty() {
+            _ = Command::new("ip").args(["link", "delete", &self.bridge]).status();
+        }
+    }
+}
+
+/// `app ARGUMENTS`.
+pub fn container(name: &str, arguments: &[&str]) -> ContainerSpec {
+    let command: Vec<&str> = ["/bin/app"].iter().chain(arguments).copied().collect();
+    let spec = json!({"name": name, "layers": [program::layer()], "command": command});
+    serde_json::from_value(spec).unwrap()
+}
+
+/// Answers `TEXT from HOST` on 8080, and on a port of the host that the kernel chooses.
+pub fn service(name: &str, replicas: u32, text: &str) -> ServiceSpec {
+    let spec = json!({
+        "name": name, "revision": text, "replicas": replicas,
+        "pod": {"main": container("main", &["serve", "8080", text])},
+        "ports": [{"name": "http", "port": 8080, "publish": {"port": 0}}],
+        "stop": {"grace_period_ms": 2000},
+    });
+    serde_json::from_value(spec).unwrap()
+}
+
+pub fn job(name: &str, revision: &str, arguments: &[&str]) -> JobSpec {
+    let spec = json!({"name": name, "revision": revision, "pod": {"main": container("main", arguments)}});
+    serde_json::from_value(spec).unwrap()
+}
+
+/// The body of `GET path`; an error says what was wrong.
+pub async fn get(address: std::net::SocketAddrV4, path: &str) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
+        .await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_string());
+    body.ok_or_else(|| std::io::Error::other(format!("no answer but {answer:?}")))
+}

@@ -1,0 +1,108 @@
+//! Jobs: once a revision, in order, with their end recorded.
+
+use portolan_supervisor::protocol::ObjectState;
+use portolan_supervisor::spec::{Kind, VolumeMount};
+
+use crate::app::{App, container, job};
+
+#[tokio::test]
+async fn a_job_runs_once_a_revision_and_its_record_outlives_a_delete() {
+    let Some(app) = App::new("a_job_runs_once_a_revision_and_its_record_outlives_a_delete").await else {
+        return;
+    };
+    let migrate = |revision: &str| {
+        let mut spec = job("migrate", revision, &["append", "/data/runs", revision]);
+        spec.pod.main.volumes.push(VolumeMount {
+            name: "data".into(),
+            path: "/data".into(),
+            read_only: false,
+        });
+        spec
+    };
+    let runs = |app: &App| std::fs::read_to_string(app.data("data").join("runs")).unwrap();
+    app.put_job(migrate("r1")).await;
+    let seen = app.ready(Kind::Job, "migrate").await.job.unwrap();
+    assert_eq!((seen.attempts, seen.exit_code), (1, Some(0)));
+    app.delete(Kind::Job, "migrate").await;
+    app.put_job(migrate("r1")).await;
+    app.ready(Kind::Job, "migrate").await;
+    assert_eq!(runs(&app), "r1\n", "the same revision is not run again");
+    app.put_job(migrate("r2")).await;
+    app.ready(Kind::Job, "migrate").await;
+    app.client().await.run_job("migrate").await.unwrap();
+    app.ready(Kind::Job, "migrate").await;
+    assert_eq!(runs(&app), "r1\nr2\nr2\n", "another one is, and one that is told to");
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn a_job_that_fails_is_tried_again_and_tells_its_last_words() {
+    let Some(app) = App::new("a_job_that_fails_is_tried_again_and_tells_its_last_words").await else {
+        return;
+    };
+    let mut spec = job("train", "r1", &["exit", "3"]);
+    spec.retries = 1;
+    app.put_job(spec).await;
+    let seen = app
+        .until(Kind::Job, "train", |seen| matches!(seen.state, ObjectState::Failed(_)))
+        .await;
+    let ObjectState::Failed(failure) = seen.state else {
+        unreachable!("it was waited for")
+    };
+    assert_eq!(failure.reason, "JobFailed");
+    assert!(
+        failure.message.contains("exit code 3") && failure.message.contains("attempt 2 of 2"),
+        "{}",
+        failure.message
+    );
+    assert_eq!(failure.evidence, ["about to end"]);
+    assert_eq!(
+        app.logs(Kind::Job, "train").await,
+        ["about to end", "about to end"],
+        "of both attempts"
+    );
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn init_runs_first_and_a_sidecar_goes_with_its_job() {
+    let Some(app) = App::new("init_runs_first_and_a_sidecar_goes_with_its_job").await else {
+        return;
+    };
+    let mut spec = job("task", "r1", &["is", "/data/prepared"]);
+    let data = VolumeMount {
+        name: "data".into(),
+        path: "/data".into(),
+        read_only: false,
+    };
+    let mut init = container("prepare", &["append", "/data/prepared", "x"]);
+    init.volumes.push(data.clone());
+    spec.pod.main.volumes.push(data);
+    spec.pod.init.push(init);
+    spec.pod.sidecars.push(container("proxy", &["sleep"]));
+    app.put_job(spec).await;
+    app.ready(Kind::Job, "task").await;
+    app.until(Kind::Job, "task", |seen| {
+        seen.job.as_ref().is_some_and(|job| job.attempt.is_none())
+    })
+    .await;
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn a_job_that_takes_too_long_is_ended() {
+    let Some(app) = App::new("a_job_that_takes_too_long_is_ended").await else {
+        return;
+    };
+    let mut spec = job("slow", "r1", &["sleep"]);
+    spec.timeout = Some(std::time::Duration::from_millis(300));
+    app.put_job(spec).await;
+    let seen = app
+        .until(Kind::Job, "slow", |seen| matches!(seen.state, ObjectState::Failed(_)))
+        .await;
+    let ObjectState::Failed(failure) = seen.state else {
+        unreachable!("it was waited for")
+    };
+    assert_eq!(failure.reason, "Timeout");
+    app.delete_everything().await;
+}

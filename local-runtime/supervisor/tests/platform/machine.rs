@@ -1,0 +1,100 @@
+//! What an app has on the machine, by looking: processes, cgroups, links, mounts, files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Everything that bears the app's name or was seen with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    pub processes: BTreeSet<u32>,
+    pub cgroups: Vec<PathBuf>,
+    pub links: BTreeSet<String>,
+    pub mounts: Vec<String>,
+    pub files: Vec<PathBuf>,
+}
+
+impl Traces {
+    /// `folder`: of the app's cgroups; `bridge`: its links; `files`: what must be gone at the end.
+    pub fn of(folder: &str, bridge: &str, files: &[PathBuf]) -> Traces {
+        let cgroups = cgroups(folder);
+        Traces {
+            processes: cgroups.iter().flat_map(|path| processes(path)).collect(),
+            links: links(bridge),
+            mounts: mounts(files),
+            files: files.iter().filter(|path| path.exists()).cloned().collect(),
+            cgroups,
+        }
+    }
+
+    /// What was there once and is there still.
+    pub fn still_there(&self) -> Traces {
+        Traces {
+            processes: self.processes.iter().copied().filter(|pid| is_alive(*pid)).collect(),
+            cgroups: self.cgroups.iter().filter(|path| path.exists()).cloned().collect(),
+            links: self.links.iter().filter(|name| link(name).exists()).cloned().collect(),
+            mounts: mounts(&self.files),
+            files: self.files.iter().filter(|path| path.exists()).cloned().collect(),
+        }
+    }
+}
+
+pub fn is_alive(pid: u32) -> bool {
+    PathBuf::from(format!("/proc/{pid}")).exists()
+}
+
+pub fn kill(pid: u32) {
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid as i32),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+}
+
+/// In every hierarchy: the app's own folder, and those of its containers.
+pub fn cgroups(folder: &str) -> Vec<PathBuf> {
+    let hierarchies = fs::read_dir("/sys/fs/cgroup")
+        .unwrap()
+        .filter_map(Result::ok)
+        .map(|entry| entry.path());
+    let app = |hierarchy: PathBuf| hierarchy.join("portolan").join(folder);
+    let found: Vec<PathBuf> = hierarchies
+        .chain([PathBuf::from("/sys/fs/cgroup")])
+        .map(app)
+        .filter(|p| p.is_dir())
+        .collect();
+    let inside = found.iter().flat_map(|path| {
+        fs::read_dir(path)
+            .unwrap()
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+    });
+    let inside: Vec<PathBuf> = inside.filter(|path| path.is_dir()).collect();
+    found.into_iter().chain(inside).collect()
+}
+
+fn processes(cgroup: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn links(bridge: &str) -> BTreeSet<String> {
+    let ports = fs::read_dir(link(bridge).join("brif"))
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok);
+    let names = ports
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .chain([bridge.to_string()]);
+    names.filter(|name| link(name).exists()).collect()
+}
+
+fn link(name: &str) -> PathBuf {
+    PathBuf::from("/sys/class/net").join(name)
+}
+
+fn mounts(files: &[PathBuf]) -> Vec<String> {
+    let all = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let ours = |line: &&str| files.iter().any(|path| line.contains(path.to_str().unwrap()));
+    all.lines().filter(ours).map(String::from).collect()
+}

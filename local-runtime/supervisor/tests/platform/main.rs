@@ -1,0 +1,13 @@
+//! The real supervisor on the real kernel: containers, networks, probes, updates, and what is left at the end.
+
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod app;
+mod jobs;
+mod machine;
+mod operations;
+mod program;
+mod restarts;
+mod services;
+mod updates;

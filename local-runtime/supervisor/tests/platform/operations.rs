@@ -1,0 +1,211 @@
+//! Probes, logs and exec.
+
+use portolan_supervisor::frames::Frame;
+use portolan_supervisor::protocol::{ExecRequest, ObjectState, Observed, WindowSize};
+use portolan_supervisor::spec::{Health, Kind};
+use serde_json::{Value, json};
+
+use crate::app::{App, service};
+
+fn health(ready: Value) -> Health {
+    serde_json::from_value(json!({"ready": {"check": ready, "interval_ms": 100, "failure_threshold": 1}})).unwrap()
+}
+
+#[tokio::test]
+async fn probes_of_each_kind_decide_about_connections() {
+    let Some(app) = App::new("probes_of_each_kind_decide_about_connections").await else {
+        return;
+    };
+    for (name, check, passes) in [
+        ("http", json!({"http": {"port": 8080, "path": "/ready"}}), true),
+        ("tcp", json!({"tcp": {"port": 8080}}), true),
+        ("tcp-closed", json!({"tcp": {"port": 8081}}), false),
+        (
+            "exec",
+            json!({"exec": {"command": ["/bin/app", "is", "/bin/app"]}}),
+            true,
+        ),
+        (
+            "exec-fails",
+            json!({"exec": {"command": ["/bin/app", "is", "/nothing"]}}),
+            false,
+        ),
+    ] {
+        let mut spec = service(name, 1, "hello");
+        spec.pod.main.health = health(check);
+        app.put_service(spec).await;
+        let judged = |seen: &Observed| {
+            let replica = &seen.service.as_ref().unwrap().replicas;
+            let message = replica
+                .first()
+                .and_then(|replica| replica.containers[0].message.clone());
+            if passes {
+                seen.state == ObjectState::Ready
+            } else {
+                message.is_some()
+            }
+        };
+        let seen = app.until(Kind::Service, name, judged).await;
+        assert_eq!(seen.service.unwrap().ready, u32::from(passes), "{name}");
+    }
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn a_probe_that_fails_later_takes_a_replica_out_and_back_in() {
+    let Some(app) = App::new("a_probe_that_fails_later_takes_a_replica_out_and_back_in").await else {
+        return;
+    };
+    let mut spec = service("web", 1, "hello");
+    spec.pod.main.health = health(json!({"http": {"port": 8080, "path": "/ready"}}));
+    app.put_service(spec).await;
+    app.ready(Kind::Service, "web").await;
+    run(&app, request(&["/bin/app", "append", "/tmp/unready", "x"]), &[]).await;
+    let ready = |count: u32| move |seen: &Observed| seen.service.as_ref().is_some_and(|service| service.ready == count);
+    let seen = app.until(Kind::Service, "web", ready(0)).await;
+    let message = seen.service.unwrap().replicas[0].containers[0].message.clone().unwrap();
+    assert_eq!(message, "ready probe, http port 8080 path /ready: status 503");
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn logs_hold_both_streams_with_their_container() {
+    let Some(app) = App::new("logs_hold_both_streams_with_their_container").await else {
+        return;
+    };
+    app.put_service(service("web", 1, "hello")).await;
+    app.ready(Kind::Service, "web").await;
+    let mut lines = app.logs(Kind::Service, "web").await;
+    lines.sort();
+    assert_eq!(lines, ["a word on stderr", "listening on 8080"]);
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn logs_are_followed_over_a_restart() {
+    let Some(app) = App::new("logs_are_followed_over_a_restart").await else {
+        return;
+    };
+    app.put_service(service("web", 1, "hello")).await;
+    app.ready(Kind::Service, "web").await;
+    let request = serde_json::from_value(json!({"kind": "service", "name": "web", "follow": true})).unwrap();
+    let mut stream = app.client().await.logs(request).await.unwrap();
+    crate::machine::kill(app.pids("web").await[0]);
+    let mut count = 0;
+    while count < 4 {
+        let line = tokio::time::timeout(std::time::Duration::from_secs(10), stream.next()).await;
+        assert!(line.expect("more lines come").unwrap().is_some());
+        count += 1;
+    }
+    drop(stream);
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn exec_carries_streams_codes_and_the_containers_environment() {
+    let Some(app) = App::new("exec_carries_streams_codes_and_the_containers_environment").await else {
+        return;
+    };
+    let mut spec = service("web", 1, "hello");
+    spec.pod.main.env.insert("COLOUR".into(), "blue".into());
+    app.put_service(spec).await;
+    app.ready(Kind::Service, "web").await;
+    for (reason, argv, input, expected) in [
+        (
+            "input comes back",
+            vec!["/bin/app", "cat"],
+            &b"to and fro"[..],
+            ("to and fro", 0),
+        ),
+        (
+            "the environment is the container's",
+            vec!["/bin/app", "env", "COLOUR"],
+            &[],
+            ("blue\n", 0),
+        ),
+        (
+            "the exit code is the command's",
+            vec!["/bin/app", "exit", "7"],
+            &[],
+            ("about to end\n", 7),
+        ),
+        (
+            "stderr is there too",
+            vec!["/bin/app", "what"],
+            &[],
+            ("what is `what`?\n", 64),
+        ),
+    ] {
+        let (said, code) = run(&app, request(&argv), input).await;
+        assert_eq!((said.as_str(), code), expected, "{reason}");
+    }
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn exec_gives_a_terminal_of_the_size_asked_for() {
+    let Some(app) = App::new("exec_gives_a_terminal_of_the_size_asked_for").await else {
+        return;
+    };
+    app.put_service(service("web", 1, "hello")).await;
+    app.ready(Kind::Service, "web").await;
+    let mut request = request(&["/bin/app", "tty"]);
+    request.tty = Some(WindowSize { rows: 33, columns: 101 });
+    let (said, code) = run(&app, request, &[]).await;
+    assert_eq!(code, 0);
+    assert!(said.starts_with("1 "), "a terminal: {said}");
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn exec_ends_with_its_client() {
+    let Some(app) = App::new("exec_ends_with_its_client").await else {
+        return;
+    };
+    app.put_service(service("web", 1, "hello")).await;
+    app.ready(Kind::Service, "web").await;
+    let session = app.client().await.exec(request(&["/bin/app", "sleep"])).await.unwrap();
+    let count = |app: &App| {
+        crate::machine::Traces::of(&app.cgroup_folder(), "", &[])
+            .processes
+            .len()
+    };
+    wait_for(|| count(&app) == 2).await;
+    drop(session);
+    wait_for(|| count(&app) == 1).await;
+    app.delete_everything().await;
+}
+
+async fn wait_for(wanted: impl Fn() -> bool) {
+    for _ in 0..500 {
+        if wanted() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("waited in vain");
+}
+
+fn request(argv: &[&str]) -> ExecRequest {
+    ExecRequest {
+        service: "web".into(),
+        replica: None,
+        container: None,
+        argv: argv.iter().map(|word| word.to_string()).collect(),
+        tty: None,
+    }
+}
+
+async fn run(app: &App, request: ExecRequest, input: &[u8]) -> (String, i32) {
+    let mut session = app.client().await.exec(request).await.unwrap();
+    session.input.write(input).await.unwrap();
+    session.input.close().await.unwrap();
+    let mut said = vec![];
+    loop {
+        match session.output.next().await.unwrap() {
+            Some(Frame::Stdout(bytes) | Frame::Stderr(bytes)) => said.extend(bytes),
+            Some(Frame::Exit(code)) => return (String::from_utf8(said).unwrap(), code),
+            other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&said)),
+        }
+    }
+}

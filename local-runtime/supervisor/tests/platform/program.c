@@ -1,0 +1,93 @@
+// The one program of the test images, static: `serve PORT TEXT`, or a word that ends at once.
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const char *greeting;
+static char host[65];
+
+static void stop(int signal) { (void)signal; _exit(0); }
+
+static void read_file(const char *path, char *into, size_t size) {
+    int fd = open(path, O_RDONLY);
+    ssize_t got = fd < 0 ? -1 : read(fd, into, size - 1);
+    if (got < 0) got = snprintf(into, size, "cannot read %s: %s", path, strerror(errno));
+    into[got] = 0;
+    if (fd >= 0) close(fd);
+}
+
+// What `name:port` answers to GET /.
+static void fetch(const char *name, const char *port, char *into, size_t size) {
+    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM}, *found = 0;
+    int failed = getaddrinfo(name, port, &hints, &found);
+    if (failed) { snprintf(into, size, "%s: %s", name, gai_strerror(failed)); return; }
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char answer[4096] = "";
+    if (connect(fd, found->ai_addr, found->ai_addrlen) < 0) snprintf(answer, sizeof answer, "\r\n\r\nconnect: %s", strerror(errno));
+    else {
+        dprintf(fd, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", name);
+        size_t total = 0; ssize_t got;
+        while (total < sizeof answer - 1 && (got = read(fd, answer + total, sizeof answer - 1 - total)) > 0) total += got;
+        answer[total] = 0;
+    }
+    close(fd); freeaddrinfo(found);
+    char *body = strstr(answer, "\r\n\r\n");
+    snprintf(into, size, "%s", body ? body + 4 : "no answer");
+}
+
+static void answer(int client) {
+    char request[2048], path[1024] = "/", body[8192]; int status = 200;
+    ssize_t got = read(client, request, sizeof request - 1);
+    if (got <= 0) return;
+    request[got] = 0;
+    sscanf(request, "GET %1023s", path);
+    char *rest = strchr(path + 1, '/');
+    if (!strncmp(path, "/env/", 5)) { const char *value = getenv(path + 5); snprintf(body, sizeof body, "%s", value ? value : "unset"); }
+    else if (!strncmp(path, "/file/", 6)) read_file(path + 5, body, sizeof body);
+    else if (!strncmp(path, "/fetch/", 7)) { char *name = rest + 1, *port = strchr(name, '/'); *port++ = 0; fetch(name, port, body, sizeof body); }
+    else if (!strcmp(path, "/ready")) { status = access("/tmp/unready", F_OK) ? 200 : 503; snprintf(body, sizeof body, "%d", status); }
+    else if (!strcmp(path, "/crash")) _exit(3);
+    else snprintf(body, sizeof body, "%s from %s", greeting, host);
+    dprintf(client, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", status, strlen(body), body);
+}
+
+static int serve(int port) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 128)) { perror("listen"); return 1; }
+    printf("listening on %d\n", port); fflush(stdout);
+    fprintf(stderr, "a word on stderr\n");
+    for (;;) {
+        int client = accept(listener, 0, 0);
+        if (client < 0) continue;
+        answer(client);
+        shutdown(client, SHUT_WR);
+        close(client);
+    }
+}
+
+int main(int argc, char **argv) {
+    gethostname(host, sizeof host - 1);
+    signal(SIGTERM, stop); signal(SIGPIPE, SIG_IGN);
+    const char *word = argc > 1 ? argv[1] : "";
+    if (!strcmp(word, "serve") && argc > 3) { greeting = argv[3]; return serve(atoi(argv[2])); }
+    if (!strcmp(word, "exit") && argc > 2) { printf("about to end\n"); return atoi(argv[2]); }
+    if (!strcmp(word, "append") && argc > 3) { FILE *file = fopen(argv[2], "a"); if (!file) { perror(argv[2]); return 1; } fprintf(file, "%s\n", argv[3]); return fclose(file); }
+    if (!strcmp(word, "cat") && argc == 2) { char text[4096]; ssize_t got; while ((got = read(0, text, sizeof text)) > 0) if (write(1, text, got) != got) return 1; return 0; }
+    if (!strcmp(word, "is") && argc > 2) return access(argv[2], F_OK) != 0;
+    if (!strcmp(word, "env") && argc > 2) { const char *value = getenv(argv[2]); printf("%s\n", value ? value : "unset"); return 0; }
+    if (!strcmp(word, "tty")) { struct winsize size = {0}; ioctl(1, TIOCGWINSZ, &size); printf("%d %d %d\n", isatty(0), size.ws_row, size.ws_col); return 0; }
+    if (!strcmp(word, "eat")) { for (;;) { char *page = malloc(1 << 20); if (page) memset(page, 1, 1 << 20); } }
+    if (!strcmp(word, "sleep")) for (;;) pause();
+    fprintf(stderr, "what is `%s`?\n", word);
+    return 64;
+}

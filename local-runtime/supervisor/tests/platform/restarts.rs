@@ -1,0 +1,86 @@
+//! A supervisor that is killed, told to go, or asked for twice.
+
+use portolan_supervisor::spec::Kind;
+use portolan_supervisor::{Client, ensure_running};
+
+use crate::app::{App, get, service};
+use crate::machine::{is_alive, kill};
+
+#[tokio::test]
+async fn containers_outlive_a_killed_supervisor_and_are_taken_over() {
+    let Some(app) = App::new("containers_outlive_a_killed_supervisor_and_are_taken_over").await else {
+        return;
+    };
+    app.put_service(service("web", 2, "hello")).await;
+    let (address, before) = (app.address("web").await, app.pids("web").await);
+    let supervisor = app.client().await.welcome().pid;
+    kill(supervisor);
+    while Client::connect(&app.launch.run_dir).await.is_ok() {}
+    assert!(before.iter().all(|pid| is_alive(*pid)), "the containers do not need it");
+    let status = app.service("web").await;
+    assert_ne!(app.client().await.welcome().pid, supervisor);
+    assert_eq!(app.pids("web").await, before, "the very same processes");
+    assert_eq!(
+        status.endpoints[0].published,
+        Some(address),
+        "the port that was chosen stays"
+    );
+    assert!(get(address, "/").await.unwrap().starts_with("hello from web-"));
+    kill(before[0]);
+    app.until(Kind::Service, "web", |seen| {
+        seen.service.as_ref().is_some_and(|service| service.restarts == 1)
+    })
+    .await;
+    app.ready(Kind::Service, "web").await;
+    assert!(
+        app.logs(Kind::Service, "web").await.len() >= 6,
+        "logs go on: two lines a start"
+    );
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn what_ended_while_no_supervisor_ran_is_started_again() {
+    let Some(app) = App::new("what_ended_while_no_supervisor_ran_is_started_again").await else {
+        return;
+    };
+    app.put_service(service("web", 2, "hello")).await;
+    app.ready(Kind::Service, "web").await;
+    let before = app.pids("web").await;
+    let mut client = app.client().await;
+    client.shutdown().await.unwrap();
+    drop(client);
+    while Client::connect(&app.launch.run_dir).await.is_ok() {}
+    kill(before[0]);
+    app.ready(Kind::Service, "web").await;
+    let after = app.pids("web").await;
+    assert!(
+        after.len() == 2 && after[0] != before[0] && after[1] == before[1],
+        "{before:?} {after:?}"
+    );
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn many_callers_start_one_supervisor() {
+    let Some(app) = App::empty("many_callers_start_one_supervisor") else {
+        return;
+    };
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let launch = app.launch.clone();
+        calls.spawn(async move { ensure_running(&launch).await.unwrap() });
+    }
+    let clients = calls.join_all().await;
+    let pids: std::collections::BTreeSet<u32> = clients.iter().map(|client| client.welcome().pid).collect();
+    assert_eq!(pids.len(), 1);
+    drop(clients);
+    let pid = pids.into_iter().next().unwrap();
+    while is_alive(pid) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(
+        !app.launch.run_dir.exists() && !app.launch.state_dir.exists(),
+        "with nothing to do it ends and leaves nothing"
+    );
+}
