@@ -1,0 +1,149 @@
+//! Every story again, cut off at every single place: the next run must come to the same end, with nothing made twice and
+//! nothing left over.
+
+mod harness;
+
+use harness::manifests::{apply, delete, failing, retry, shop, with};
+use harness::{Cut, Sim};
+use portolan_engine::{OutcomeKind, Work};
+use serde_json::{Value, json};
+
+/// What is there before, what is then asked for, and what counts as its end.
+struct Story {
+    name: &'static str,
+    before: Vec<Work>,
+    work: Work,
+    ends: fn(&OutcomeKind) -> bool,
+    /// How often the migration may have run in the end.
+    runs: u32,
+}
+
+fn converged(kind: &OutcomeKind) -> bool {
+    *kind == OutcomeKind::Converged
+}
+
+fn given_up(kind: &OutcomeKind) -> bool {
+    matches!(kind, OutcomeKind::RolledBack { .. } | OutcomeKind::Held(_))
+}
+
+fn stories() -> Vec<Story> {
+    let web = "/spec/services/web";
+    let newer = |pointer: &str, value: Value| apply(with(shop(), pointer, value));
+    let up = || vec![apply(shop())];
+    let story = |name, before, work| Story {
+        name,
+        before,
+        work,
+        ends: converged,
+        runs: 1,
+    };
+    let renamed = {
+        let service = shop().pointer(web).cloned().expect("the shop has a web service");
+        with(with(shop(), web, json!(null)), "/spec/services/front", service)
+    };
+    vec![
+        story("create", vec![], apply(shop())),
+        story("unchanged", up(), apply(shop())),
+        story(
+            "update",
+            up(),
+            newer(&format!("{web}/image"), json!("registry.example/web:2")),
+        ),
+        story("scale", up(), newer(&format!("{web}/scale"), json!({ "min": 3 }))),
+        story("remove", up(), newer(web, json!(null))),
+        story("rename", up(), apply(renamed)),
+        story("delete", up(), delete(shop(), false)),
+        story("delete with data", up(), delete(shop(), true)),
+        story(
+            "create after a delete",
+            vec![apply(shop()), delete(shop(), false)],
+            apply(shop()),
+        ),
+        Story {
+            runs: 2,
+            ..story(
+                "new job",
+                up(),
+                newer("/spec/jobs/migrate/image", json!("registry.example/migrate:2")),
+            )
+        },
+        Story {
+            ends: given_up,
+            ..story("failed rollout", up(), apply(failing(shop(), "services/web")))
+        },
+        Story {
+            ends: given_up,
+            ..story(
+                "failed rollout, tried again",
+                up(),
+                retry(failing(shop(), "services/web")),
+            )
+        },
+        Story {
+            ends: given_up,
+            ..story("first rollout fails", vec![], apply(failing(shop(), "services/web")))
+        },
+    ]
+}
+
+/// A sim in which the story can begin.
+fn begin(story: &Story, lag_ms: u64) -> Sim {
+    let sim = Sim::new();
+    sim.cloud.set_lag(lag_ms);
+    for work in &story.before {
+        assert_eq!(sim.run(work).kind(), OutcomeKind::Converged, "{}: before", story.name);
+        sim.sleep_ms(lag_ms);
+    }
+    sim
+}
+
+#[test]
+fn a_crash_at_any_place_is_made_good_by_the_next_run() {
+    for story in stories() {
+        for lag_ms in [0, 700] {
+            cut_everywhere(&story, lag_ms, &[Cut::CrashBefore, Cut::CrashAfter]);
+        }
+    }
+}
+
+#[test]
+fn an_interrupt_at_any_place_is_finished_by_the_next_run() {
+    for story in stories() {
+        cut_everywhere(&story, 0, &[Cut::Interrupt]);
+    }
+}
+
+fn cut_everywhere(story: &Story, lag_ms: u64, cuts: &[fn(usize) -> Cut]) {
+    let whole = begin(story, lag_ms);
+    let run = whole.run(&story.work);
+    let asks = run.asks;
+    let kind = run.kind();
+    assert!((story.ends)(&kind), "{}: {kind:?}", story.name);
+    for at in 0..asks {
+        for cut in cuts {
+            let sim = begin(story, lag_ms);
+            sim.drive(&story.work, Some(cut(at)));
+            check_end(
+                story,
+                &sim,
+                &whole,
+                &format!("{}, {:?}, lag {lag_ms}", story.name, cut(at)),
+            );
+        }
+    }
+}
+
+fn check_end(story: &Story, sim: &Sim, whole: &Sim, at: &str) {
+    let kind = sim.run(&story.work).kind();
+    assert!((story.ends)(&kind), "{at}: {kind:?}");
+    assert_eq!(sim.cloud.violations(), [""; 0], "{at}");
+    assert_eq!(sim.shown(), whole.shown(), "{at}");
+    assert!(
+        sim.cloud.runs("migrate") <= story.runs,
+        "{at}: the migration ran too often"
+    );
+    let before = sim.cloud.writes().len();
+    if sim.run(&story.work).kind() == OutcomeKind::Converged {
+        assert_eq!(sim.cloud.writes().len(), before, "{at}: and then silence");
+    }
+}
