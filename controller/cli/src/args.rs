@@ -14,7 +14,8 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 64 wrong usage.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 `plan` found changes; 64 wrong usage; 130 interrupted. \
+`exec` and `run` end with the exit code of what they ran.";
 
 /// Arguments that every command takes.
 #[derive(Debug, Args)]
@@ -57,6 +58,8 @@ pub enum OutputFormat {
     Human,
     Json,
     Yaml,
+    /// For a pull request; `plan` alone
+    Markdown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -80,6 +83,35 @@ pub enum Command {
     Validate(ManifestArgs),
     /// Report how each field of a manifest fares on its targets
     Check(CheckArgs),
+    /// Show what `apply` would do, field by field
+    Plan(PlanArgs),
+    /// Build, push, apply, and wait until all is ready
+    Apply(ApplyArgs),
+    /// `apply` on this machine
+    Up(UpArgs),
+    /// Show where apps stand
+    Status(SelectArgs),
+    /// Wait until apps are ready, or gone
+    Wait(WaitArgs),
+    /// Show what containers wrote
+    Logs(LogsArgs),
+    /// Run a command in a container
+    Exec(ExecArgs),
+    /// Run a job again
+    Run(RunArgs),
+    /// List the generations of an app and what changed in each
+    History(SelectArgs),
+    /// Take an app away; named volumes stay unless --volumes
+    Delete(DeleteArgs),
+    /// Build the images of an app, or one Dockerfile
+    Build(BuildArgs),
+    /// Push an image of the local store to its registry
+    Push(PushArgs),
+    /// Pull an image into the local store
+    Pull(PullArgs),
+    /// Look after the local image store
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Tell what this machine can and cannot do
     #[cfg(feature = "local")]
     Doctor,
@@ -116,6 +148,19 @@ pub struct SelectArgs {
     pub target: Option<String>,
 }
 
+/// As [`SelectArgs`] where the positional arguments mean something else.
+#[derive(Clone, Debug, Args)]
+pub struct OneAppArgs {
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+    /// App, as NAME or NAMESPACE/NAME; needed where the manifests hold several
+    #[arg(short, long, value_name = "APP")]
+    pub app: Option<String>,
+    /// Target to work on
+    #[arg(short, long, value_name = "NAME")]
+    pub target: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub struct InitArgs {
     /// Folder to write portolan.yaml into
@@ -130,6 +175,202 @@ pub struct CheckArgs {
     /// Fail unless every field is taken exactly or emulated
     #[arg(long)]
     pub strict: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub select: SelectArgs,
+    #[command(flatten)]
+    pub allow: AllowArgs,
+}
+
+/// What a plan may do that it otherwise refuses.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct AllowArgs {
+    /// Let the plan delete what holds data
+    #[arg(long)]
+    pub allow_data_loss: bool,
+    /// Make resources of others, under our names, ours
+    #[arg(long)]
+    pub take_over: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    pub select: SelectArgs,
+    #[command(flatten)]
+    pub allow: AllowArgs,
+    /// Answer every question with yes
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Return once everything is applied, without waiting until it is ready
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Show the plan and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+    /// Apps, as NAME or NAMESPACE/NAME [default: all in the manifests]
+    #[arg(value_name = "APP")]
+    pub apps: Vec<String>,
+    #[command(flatten)]
+    pub allow: AllowArgs,
+    /// Answer every question with yes
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Return once everything is applied, without waiting until it is ready
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// What to wait for
+    #[arg(long = "for", value_enum, default_value = "ready")]
+    pub condition: WaitCondition,
+    /// How long to wait, as in 90s or 10m
+    #[arg(long, default_value = "10m", value_name = "DURATION")]
+    pub timeout: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WaitCondition {
+    Ready,
+    Deleted,
+}
+
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Files or folders to read manifests from [default: portolan.yaml here]
+    #[arg(long = "file", value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+    /// App, as NAME or NAMESPACE/NAME; needed where the manifests hold several
+    #[arg(short, long, value_name = "APP")]
+    pub app: Option<String>,
+    /// Target to read from
+    #[arg(short, long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Services and jobs [default: all]
+    pub workloads: Vec<String>,
+    /// Container of the workload [default: all]
+    #[arg(short, long)]
+    pub container: Option<String>,
+    /// Go on with new lines as they come, until Ctrl-C
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last so many lines
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<usize>,
+    /// Only lines younger than this, as in 5m
+    #[arg(long, value_name = "DURATION")]
+    pub since: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    #[command(flatten)]
+    pub one: OneAppArgs,
+    /// Service whose container to use
+    pub service: String,
+    /// Replica, as `status` and `logs` name it [default: any that is ready]
+    #[arg(short, long)]
+    pub replica: Option<String>,
+    /// Container of the replica [default: the service's own]
+    #[arg(short, long)]
+    pub container: Option<String>,
+    /// Command and its arguments, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub argv: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub one: OneAppArgs,
+    /// Job to run again
+    pub job: String,
+}
+
+#[derive(Debug, Args)]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Erase named volumes and the records of jobs too
+    #[arg(long)]
+    pub volumes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+    /// Build this context folder instead of an app
+    #[arg(value_name = "CONTEXT")]
+    pub context: Option<PathBuf>,
+    /// Dockerfile, relative to the context
+    #[arg(long, default_value = "Dockerfile", requires = "context")]
+    pub dockerfile: PathBuf,
+    /// Reference to keep the image under
+    #[arg(long, value_name = "REFERENCE", requires = "context")]
+    pub tag: Option<String>,
+    /// Stage to build
+    #[arg(long = "stage", value_name = "NAME", requires = "context")]
+    pub stage: Option<String>,
+    /// Value of an ARG, as NAME=VALUE
+    #[arg(long = "build-arg", value_name = "NAME=VALUE", requires = "context")]
+    pub build_args: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PushArgs {
+    /// Image of the local store
+    pub image: String,
+    /// Reference to push it as [default: its own]
+    pub destination: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PullArgs {
+    /// Image to pull
+    pub image: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// List the images of the local store
+    Ls,
+    /// Import a root file system (folder or tar), a docker-archive, or an OCI layout
+    Import(ImportArgs),
+    /// Remove images from the local store, and what only they use
+    Rm(RemoveArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// Folder or archive to import
+    pub path: PathBuf,
+    /// Reference to keep it under
+    #[arg(long, value_name = "REFERENCE")]
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// References to remove
+    #[arg(required = true, value_name = "REFERENCE")]
+    pub references: Vec<String>,
 }
 
 #[derive(Debug, Args)]

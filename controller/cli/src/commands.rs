@@ -1,26 +1,74 @@
 //! One file a command, and the one place that runs them.
 
+mod apply;
+mod build;
 mod check;
+mod delete;
 #[cfg(feature = "local")]
 mod doctor;
+mod exec;
+mod history;
+mod image;
+mod logs;
 mod manifest;
 mod manual;
+mod plan;
+mod run;
+mod status;
 
 use crate::args::Command;
-use crate::failure::CommandResult;
+use crate::failure::{CommandResult, Failure};
 use crate::output::Output;
+use crate::session::Deployed;
 
+/// Runs the command; those that wait for a target or a registry get an async runtime.
 pub fn run(command: Command, output: Output) -> CommandResult {
+    if output.is_markdown() && !matches!(command, Command::Plan(_)) {
+        return Err(
+            Failure::usage("FormatUnsupported", "only `plan` answers in Markdown").hint("use -o human, json or yaml")
+        );
+    }
     match command {
         Command::Init(arguments) => manifest::init(&arguments, output),
         Command::Validate(arguments) => manifest::validate(&arguments, output),
+        Command::Check(arguments) => check::check(&arguments, output),
+        Command::Plan(arguments) => wait(plan::plan(arguments, output)),
+        Command::Apply(arguments) => wait(apply::apply(arguments, output)),
+        Command::Up(arguments) => wait(apply::up(arguments, output)),
+        Command::Status(arguments) => wait(status::status(arguments, output)),
+        Command::Wait(arguments) => wait(status::wait(arguments, output)),
+        Command::Logs(arguments) => wait(logs::logs(arguments, output)),
+        Command::Exec(arguments) => wait(exec::exec(arguments, output)),
+        Command::Run(arguments) => wait(run::run(arguments, output)),
+        Command::History(arguments) => history::history(&arguments, output),
+        Command::Delete(arguments) => wait(delete::delete(arguments, output)),
+        Command::Build(arguments) => wait(build::build(arguments, output)),
+        Command::Push(arguments) => wait(image::push(arguments, output)),
+        Command::Pull(arguments) => wait(image::pull(arguments, output)),
+        Command::Image(command) => image::image(command, output),
+        #[cfg(feature = "local")]
+        Command::Doctor => doctor::doctor(output),
         Command::Explain(arguments) => manifest::explain(&arguments),
         Command::Schema => manifest::schema(),
         Command::Crd => manifest::crd(),
         Command::Completion(arguments) => manual::completion(&arguments),
         Command::Man(arguments) => manual::man(&arguments),
-        Command::Check(arguments) => check::check(&arguments, output),
-        #[cfg(feature = "local")]
-        Command::Doctor => doctor::doctor(output),
     }
+}
+
+fn wait(command: impl Future<Output = CommandResult>) -> CommandResult {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| Failure::new("RuntimeFailed", "cannot start").because(error.to_string()))?;
+    let result = runtime.block_on(command);
+    // A blocked read of stdin must not keep the process.
+    runtime.shutdown_background();
+    result
+}
+
+fn unsupported(command: &str, deployed: &Deployed) -> Failure {
+    let provider = deployed.provider.shape.name();
+    Failure::new("Unsupported", format!("the provider `{provider}` has no `{command}`"))
 }

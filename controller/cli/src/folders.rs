@@ -1,22 +1,70 @@
 //! Where things are kept on this machine, after the XDG Base Directory specification, and where our programs are.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
-/// Images and volumes: `$XDG_DATA_HOME/portolan`, or below `PORTOLAN_HOME`.
-pub fn data() -> Result<PathBuf, Failure> {
-    let home = || variable("HOME").map(|home| home.join(".local/share"));
-    let named = variable("PORTOLAN_HOME").map(|home| home.join("data"));
-    let folder = named.or_else(|| Some(variable("XDG_DATA_HOME").or_else(home)?.join("portolan")));
-    folder.ok_or_else(|| {
+/// Folders of this user. `PORTOLAN_HOME` puts all of them below one.
+#[derive(Clone, Debug)]
+pub struct Folders {
+    /// Journal, supervisors' state, logs: `$XDG_STATE_HOME/portolan`.
+    pub state: PathBuf,
+    /// Images and volumes: `$XDG_DATA_HOME/portolan`.
+    pub data: PathBuf,
+    /// What may be lost: `$XDG_CACHE_HOME/portolan`.
+    pub cache: PathBuf,
+    /// Sockets and bundles: `$XDG_RUNTIME_DIR/portolan`; for root without one `/run/portolan`.
+    pub run: PathBuf,
+}
+
+impl Folders {
+    pub fn of_this_user() -> Result<Self, Failure> {
+        if let Some(home) = variable("PORTOLAN_HOME") {
+            return Ok(Self {
+                state: home.join("state"),
+                data: home.join("data"),
+                cache: home.join("cache"),
+                run: home.join("run"),
+            });
+        }
+        let state = folder("XDG_STATE_HOME", ".local/state")?;
+        let run = match variable("XDG_RUNTIME_DIR") {
+            Some(path) => path.join("portolan"),
+            None if rustix::process::geteuid().is_root() => PathBuf::from("/run/portolan"),
+            None => state.join("run"),
+        };
+        Ok(Self {
+            data: folder("XDG_DATA_HOME", ".local/share")?,
+            cache: folder("XDG_CACHE_HOME", ".cache")?,
+            state,
+            run,
+        })
+    }
+
+    /// The local image store.
+    pub fn images(&self) -> PathBuf {
+        self.data.join("images")
+    }
+
+    /// Layers and file hashes that builds remember.
+    pub fn build_cache(&self) -> PathBuf {
+        self.cache.join("build")
+    }
+}
+
+fn folder(name: &str, below_home: &str) -> Result<PathBuf, Failure> {
+    if let Some(path) = variable(name) {
+        return Ok(path.join("portolan"));
+    }
+    let home = variable("HOME").ok_or_else(|| {
         Failure::new("HomeMissing", "neither HOME nor PORTOLAN_HOME is set").hint("set PORTOLAN_HOME to a folder")
-    })
+    })?;
+    Ok(home.join(below_home).join("portolan"))
 }
 
 /// One of our programs: where its variable says, else beside this one, else on `PATH`.
-pub fn program(name: &str, override_variable: &str) -> Result<PathBuf, Failure> {
+fn program(name: &str, override_variable: &str) -> Result<PathBuf, Failure> {
     let beside = || env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
     let on_path = || {
         let path = env::var_os("PATH")?;
@@ -32,6 +80,23 @@ pub fn program(name: &str, override_variable: &str) -> Result<PathBuf, Failure> 
                 "it belongs beside `portolan`; build it with `cargo build --release`, or set {override_variable}"
             ))
         })
+}
+
+/// The program that runs containers.
+pub fn runtime() -> Result<PathBuf, Failure> {
+    program("portolan-runtime", "PORTOLAN_RUNTIME")
+}
+
+/// The program that keeps one app's containers.
+pub fn supervisor() -> Result<PathBuf, Failure> {
+    program("portolan-supervisor", "PORTOLAN_SUPERVISOR")
+}
+
+/// A path as the user would write it here: relative to the current folder where it is below it.
+pub fn shown(path: &Path) -> String {
+    let here = env::current_dir().ok();
+    let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+    relative.unwrap_or(path).display().to_string()
 }
 
 /// An absolute path from the environment; relative ones are ignored, as XDG asks.

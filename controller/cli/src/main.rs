@@ -1,16 +1,20 @@
 //! `portolan`: what was typed, what it means, what came of it.
 //!
 //! `args.rs` is what can be typed; each command is a file in `commands/`; `manifests.rs` finds what it works on,
-//! `targets.rs` the provider. Everything that is printed goes through `output.rs`, every failure through `failure.rs`.
-//! Deciding is left to core.
+//! `targets.rs` the provider; `session.rs` opens what a command needs to reach it. Answers are printed by `output.rs`,
+//! progress by `progress.rs`, failures by `failure.rs`. Deciding is left to core and the engine.
 
 mod args;
+mod audience;
 mod commands;
 mod failure;
-#[cfg(feature = "local")]
 mod folders;
+mod image_progress;
+mod interrupt;
 mod manifests;
 mod output;
+mod progress;
+mod session;
 mod targets;
 mod tracing_setup;
 

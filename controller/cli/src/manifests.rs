@@ -1,5 +1,6 @@
 //! From arguments to parsed manifests, and from those to (app, target) pairs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use portolan_core::diagnostic::Diagnostic;
 use portolan_core::manifest::{App, DEFAULT_NAMESPACE, LOCAL_PROVIDER, Target};
 use portolan_core::parse::{self, Document, SourceFile, nearest};
 
-use crate::args::{ManifestArgs, SelectArgs};
+use crate::args::{ManifestArgs, OneAppArgs, SelectArgs};
 use crate::failure::Failure;
 
 /// What a folder is expected to hold.
@@ -28,6 +29,11 @@ impl Deployment {
             .manifest
             .as_app()
             .expect("a deployment is made from an App's document")
+    }
+
+    /// `shop on local`: how messages name it.
+    pub fn title(&self) -> String {
+        format!("{} on {}", self.app().metadata.name, self.target.metadata.name)
     }
 }
 
@@ -72,6 +78,38 @@ pub fn select(arguments: &SelectArgs) -> Result<Vec<Deployment>, Failure> {
         true => Err(nothing_selected(&documents, arguments)),
         false => Ok(deployments),
     }
+}
+
+/// As [`select`] for a command that changes something: apps that go to several targets want one named, or `all`.
+pub fn select_for_change(arguments: &SelectArgs) -> Result<Vec<Deployment>, Failure> {
+    let deployments = select(arguments)?;
+    let targets: BTreeSet<&str> = deployments
+        .iter()
+        .map(|deployment| deployment.target.metadata.name.as_str())
+        .collect();
+    if arguments.target.is_none() && targets.len() > 1 {
+        let names: Vec<&str> = targets.into_iter().collect();
+        return Err(Failure::usage("TargetAmbiguous", "the manifests go to several targets")
+            .hint(format!("choose one with --target: {}, or all", names.join(", "))));
+    }
+    Ok(deployments)
+}
+
+/// The one pair that a day-two command speaks of.
+pub fn select_one(arguments: &OneAppArgs) -> Result<Deployment, Failure> {
+    let mut deployments = select(&SelectArgs {
+        manifests: arguments.manifests.clone(),
+        apps: arguments.app.iter().cloned().collect(),
+        target: arguments.target.clone(),
+    })?;
+    if deployments.len() == 1 {
+        return Ok(deployments.remove(0));
+    }
+    let titles: Vec<String> = deployments.iter().map(Deployment::title).collect();
+    Err(
+        Failure::usage("AppAmbiguous", "the manifests hold several apps or targets")
+            .hint(format!("choose one with --app and --target: {}", titles.join(", "))),
+    )
 }
 
 fn default_file() -> Result<PathBuf, Failure> {

@@ -34,12 +34,17 @@ impl Output {
         matches!(self.format, OutputFormat::Json | OutputFormat::Yaml)
     }
 
+    /// Whether `plan` is asked for a pull request's text.
+    pub fn is_markdown(&self) -> bool {
+        self.format == OutputFormat::Markdown
+    }
+
     /// The answer of a command: `human` where people read, else the value itself.
     pub fn answer(&self, value: &impl Serialize, human: impl FnOnce() -> String) {
         match self.format {
             OutputFormat::Json => print(&format!("{}\n", json(value))),
             OutputFormat::Yaml => print(&yaml(value)),
-            OutputFormat::Human => print(&human()),
+            OutputFormat::Human | OutputFormat::Markdown => print(&human()),
         }
     }
 

@@ -3,44 +3,87 @@
 use std::sync::Arc;
 
 use portolan_core::manifest::Target;
-use portolan_provider_api::Shape;
+use portolan_provider_api::{Images, Provider, Shape};
 
 use crate::failure::Failure;
+use crate::folders::Folders;
 use crate::manifests::Deployment;
 
 /// The pure half of the provider of a deployment's Target.
 pub fn shape(deployment: &Deployment) -> Result<Arc<dyn Shape>, Failure> {
     match deployment.target.spec.provider.as_str() {
         #[cfg(feature = "local")]
-        "local" => local(deployment),
+        "local" => local::shape(deployment),
+        other => Err(unknown(&deployment.target, other)),
+    }
+}
+
+/// The whole provider of a deployment's Target.
+pub fn provider(deployment: &Deployment, folders: &Folders, images: Arc<dyn Images>) -> Result<Provider, Failure> {
+    match deployment.target.spec.provider.as_str() {
+        #[cfg(feature = "local")]
+        "local" => local::provider(deployment, folders, images),
         other => Err(unknown(&deployment.target, other)),
     }
 }
 
 #[cfg(feature = "local")]
-fn local(deployment: &Deployment) -> Result<Arc<dyn Shape>, Failure> {
-    let settings = deployment.target.spec.local.clone().unwrap_or_default();
-    let address = settings.publish_address.parse().map_err(|_| {
-        Failure::new(
-            "AddressUnsupported",
-            format!("`{}` is no IPv4 address", settings.publish_address),
-        )
-        .hint("ports are published on IPv4 alone: 127.0.0.1 or 0.0.0.0")
-    })?;
-    let files = &deployment.target.spec.secrets.files;
-    let secret_files = files.iter().map(|file| absolute(&deployment.target_folder.join(file)));
-    Ok(portolan_provider_local::shape(
-        address,
-        secret_files.collect::<Result<_, _>>()?,
-    ))
-}
+mod local {
+    use std::net::Ipv4Addr;
+    use std::path::PathBuf;
+    use std::sync::Arc;
 
-/// Env files are read later and from another folder.
-#[cfg(feature = "local")]
-fn absolute(path: &std::path::Path) -> Result<std::path::PathBuf, Failure> {
-    std::path::absolute(path).map_err(|error| {
-        Failure::new("SecretFileUnreadable", format!("cannot find {}", path.display())).because(error.to_string())
-    })
+    use portolan_provider_api::{Images, Provider, Shape};
+    use portolan_provider_local::LocalSettings;
+
+    use crate::failure::Failure;
+    use crate::folders::{Folders, runtime, supervisor};
+    use crate::manifests::Deployment;
+
+    pub fn shape(deployment: &Deployment) -> Result<Arc<dyn Shape>, Failure> {
+        Ok(portolan_provider_local::shape(
+            publish_address(deployment)?,
+            secret_files(deployment)?,
+        ))
+    }
+
+    pub fn provider(deployment: &Deployment, folders: &Folders, images: Arc<dyn Images>) -> Result<Provider, Failure> {
+        let settings = LocalSettings {
+            supervisor: supervisor()?,
+            runtime: runtime()?,
+            run_dir: folders.run.join("apps"),
+            state_dir: folders.state.join("apps"),
+            data_dir: folders.data.join("apps"),
+            publish_address: publish_address(deployment)?,
+            secret_files: secret_files(deployment)?,
+        };
+        Ok(portolan_provider_local::local(settings, images))
+    }
+
+    fn publish_address(deployment: &Deployment) -> Result<Ipv4Addr, Failure> {
+        let settings = deployment.target.spec.local.clone().unwrap_or_default();
+        settings.publish_address.parse().map_err(|_| {
+            Failure::new(
+                "AddressUnsupported",
+                format!("`{}` is no IPv4 address", settings.publish_address),
+            )
+            .hint("ports are published on IPv4 alone: 127.0.0.1 or 0.0.0.0")
+        })
+    }
+
+    /// Absolute, because they are read later and from another folder.
+    fn secret_files(deployment: &Deployment) -> Result<Vec<PathBuf>, Failure> {
+        let files = deployment.target.spec.secrets.files.iter();
+        let paths = files.map(|file| deployment.target_folder.join(file));
+        paths
+            .map(|path| {
+                std::path::absolute(&path).map_err(|error| {
+                    Failure::new("SecretFileUnreadable", format!("cannot find {}", path.display()))
+                        .because(error.to_string())
+                })
+            })
+            .collect()
+    }
 }
 
 fn unknown(target: &Target, provider: &str) -> Failure {

@@ -1,10 +1,11 @@
 //! The facade: what the command line, and later the daemon and the operator, call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use portolan_core::plan::{Plan, Scope};
+use portolan_core::reference::Digest;
 use portolan_core::status::Status;
 use portolan_provider_api::{Images, Provider};
 use tokio::sync::watch;
@@ -72,7 +73,7 @@ impl Engine {
             images: self.images.clone(),
             journal: self.journal.clone(),
             audience,
-            budget: self.budget(&work),
+            budget: self.budget(provider, &work),
             key,
             clock: Clock::start(),
         };
@@ -107,6 +108,22 @@ impl Engine {
         Ok(self.journal.history(&key)?)
     }
 
+    /// Images that an app runs, or would go back to: no clean-up may take them away.
+    pub fn images_in_use(&self) -> Result<BTreeSet<Digest>, EngineError> {
+        let mut used = BTreeSet::new();
+        for key in self.journal.keys()? {
+            let record = self.journal.load(&key)?;
+            let generations = [record.latest, record.converged].into_iter().flatten();
+            used.extend(generations.flat_map(|one| {
+                one.images
+                    .values()
+                    .map(|image| image.digest.clone())
+                    .collect::<Vec<_>>()
+            }));
+        }
+        Ok(used)
+    }
+
     fn looking<'a>(&'a self, provider: &'a Provider, work: &'a Work) -> Looking<'a> {
         Looking {
             provider,
@@ -134,17 +151,15 @@ impl Engine {
         answer.map_err(Into::into)
     }
 
-    fn budget(&self, work: &Work) -> SharedBudget {
+    fn budget(&self, provider: &Provider, work: &Work) -> SharedBudget {
         let target = &work.target;
         // A map of buckets is whole after every line of its code.
         let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
         let budget = budgets.entry(target.metadata.name.clone()).or_insert_with(|| {
             let given = target.spec.budget.map(|budget| budget.requests_per_second);
-            Arc::new(Mutex::new(Budget::new(given.unwrap_or(DEFAULT_REQUESTS_PER_SECOND))))
+            let rate = given.unwrap_or_else(|| provider.shape.requests_per_second());
+            Arc::new(Mutex::new(Budget::new(rate)))
         });
         budget.clone()
     }
 }
-
-/// What an account is asked in a second by all apps together, if its Target does not say.
-const DEFAULT_REQUESTS_PER_SECOND: u32 = 20;

@@ -1,10 +1,12 @@
 //! `portolan doctor`: what this machine can and cannot do, each with its remedy.
 
+use std::path::PathBuf;
+
 use portolan_provider_local::doctor::{Finding, Verdict, examine};
 use serde::Serialize;
 
-use crate::failure::{CommandResult, exit};
-use crate::folders::{data, program};
+use crate::failure::{CommandResult, Failure, exit};
+use crate::folders::{Folders, runtime, supervisor};
 use crate::output::Output;
 
 #[derive(Serialize)]
@@ -21,19 +23,17 @@ struct Program {
     path: Option<String>,
 }
 
-const PROGRAMS: [(&str, &str); 2] = [
-    ("portolan-supervisor", "PORTOLAN_SUPERVISOR"),
-    ("portolan-runtime", "PORTOLAN_RUNTIME"),
-];
-
 pub fn doctor(output: Output) -> CommandResult {
-    let programs = PROGRAMS.map(|(name, variable)| Program {
+    let program = |name, found: Result<PathBuf, Failure>| Program {
         name,
-        path: program(name, variable).ok().map(|path| path.display().to_string()),
-    });
+        path: found.ok().map(|path| path.display().to_string()),
+    };
     let report = Report {
-        machine: examine(&data()?),
-        programs: programs.into(),
+        machine: examine(&Folders::of_this_user()?.data),
+        programs: vec![
+            program("portolan-supervisor", supervisor()),
+            program("portolan-runtime", runtime()),
+        ],
     };
     output.answer(&report, || human(&report));
     let missing = report.machine.iter().any(|finding| finding.verdict == Verdict::Missing)

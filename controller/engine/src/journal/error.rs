@@ -16,6 +16,11 @@ pub enum JournalError {
     },
     #[error("the journal {} was written by a newer Portolan (schema {found}, this one knows {known})", path.display())]
     Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("cannot list the apps in the journal")]
+    List {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("cannot {operation} of {key} in the journal")]
     Access {
         operation: &'static str,
@@ -30,7 +35,7 @@ pub enum JournalError {
 impl JournalError {
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Open { .. } | Self::Access { .. } => ErrorClass::Denied,
+            Self::Open { .. } | Self::List { .. } | Self::Access { .. } => ErrorClass::Denied,
             Self::Newer { .. } => ErrorClass::Invalid,
             Self::Busy { .. } => ErrorClass::Conflict,
         }

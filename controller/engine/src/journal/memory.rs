@@ -38,6 +38,10 @@ impl Journal for MemoryJournal {
             .unwrap_or_default())
     }
 
+    fn keys(&self) -> Result<Vec<AppKey>, JournalError> {
+        Ok(guard(&self.apps).keys().cloned().collect())
+    }
+
     fn append(&self, key: &AppKey, entries: &[JournalEntry]) -> Result<(), JournalError> {
         let mut apps = guard(&self.apps);
         let app = apps.entry(key.clone()).or_default();

@@ -23,6 +23,9 @@ pub trait Journal: Send + Sync {
     /// What is known of the app; an empty record if nothing is.
     fn load(&self, key: &AppKey) -> Result<AppRecord, JournalError>;
 
+    /// Every app that anything is known of.
+    fn keys(&self) -> Result<Vec<AppKey>, JournalError>;
+
     /// Adds entries, all of them or none. Durable on return.
     fn append(&self, key: &AppKey, entries: &[JournalEntry]) -> Result<(), JournalError>;
 

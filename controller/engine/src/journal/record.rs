@@ -178,6 +178,17 @@ impl AppRecord {
         }
     }
 
+    /// Whether the last run came to no end that the journal knows of.
+    pub fn is_unfinished(&self) -> bool {
+        let Some(latest) = &self.latest else { return false };
+        let converged = self
+            .converged
+            .as_ref()
+            .is_some_and(|converged| converged.number == latest.number);
+        let rolling_back = |hold: &Hold| hold.rolling_back_to.is_some();
+        self.held.as_ref().map_or(!converged, rolling_back)
+    }
+
     /// What the target is meant to show: the latest generation, or the one that serves in place of a held one.
     pub fn current(&self) -> Option<&Arc<Generation>> {
         let latest = self.latest.as_ref()?;

@@ -81,6 +81,10 @@ impl Journal for SqliteJournal {
         load(&self.connection(), key).map_err(access("read the record", key))
     }
 
+    fn keys(&self) -> Result<Vec<AppKey>, JournalError> {
+        keys(&self.connection()).map_err(|source| JournalError::List { source })
+    }
+
     fn append(&self, key: &AppKey, entries: &[JournalEntry]) -> Result<(), JournalError> {
         append(&mut self.connection(), key, entries).map_err(access("write the record", key))
     }
@@ -130,6 +134,18 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     }
     transaction.commit()?;
     version(connection)
+}
+
+fn keys(connection: &Connection) -> Result<Vec<AppKey>, Failure> {
+    let mut statement = connection.prepare("SELECT namespace, app, target FROM apps ORDER BY 1, 2, 3")?;
+    let rows = statement.query_map([], |row| {
+        Ok(AppKey {
+            namespace: row.get(0)?,
+            app: row.get(1)?,
+            target: row.get(2)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn load(connection: &Connection, key: &AppKey) -> Result<AppRecord, Failure> {

@@ -1,0 +1,237 @@
+//! `portolan apply` and `portolan up`: from manifests to running apps.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use portolan_core::diagnostic::Diagnostic;
+use portolan_core::manifest::LOCAL_PROVIDER;
+use portolan_core::plan::PlanOptions;
+use portolan_core::status::Status;
+use portolan_engine::{Outcome, OutcomeKind, Wish};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::{plan, status};
+use crate::args::{ApplyArgs, PlanArgs, SelectArgs, UpArgs};
+use crate::audience::{Consent, Teller};
+use crate::failure::{self, CommandResult, Failure, exit};
+use crate::interrupt;
+use crate::manifests::{self, Deployment};
+use crate::output::Output;
+use crate::session::{AT_ONCE, Deployed, Session};
+
+pub async fn apply(arguments: ApplyArgs, output: Output) -> CommandResult {
+    if arguments.dry_run {
+        let (select, allow) = (arguments.select, arguments.allow);
+        return plan::plan(PlanArgs { select, allow }, output).await;
+    }
+    let deployments = manifests::select_for_change(&arguments.select)?;
+    let how = How {
+        wish: Wish::Apply,
+        options: retrying(plan::options(arguments.allow)),
+        no_wait: arguments.no_wait,
+        consent: Consent::of(arguments.yes, output.is_machine()),
+    };
+    carry_out(deployments, how, output).await
+}
+
+/// `apply` to the targets that are this machine, whatever other targets an app has.
+pub async fn up(arguments: UpArgs, output: Output) -> CommandResult {
+    let deployments = manifests::select(&SelectArgs {
+        manifests: arguments.manifests,
+        apps: arguments.apps,
+        target: None,
+    })?;
+    let here: Vec<Deployment> = deployments
+        .into_iter()
+        .filter(|deployment| deployment.target.spec.provider == LOCAL_PROVIDER)
+        .collect();
+    if here.is_empty() {
+        return Err(
+            Failure::new("UnknownTarget", "no app in the manifests goes to this machine")
+                .hint("add `local` to its targets, or use `portolan apply`"),
+        );
+    }
+    let how = How {
+        wish: Wish::Apply,
+        options: retrying(plan::options(arguments.allow)),
+        no_wait: arguments.no_wait,
+        consent: Consent::of(arguments.yes, output.is_machine()),
+    };
+    carry_out(here, how, output).await
+}
+
+/// Typed by a person, apply again is retry.
+fn retrying(options: PlanOptions) -> PlanOptions {
+    PlanOptions { retry: true, ..options }
+}
+
+/// What is done to each app.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub wish: Wish,
+    pub options: PlanOptions,
+    pub no_wait: bool,
+    pub consent: Consent,
+}
+
+/// Does it to all of them, several at once, and tells what came of it.
+pub async fn carry_out(deployments: Vec<Deployment>, how: How, output: Output) -> CommandResult {
+    let session = Session::open(output)?;
+    let deployed = session.deployed_all(deployments)?;
+    let stop = interrupt::listen();
+    let several = deployed.len() > 1;
+    let ends: Vec<Result<Ended<'_>, Failure>> = stream::iter(&deployed)
+        .map(|deployed| one(&session, deployed, how, several, stop.clone()))
+        .buffered(AT_ONCE)
+        .collect()
+        .await;
+    session.progress.clear();
+    conclude(ends, how.wish, output)
+}
+
+/// One app's end.
+struct Ended<'a> {
+    deployed: &'a Deployed,
+    outcome: Outcome,
+}
+
+async fn one<'a>(
+    session: &Session,
+    deployed: &'a Deployed,
+    how: How,
+    several: bool,
+    stop: watch::Receiver<bool>,
+) -> Result<Ended<'a>, Failure> {
+    let prefix = match several {
+        true => format!("{}: ", deployed.deployment.app().metadata.name),
+        false => String::new(),
+    };
+    let mut work = deployed.work(how.wish, how.options);
+    work.no_wait = how.no_wait;
+    let teller = Arc::new(Teller::new(session.progress.clone(), prefix, how.consent));
+    let ended = session.engine.reconcile(&deployed.provider, work, teller, stop).await;
+    let outcome = ended.map_err(|error| deployed.failure(error))?;
+    Ok(Ended { deployed, outcome })
+}
+
+/// Answers on stdout for those that came to an end; diagnostics for those that failed; the worst exit code.
+fn conclude(ends: Vec<Result<Ended<'_>, Failure>>, wish: Wish, output: Output) -> CommandResult {
+    let mut worst = exit::DONE;
+    let mut reports = Vec::new();
+    let mut diagnostics = Vec::new();
+    for end in ends {
+        match end {
+            Ok(ended) => {
+                diagnostics.extend(ended.diagnostics());
+                worst = worst.max(ended.exit());
+                reports.push(ended.report());
+            }
+            Err(failure) => {
+                diagnostics.extend(failure.diagnostics);
+                worst = worst.max(failure.exit);
+            }
+        }
+    }
+    if !reports.is_empty() {
+        output.answer(&reports, || reports.iter().map(|report| report.human(wish)).collect());
+    }
+    match diagnostics.is_empty() {
+        true => Ok(worst),
+        false => Err(Failure {
+            diagnostics,
+            exit: worst,
+        }),
+    }
+}
+
+impl Ended<'_> {
+    fn exit(&self) -> u8 {
+        match self.outcome.kind {
+            OutcomeKind::Converged | OutcomeKind::Applied => exit::DONE,
+            OutcomeKind::Interrupted => exit::INTERRUPTED,
+            OutcomeKind::Held(_) | OutcomeKind::RolledBack { .. } | OutcomeKind::Refused(_) | OutcomeKind::Declined => {
+                exit::FAILED
+            }
+        }
+    }
+
+    fn diagnostics(&self) -> Vec<Diagnostic> {
+        let title = self.deployed.deployment.title();
+        match &self.outcome.kind {
+            OutcomeKind::Converged | OutcomeKind::Applied => Vec::new(),
+            OutcomeKind::Held(failure) | OutcomeKind::RolledBack { failure, .. } => {
+                vec![failure::observed(&title, failure)]
+            }
+            OutcomeKind::Refused(problems) => problems.iter().map(|problem| self.deployed.problem(problem)).collect(),
+            OutcomeKind::Declined => vec![
+                Diagnostic::error("NotApproved", format!("{title}: the plan was not approved"))
+                    .hint("look at it with `portolan plan`; --yes approves it"),
+            ],
+            OutcomeKind::Interrupted => Failure::interrupted().diagnostics,
+        }
+    }
+
+    fn report(&self) -> Report {
+        let metadata = &self.deployed.deployment.app().metadata;
+        Report {
+            namespace: metadata.namespace.clone(),
+            app: metadata.name.clone(),
+            target: self.deployed.deployment.target.metadata.name.clone(),
+            outcome: word(&self.outcome.kind),
+            generation: self.outcome.generation,
+            changed: self.outcome.changed,
+            rolled_back_to: match self.outcome.kind {
+                OutcomeKind::RolledBack { to_generation, .. } => Some(to_generation),
+                _ => None,
+            },
+            status: self.outcome.status.clone(),
+        }
+    }
+}
+
+fn word(kind: &OutcomeKind) -> &'static str {
+    match kind {
+        OutcomeKind::Converged => "converged",
+        OutcomeKind::Applied => "applied",
+        OutcomeKind::Held(_) => "held",
+        OutcomeKind::RolledBack { .. } => "rolledBack",
+        OutcomeKind::Refused(_) => "refused",
+        OutcomeKind::Declined => "declined",
+        OutcomeKind::Interrupted => "interrupted",
+    }
+}
+
+/// What `-o json` answers for each app.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    namespace: String,
+    app: String,
+    target: String,
+    outcome: &'static str,
+    generation: u64,
+    /// Whether anything was written at the target.
+    changed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rolled_back_to: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+}
+
+impl Report {
+    fn human(&self, wish: Wish) -> String {
+        if let Wish::Delete { .. } = wish {
+            return match (self.outcome, self.changed) {
+                ("converged", true) => format!("{}/{} on {}: deleted\n", self.namespace, self.app, self.target),
+                ("converged", false) => format!("{}/{} on {}: was not there\n", self.namespace, self.app, self.target),
+                _ => String::new(),
+            };
+        }
+        let served = self
+            .rolled_back_to
+            .map(|generation| format!("generation {generation} serves again\n"));
+        let status = self.status.as_ref().map(status::human);
+        served.into_iter().chain(status).collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! `portolan logs`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use portolan_core::manifest::HumanDuration;
+use portolan_provider_api::operations::{LogLine, LogQuery};
+use serde_json::json;
+
+use crate::args::{LogsArgs, ManifestArgs, OneAppArgs};
+use crate::failure::{CommandResult, Failure, exit};
+use crate::interrupt;
+use crate::manifests::select_one;
+use crate::output::{Output, print};
+use crate::session::Session;
+
+pub async fn logs(arguments: LogsArgs, output: Output) -> CommandResult {
+    let deployment = select_one(&OneAppArgs {
+        manifests: ManifestArgs { files: arguments.files },
+        app: arguments.app,
+        target: arguments.target,
+    })?;
+    let session = Session::open(output)?;
+    let deployed = session.deployed(deployment)?;
+    let Some(logs) = &deployed.provider.logs else {
+        return Err(super::unsupported("logs", &deployed));
+    };
+    let query = LogQuery {
+        workloads: arguments.workloads,
+        container: arguments.container,
+        follow: arguments.follow,
+        tail: arguments.tail,
+        since: arguments.since.as_deref().map(since).transpose()?,
+    };
+    let mut lines = logs.logs(&session.scope(&deployed).await?, query).await?;
+    let stop = interrupt::interrupted(interrupt::listen());
+    tokio::pin!(stop);
+    loop {
+        tokio::select! {
+            line = lines.recv() => match line {
+                Some(line) => print(&shown(&line, output)),
+                None => return Ok(exit::DONE),
+            },
+            () = &mut stop => return Ok(exit::INTERRUPTED),
+        }
+    }
+}
+
+fn since(text: &str) -> Result<SystemTime, Failure> {
+    Ok(SystemTime::now() - duration(text)?)
+}
+
+/// A duration that was typed.
+pub fn duration(text: &str) -> Result<std::time::Duration, Failure> {
+    let parsed: Result<HumanDuration, _> = text.parse();
+    parsed.map(std::time::Duration::from).map_err(|_| {
+        Failure::usage("DurationInvalid", format!("`{text}` is not a duration")).hint("write it as 30s, 5m or 1h")
+    })
+}
+
+/// `web-0 stats  GET /`, or one JSON object a line.
+fn shown(line: &LogLine, output: Output) -> String {
+    if !output.is_machine() {
+        let container = match line.container == line.workload {
+            true => String::new(),
+            false => format!("/{}", line.container),
+        };
+        return format!("{}-{}{container}  {}\n", line.workload, line.replica, line.text);
+    }
+    let since = line.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let value = json!({
+        "timeUnixMs": since.as_millis() as u64,
+        "workload": line.workload,
+        "replica": line.replica,
+        "container": line.container,
+        "stream": if line.stderr { "stderr" } else { "stdout" },
+        "text": line.text,
+    });
+    format!("{value}\n")
+}

@@ -1,0 +1,163 @@
+//! `portolan status` and `portolan wait`.
+
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use portolan_core::plan::PlanOptions;
+use portolan_core::status::{ConditionKind, ResourceStatus, StateWord, Status};
+use portolan_engine::Wish;
+use tokio::time::Instant;
+
+use super::logs::duration;
+use crate::args::{SelectArgs, WaitArgs, WaitCondition};
+use crate::failure::{self, CommandResult, Failure, exit};
+use crate::interrupt;
+use crate::manifests;
+use crate::output::Output;
+use crate::session::{AT_ONCE, Deployed, Session};
+
+pub async fn status(arguments: SelectArgs, output: Output) -> CommandResult {
+    let deployments = manifests::select(&arguments)?;
+    let session = Session::open(output)?;
+    let statuses = observe(&session, &session.deployed_all(deployments)?).await?;
+    answer(&statuses, output);
+    Ok(exit::DONE)
+}
+
+/// Where apps stand, on stdout.
+pub fn answer(statuses: &[Status], output: Output) {
+    output.answer(&statuses, || statuses.iter().map(human).collect());
+}
+
+async fn observe(session: &Session, deployed: &[Deployed]) -> Result<Vec<Status>, Failure> {
+    stream::iter(deployed)
+        .map(|deployed| observe_one(session, deployed))
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+async fn observe_one(session: &Session, deployed: &Deployed) -> Result<Status, Failure> {
+    let work = deployed.work(Wish::Apply, PlanOptions::default());
+    let status = session.engine.status(&deployed.provider, &work).await;
+    status.map_err(|error| deployed.failure(error))
+}
+
+/// How often `wait` looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+pub async fn wait(arguments: WaitArgs, output: Output) -> CommandResult {
+    let deadline = Instant::now() + duration(&arguments.timeout)?;
+    let deployments = manifests::select(&arguments.select)?;
+    let session = Session::open(output)?;
+    let deployed = session.deployed_all(deployments)?;
+    let stop = interrupt::interrupted(interrupt::listen());
+    tokio::pin!(stop);
+    loop {
+        let statuses = observe(&session, &deployed).await?;
+        if statuses.iter().all(|status| is_met(status, arguments.condition)) {
+            answer(&statuses, output);
+            return Ok(exit::DONE);
+        }
+        if let Some(failure) = final_failure(&statuses, arguments.condition) {
+            return Err(failure);
+        }
+        if Instant::now() + LOOK_EVERY > deadline {
+            answer(&statuses, output);
+            return Err(Failure::new(
+                "DeadlineExceeded",
+                format!("not there after {}", arguments.timeout),
+            ));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = &mut stop => return Err(Failure::interrupted()),
+        }
+    }
+}
+
+fn is_met(status: &Status, condition: WaitCondition) -> bool {
+    match condition {
+        WaitCondition::Ready => status.is_ready(),
+        WaitCondition::Deleted => status.resources.iter().all(|one| one.state == StateWord::Absent),
+    }
+}
+
+/// Nobody has to wait for what the engine holds: it is not tried again by itself.
+fn final_failure(statuses: &[Status], condition: WaitCondition) -> Option<Failure> {
+    let held = |status: &&Status| {
+        status
+            .condition(ConditionKind::Stalled)
+            .is_some_and(|stalled| stalled.status)
+    };
+    let status = statuses
+        .iter()
+        .find(held)
+        .filter(|_| condition == WaitCondition::Ready)?;
+    let stalled = status.condition(ConditionKind::Stalled)?;
+    let failure = portolan_core::observation::Failure::new(&stalled.reason, &stalled.message);
+    Some(failure::observed(&format!("{} on {}", status.app, status.target), &failure).into())
+}
+
+/// One head line an app, one line a resource, and the cause below what has failed.
+pub fn human(status: &Status) -> String {
+    let ready = status.condition(ConditionKind::Ready);
+    let word = match ready {
+        Some(ready) if ready.status => "Ready".to_string(),
+        Some(ready) => format!("{}: {}", ready.reason, ready.message),
+        None => "Unknown".to_string(),
+    };
+    let mut text = format!(
+        "{}/{} on {}, generation {}: {word}\n",
+        status.namespace, status.app, status.target, status.observed_generation
+    );
+    let stalled = status
+        .condition(ConditionKind::Stalled)
+        .filter(|stalled| stalled.status);
+    if let Some(stalled) = stalled {
+        text.push_str(&format!("  held: {}: {}\n", stalled.reason, stalled.message));
+    }
+    let width = |part: fn(&ResourceStatus) -> &str| {
+        let widths = status.resources.iter().map(|one| part(one).len());
+        widths.max().unwrap_or(0)
+    };
+    let (kinds, names) = (width(|one| &one.id.kind), width(|one| &one.id.name));
+    for one in &status.resources {
+        text.push_str(&format!(
+            "  {:kinds$}  {:names$}  {}\n",
+            one.id.kind,
+            one.id.name,
+            state(one)
+        ));
+        for line in one.failure.iter().flat_map(|failure| &failure.evidence) {
+            text.push_str(&format!("  {:kinds$}  {:names$}  | {line}\n", "", ""));
+        }
+    }
+    text
+}
+
+fn state(one: &ResourceStatus) -> String {
+    let word = match one.state {
+        StateWord::Absent => "absent",
+        StateWord::Progressing => "progressing",
+        StateWord::Ready => "ready",
+        StateWord::Completed => "completed",
+        StateWord::Failed => "failed",
+        StateWord::Deleting => "deleting",
+    };
+    let mut parts = vec![word.to_string()];
+    if let Some(replicas) = one.replicas {
+        parts.push(format!("{}/{}", replicas.ready, replicas.wanted));
+        if replicas.restarts > 0 {
+            parts.push(format!("{} restarts", replicas.restarts));
+        }
+    }
+    parts.extend(one.endpoints.iter().cloned());
+    parts.extend(one.message.clone());
+    parts.extend(
+        one.failure
+            .as_ref()
+            .map(|failure| format!("{}: {}", failure.reason, failure.message)),
+    );
+    parts.join("  ")
+}
