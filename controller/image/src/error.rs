@@ -126,11 +126,42 @@ pub enum ErrorClass {
     /// Credentials are missing, wrong or not enough.
     Denied,
     NotFound,
+    /// The disk, or the quota on it, is full.
+    Quota,
     /// The input is wrong, and stays so.
     Invalid,
 }
 
 impl Error {
+    /// The stable CamelCase word for this failure.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ImageUnknown { .. } => "ImageNotFound",
+            Self::NoPlatform { .. } => "PlatformUnsupported",
+            Self::RegistryUnreachable { .. } | Self::HttpClient { .. } => "RegistryUnreachable",
+            Self::RegistryRefused { status: 404, .. } => "ImageNotFound",
+            Self::RegistryRefused { status: 401 | 403, .. } => "RegistryDenied",
+            Self::CredentialHelper { .. } | Self::CredentialsMalformed { .. } => "CredentialsUnusable",
+            Self::RegistryRefused { .. } | Self::RegistryAnswer { .. } => "RegistryFailed",
+            Self::AddressForbidden { .. } => "AddressForbidden",
+            Self::Reference(_) => "ReferenceInvalid",
+            Self::ImportUnnamed | Self::ImportSeveral { .. } => "ImportInvalid",
+            Self::BlobRead { .. }
+            | Self::BlobMismatch { .. }
+            | Self::DocumentTooLarge { .. }
+            | Self::DocumentInvalid { .. }
+            | Self::LayerRejected { .. }
+            | Self::LayerInexpressible { .. }
+            | Self::LayerType { .. } => "ImageInvalid",
+            Self::StoreBusy { .. } => "ImageStoreBusy",
+            Self::File { .. }
+            | Self::StoreUnknown { .. }
+            | Self::BlobMissing { .. }
+            | Self::LayerWrite { .. }
+            | Self::LayerPack { .. } => "ImageStoreFailed",
+        }
+    }
+
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::File { source, .. } | Self::LayerWrite { source, .. } | Self::LayerPack { source, .. } => {
@@ -174,6 +205,7 @@ fn class_of(error: &io::Error) -> ErrorClass {
     match error.kind() {
         io::ErrorKind::NotFound => ErrorClass::NotFound,
         io::ErrorKind::PermissionDenied => ErrorClass::Denied,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorClass::Quota,
         io::ErrorKind::Interrupted | io::ErrorKind::ResourceBusy => ErrorClass::Retry(None),
         _ => ErrorClass::Invalid,
     }

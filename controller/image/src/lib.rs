@@ -10,6 +10,7 @@
 //!
 //! Read first: [`store`] for what is kept where, then [`layer::unpack`] for how a layer becomes a directory.
 
+mod adapter;
 pub mod build;
 pub mod config;
 pub mod dockerfile;
@@ -22,6 +23,7 @@ pub mod progress;
 pub mod registry;
 pub mod store;
 
+pub use adapter::{ImageEvent, ImagesOptions, ImagesProgress, LocalImages};
 pub use config::ImageConfig;
 pub use error::{Error, ErrorClass, Result};
 pub use manifest::{Descriptor, Document, Index, Manifest, Platform};

@@ -502,7 +502,7 @@ async fn requests_that_cannot_be_met() {
         target: Some("none".into()),
         ..bench.request()
     };
-    assert_eq!(code("FROM scratch AS a\n", target).await, "BuildTargetUnknown");
+    assert_eq!(code("FROM scratch AS a\n", target).await, "BuildStageUnknown");
     let platform = BuildRequest {
         platform: Some("linux/s390x".into()),
         ..bench.request()
@@ -521,12 +521,12 @@ async fn requests_that_cannot_be_met() {
         dockerfile: bench.context().join("none"),
         ..bench.request()
     };
-    assert_eq!(code("", missing).await, "DockerfileUnreadable");
+    assert_eq!(code("", missing).await, "DockerfileMissing");
     let no_context = BuildRequest {
         context: bench.context().join("none"),
         ..bench.request()
     };
-    assert_eq!(code("FROM scratch\n", no_context).await, "BuildContextUnreadable");
+    assert_eq!(code("FROM scratch\n", no_context).await, "ContextUnreadable");
     bench.write(".dockerignore", "[");
     assert_eq!(code("FROM scratch\n", bench.request()).await, "IgnoreFileInvalid");
 }

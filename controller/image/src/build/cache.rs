@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::error::StepError;
+use super::layers::Effects;
 use super::state::Layer;
 use crate::store::{Roots, Store};
 
@@ -24,6 +25,7 @@ const VERSION: &str = "portolan step 1";
 pub(super) struct StepCache {
     folder: PathBuf,
     store: Store,
+    effects: Effects,
 }
 
 /// Gathers what a step depends on.
@@ -66,10 +68,11 @@ impl Key {
 }
 
 impl StepCache {
-    pub fn new(folder: &Path, store: Store) -> Self {
+    pub fn new(folder: &Path, store: Store, effects: Effects) -> Self {
         Self {
             folder: folder.join("steps"),
             store,
+            effects,
         }
     }
 
@@ -84,6 +87,9 @@ impl StepCache {
 
     /// Remembers a step. A cache that cannot be written is no fault of the build.
     pub fn put(&self, key: &Key, record: &Record) {
+        if self.effects == Effects::Withheld {
+            return;
+        }
         if let Err(error) = self.write(key, record) {
             tracing::debug!(folder = %self.folder.display(), %error, "cannot remember a build step");
         }

@@ -115,12 +115,16 @@ pub enum StepError {
     RuntimeStart { path: PathBuf, source: io::Error },
 
     /// The command ended with an exit code other than zero; `output` is the last lines of what it printed.
-    #[error("the command ended with exit code {code}{}", printed(output))]
+    #[error("the command ended with exit code {code}")]
     Run { code: i32, output: Vec<String> },
 
     /// The runtime itself was killed.
-    #[error("the command was ended by signal {signal}{}", printed(output))]
+    #[error("the command was ended by signal {signal}")]
     RunKilled { signal: i32, output: Vec<String> },
+
+    /// Answers a build that was asked only whether all is there.
+    #[error("the step is not in the cache")]
+    NotMade,
 
     #[error("the build was stopped")]
     Stopped,
@@ -131,13 +135,15 @@ impl BuildError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Dockerfile(_) => "DockerfileInvalid",
+            Self::DockerfileRead { source, .. } if source.kind() == io::ErrorKind::NotFound => "DockerfileMissing",
             Self::DockerfileRead { .. } => "DockerfileUnreadable",
-            Self::ContextRead { .. } => "BuildContextUnreadable",
+            Self::ContextRead { .. } => "ContextUnreadable",
             Self::IgnoreRead { .. } | Self::Ignore(_) => "IgnoreFileInvalid",
-            Self::TargetUnknown { .. } => "BuildTargetUnknown",
+            Self::TargetUnknown { .. } => "BuildStageUnknown",
             Self::Platform { .. } => "PlatformUnsupported",
             Self::Step { source, .. } => source.code(),
-            Self::Store(_) | Self::File { .. } => "ImageStoreFailed",
+            Self::Store(error) => error.code(),
+            Self::File { .. } => "ImageStoreFailed",
             Self::Stopped => "BuildStopped",
         }
     }
@@ -167,6 +173,18 @@ impl BuildError {
         }
     }
 
+    /// The last lines that a failed command printed.
+    pub fn output(&self) -> &[String] {
+        match self {
+            Self::Step { source, .. } => source.output(),
+            _ => &[],
+        }
+    }
+
+    pub(super) fn is_not_made(&self) -> bool {
+        matches!(self, Self::Step { source, .. } if matches!(**source, StepError::NotMade))
+    }
+
     pub(super) fn file(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { doing, path, source }
@@ -177,13 +195,14 @@ impl StepError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Invalid { .. } => "DockerfileInvalid",
-            Self::Base { .. } | Self::BaseMissing { .. } => "ImageNotFound",
+            Self::Base { source, .. } => source.code(),
+            Self::BaseMissing { .. } => "ImageNotFound",
             Self::SourceMissing { .. } => "BuildSourceMissing",
             Self::LinkLeavesContext { .. } => "BuildContextEscape",
-            Self::ContextFile { .. } | Self::SpecialFile { .. } | Self::Changed { .. } => "BuildContextUnreadable",
-            Self::Rootfs { .. } | Self::Layer { .. } | Self::File { .. } => "BuildStepFailed",
+            Self::ContextFile { .. } | Self::SpecialFile { .. } | Self::Changed { .. } => "ContextUnreadable",
+            Self::Rootfs { .. } | Self::Layer { .. } | Self::File { .. } | Self::NotMade => "BuildStepFailed",
             Self::RuntimeUnknown | Self::RuntimeStart { .. } => "RuntimeMissing",
-            Self::Run { .. } | Self::RunKilled { .. } => "BuildCommandFailed",
+            Self::Run { .. } | Self::RunKilled { .. } => "BuildFailed",
             Self::Stopped => "BuildStopped",
         }
     }
@@ -197,12 +216,23 @@ impl StepError {
         }
     }
 
+    /// The last lines that a failed command printed.
+    pub fn output(&self) -> &[String] {
+        match self {
+            Self::Run { output, .. } | Self::RunKilled { output, .. } => output,
+            _ => &[],
+        }
+    }
+
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Invalid { hint, .. } => hint.clone(),
             Self::BaseMissing { reference } => Some(format!("import or pull it as {reference} first")),
             Self::LinkLeavesContext { .. } => Some("copy the file into the context instead of linking to it".into()),
             Self::SpecialFile { .. } => Some("name it in .dockerignore".into()),
+            Self::RuntimeUnknown => {
+                Some("`portolan-runtime` belongs beside `portolan`, or where PORTOLAN_RUNTIME says".into())
+            }
             _ => None,
         }
     }
@@ -243,11 +273,4 @@ fn known(stages: &[String]) -> String {
 
 fn hinted(hint: &Option<String>) -> String {
     hint.as_ref().map(|hint| format!(": {hint}")).unwrap_or_default()
-}
-
-fn printed(output: &[String]) -> String {
-    match output {
-        [] => ", having printed nothing".into(),
-        lines => format!(":\n    {}", lines.join("\n    ")),
-    }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, try_join_all};
 use portolan_core::reference::ImageReference;
 use tokio::sync::watch;
 
@@ -74,22 +75,30 @@ impl<'a> Executor<'a> {
     /// Builds every stage that is needed, and gives the target's state. The first failure ends the others.
     pub async fn run(&self) -> Result<State, BuildError> {
         let stages: Vec<Finished> = self.plan.file.stages.iter().map(|_| watch::channel(None).0).collect();
-        let stages = &stages;
-        try_join_all(self.plan.needed.iter().map(|index| async move {
-            for needed in self.plan.dependencies(*index) {
-                let mut finished = stages[needed].subscribe();
-                finished
-                    .wait_for(Option::is_some)
-                    .await
-                    .expect("the senders outlive all stages");
-            }
-            let state = self.stage(*index, stages).await?;
-            stages[*index].send_replace(Some(Arc::new(state)));
-            Ok::<(), BuildError>(())
-        }))
-        .await?;
+        // Boxed, because the compiler cannot tell that the future of a closure over references is `Send`.
+        let running: Vec<BoxFuture<'_, Result<(), BuildError>>> = self
+            .plan
+            .needed
+            .iter()
+            .map(|index| self.stage_in_turn(*index, &stages).boxed())
+            .collect();
+        try_join_all(running).await?;
         let target = self.plan.needed.last().expect("the target is needed");
-        Ok(done(stages, *target).as_ref().clone())
+        Ok(done(&stages, *target).as_ref().clone())
+    }
+
+    /// A stage, once those that it needs are done.
+    async fn stage_in_turn(&self, index: usize, stages: &[Finished]) -> Result<(), BuildError> {
+        for needed in self.plan.dependencies(index) {
+            let mut finished = stages[needed].subscribe();
+            finished
+                .wait_for(Option::is_some)
+                .await
+                .expect("the senders outlive all stages");
+        }
+        let state = self.stage(index, stages).await?;
+        stages[index].send_replace(Some(Arc::new(state)));
+        Ok(())
     }
 
     /// Steps that can make a layer, and those of them that came from the cache.
@@ -263,6 +272,7 @@ impl<'a> Executor<'a> {
         if let Some(record) = self.shared.cache.get(&key) {
             return Ok(self.known(name, record));
         }
+        self.shared.may_make()?;
         let _lock = self.lock(&key).await?;
         if let Some(record) = self.shared.cache.get(&key) {
             return Ok(self.known(name, record));
@@ -341,11 +351,13 @@ impl<'a> Executor<'a> {
         let digest = match (local, self.registry) {
             (Some(descriptor), _) => descriptor.digest,
             (None, None) => {
+                self.shared.may_make()?;
                 return Err(StepError::BaseMissing {
                     reference: reference.to_string(),
                 });
             }
             (None, Some(registry)) => {
+                self.shared.may_make()?;
                 let pulled = registry
                     .pull(reference, &self.shared.store, Platforms::Host, self.progress)
                     .await;

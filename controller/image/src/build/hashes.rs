@@ -4,7 +4,7 @@
 //! One text file for each context: `hash device inode size mtime ctime path`, a line each. It is only a cache: what
 //! cannot be read is forgotten, what cannot be written is not remembered.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,18 @@ use super::context::Stamp;
 const VERSION: &str = "portolan file hashes 1";
 
 /// Nanoseconds for which a change may leave the times of a file as they are: the kernel's clock for files moves in
-/// ticks. What changed as short ago as that is hashed again.
-const TICK: i128 = 2_000_000_000;
+/// ticks of at most 10 ms, and some file systems keep whole seconds only. What had changed as short before it was
+/// hashed is hashed again next time.
+const TICK: i128 = 100_000_000;
+const COARSE_TICK: i128 = 2_000_000_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Hashes {
     path: PathBuf,
     former: HashMap<PathBuf, (Stamp, [u8; 32])>,
     seen: HashMap<PathBuf, (Stamp, [u8; 32])>,
+    /// Hashed too soon after their last change to be remembered for another build.
+    fresh: HashSet<PathBuf>,
     changed: bool,
 }
 
@@ -53,7 +57,10 @@ impl Hashes {
     }
 
     pub fn put(&mut self, path: &Path, stamp: Stamp, hash: [u8; 32]) {
-        self.changed |= stamp.mtime.max(stamp.ctime) < now() - TICK;
+        match is_settled(&stamp) {
+            true => self.changed = true,
+            false => drop(self.fresh.insert(path.to_owned())),
+        }
         self.seen.insert(path.to_owned(), (stamp, hash));
     }
 
@@ -69,16 +76,20 @@ impl Hashes {
         fs::create_dir_all(parent)?;
         let mut file = tempfile::NamedTempFile::new_in(parent)?;
         let mut text = format!("{VERSION}\n");
-        let settled = now() - TICK;
-        for (path, (stamp, hash)) in &self.seen {
-            if stamp.mtime.max(stamp.ctime) < settled {
-                text.extend(line(path, stamp, hash));
-            }
+        for (path, (stamp, hash)) in self.seen.iter().filter(|(path, _)| !self.fresh.contains(*path)) {
+            text.extend(line(path, stamp, hash));
         }
         file.write_all(text.as_bytes())?;
         file.persist(&self.path)?;
         Ok(())
     }
+}
+
+/// Whether any change from now on shows in the times of the file.
+fn is_settled(stamp: &Stamp) -> bool {
+    let changed = stamp.mtime.max(stamp.ctime);
+    let coarse = stamp.ctime % 1_000_000_000 == 0;
+    changed < now() - if coarse { COARSE_TICK } else { TICK }
 }
 
 /// `None` for names that a line cannot hold.

@@ -27,6 +27,7 @@ pub(super) struct Shared {
     pub context: Context,
     pub cache: StepCache,
     pub stop: Stop,
+    effects: Effects,
     pub runtime: Option<PathBuf>,
     pub seccomp: Option<Value>,
     /// The time of everything made, in seconds since the epoch.
@@ -38,14 +39,29 @@ pub(super) struct Shared {
     _hold: Hold,
 }
 
+/// Whether a build may make what is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effects {
+    Allowed,
+    /// Only asked whether all is there: nothing is run, pulled or written.
+    Withheld,
+}
+
 impl Shared {
-    pub fn new(store: &Store, context: Context, options: &BuildOptions, stop: Stop) -> Result<Self, BuildError> {
+    pub fn new(
+        store: &Store,
+        context: Context,
+        options: &BuildOptions,
+        effects: Effects,
+        stop: Stop,
+    ) -> Result<Self, BuildError> {
         let epoch = options.source_date_epoch.unwrap_or(DEFAULT_EPOCH).max(0);
         Ok(Self {
             store: store.clone(),
             context,
-            cache: StepCache::new(&options.cache, store.clone()),
+            cache: StepCache::new(&options.cache, store.clone(), effects),
             stop,
+            effects,
             runtime: options.runtime.clone(),
             seccomp: options.seccomp.clone(),
             epoch,
@@ -63,8 +79,17 @@ impl Shared {
             .with(self.compression.media_type())
     }
 
+    /// Called before each effect.
+    pub fn may_make(&self) -> Result<(), StepError> {
+        match self.effects {
+            Effects::Allowed => Ok(()),
+            Effects::Withheld => Err(StepError::NotMade),
+        }
+    }
+
     /// The build's private folder, made when it is first needed.
     pub fn workspace(&self) -> Result<Arc<Workspace>, StepError> {
+        self.may_make()?;
         let mut workspace = self.workspace.lock().expect("no holder panics");
         if let Some(workspace) = &*workspace {
             return Ok(workspace.clone());
@@ -88,6 +113,7 @@ impl Shared {
                 .iter()
                 .any(|layer| self.store.has_unpacked(&layer.diff_id).is_none())
         {
+            self.may_make()?;
             self.store.unpack(base).map_err(failed)?;
         }
         let path = |layer: &Layer| {
@@ -137,30 +163,63 @@ impl Shared {
     /// Stores the image of `state` and names it. What is there already is not written again.
     pub fn finish(&self, state: State, tags: &[ImageReference]) -> Result<(Descriptor, Digest), BuildError> {
         self.context.remember();
-        let mut config = state.config;
-        config.created = Some(self.created.clone());
-        let bytes = serde_json::to_vec(&config).expect("a configuration has only text keys");
-        let config = self.put_document(OCI_CONFIG, &bytes)?;
-        let layers = state.layers.into_iter().map(|layer| layer.descriptor).collect();
-        let manifest = Manifest::new(config.clone(), layers);
-        let bytes = serde_json::to_vec(&manifest).expect("a manifest has only text keys");
-        let descriptor = self.put_document(OCI_MANIFEST, &bytes)?;
+        let image = self.documents(state);
+        for document in [&image.config, &image.manifest] {
+            if !self.store.has_blob(&document.0.content()) {
+                self.store.put_bytes(&document.0.media_type, &document.1)?;
+            }
+        }
+        let (descriptor, config) = (image.manifest.0, image.config.0);
         for tag in tags {
-            let former = self.store.resolve(tag)?;
-            if former.is_none_or(|former| former.digest != descriptor.digest) {
+            if !self.is_named(tag, &descriptor)? {
                 self.store.tag(tag, &descriptor)?;
             }
         }
         Ok((descriptor, config.digest))
     }
 
-    fn put_document(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor, BuildError> {
-        let content = Hasher::content_of(Algorithm::Sha256, bytes);
-        match self.store.has_blob(&content) {
-            true => Ok(Descriptor::new(media_type, content)),
-            false => Ok(self.store.put_bytes(media_type, bytes)?),
+    /// As [`Self::finish`], if there is nothing to do; else `None`.
+    pub fn finished(&self, state: State, tags: &[ImageReference]) -> Result<Option<(Descriptor, Digest)>, BuildError> {
+        let image = self.documents(state);
+        let here = [&image.config, &image.manifest].map(|document| self.store.has_blob(&document.0.content()));
+        if here.contains(&false) {
+            return Ok(None);
         }
+        for tag in tags {
+            if !self.is_named(tag, &image.manifest.0)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some((image.manifest.0, image.config.0.digest)))
     }
+
+    fn documents(&self, state: State) -> Documents {
+        let mut config = state.config;
+        config.created = Some(self.created.clone());
+        let bytes = serde_json::to_vec(&config).expect("a configuration has only text keys");
+        let config = described(OCI_CONFIG, bytes);
+        let layers = state.layers.into_iter().map(|layer| layer.descriptor).collect();
+        let manifest = Manifest::new(config.0.clone(), layers);
+        let bytes = serde_json::to_vec(&manifest).expect("a manifest has only text keys");
+        let manifest = described(OCI_MANIFEST, bytes);
+        Documents { config, manifest }
+    }
+
+    fn is_named(&self, tag: &ImageReference, descriptor: &Descriptor) -> Result<bool, BuildError> {
+        let named = self.store.resolve(tag)?;
+        Ok(named.is_some_and(|named| named.digest == descriptor.digest))
+    }
+}
+
+/// What an image consists of besides its layers, each with its bytes.
+struct Documents {
+    config: (Descriptor, Vec<u8>),
+    manifest: (Descriptor, Vec<u8>),
+}
+
+fn described(media_type: &str, bytes: Vec<u8>) -> (Descriptor, Vec<u8>) {
+    let content = Hasher::content_of(Algorithm::Sha256, &bytes);
+    (Descriptor::new(media_type, content), bytes)
 }
 
 /// Runs `work` on a thread that may block. When the build's future is dropped the thread goes on until it sees so.

@@ -46,6 +46,7 @@ use serde_json::Value;
 use crate::dockerfile;
 use crate::layer::Compression;
 use crate::manifest::Descriptor;
+use crate::progress::Silent;
 use crate::registry::RegistryClient;
 use crate::store::{Digest, Store};
 
@@ -55,7 +56,7 @@ pub use progress::{BuildEvent, BuildProgress, StepName};
 
 use context::Context;
 use execute::Executor;
-use layers::{Shared, blocking};
+use layers::{Effects, Shared, blocking};
 use plan::Plan;
 use workspace::Stop;
 
@@ -135,10 +136,7 @@ pub async fn build(
 ) -> Result<BuiltImage, BuildError> {
     let stop = Stop::default();
     let _stopped_when_dropped = StopWhenDropped(stop.clone());
-    let (plan, shared) = {
-        let (store, request, options) = (store.clone(), request.clone(), options.clone());
-        blocking(move || prepare(&store, &request, &options, stop)).await??
-    };
+    let (plan, shared) = prepared(store, request, options, Effects::Allowed, stop).await?;
     for name in &plan.unused {
         progress.event(BuildEvent::Warning(&format!(
             "no ARG takes the value that was given for {name}"
@@ -148,14 +146,41 @@ pub async fn build(
     let state = executor.run().await?;
     let (steps, cached_steps) = executor.counts();
     let tags = request.tags.clone();
-    let (descriptor, config_digest) = blocking(move || shared.finish(state, &tags)).await??;
-    Ok(BuiltImage {
-        digest: descriptor.digest.clone(),
-        config_digest,
-        descriptor,
-        steps,
-        cached_steps,
-    })
+    let documents = blocking(move || shared.finish(state, &tags)).await??;
+    Ok(BuiltImage::new(documents, steps, cached_steps))
+}
+
+/// What [`build`] would answer, if it had nothing to do: every step is in the cache, and the image is in the store
+/// under its tags. Else `None`. Nothing is run, pulled or written.
+pub async fn find_built(
+    store: &Store,
+    request: &BuildRequest,
+    options: &BuildOptions,
+) -> Result<Option<BuiltImage>, BuildError> {
+    let stop = Stop::default();
+    let _stopped_when_dropped = StopWhenDropped(stop.clone());
+    let (plan, shared) = prepared(store, request, options, Effects::Withheld, stop).await?;
+    let executor = Executor::new(&plan, shared.clone(), request, None, &Silent);
+    let state = match executor.run().await {
+        Err(error) if error.is_not_made() => return Ok(None),
+        other => other?,
+    };
+    let (steps, cached_steps) = executor.counts();
+    let tags = request.tags.clone();
+    let found = blocking(move || shared.finished(state, &tags)).await??;
+    Ok(found.map(|documents| BuiltImage::new(documents, steps, cached_steps)))
+}
+
+impl BuiltImage {
+    fn new((descriptor, config_digest): (Descriptor, Digest), steps: usize, cached_steps: usize) -> Self {
+        Self {
+            digest: descriptor.digest.clone(),
+            config_digest,
+            descriptor,
+            steps,
+            cached_steps,
+        }
+    }
 }
 
 struct StopWhenDropped(Stop);
@@ -166,11 +191,24 @@ impl Drop for StopWhenDropped {
     }
 }
 
+/// As [`prepare`], on a thread that may block.
+async fn prepared(
+    store: &Store,
+    request: &BuildRequest,
+    options: &BuildOptions,
+    effects: Effects,
+    stop: Stop,
+) -> Result<(Plan, Arc<Shared>), BuildError> {
+    let (store, request, options) = (store.clone(), request.clone(), options.clone());
+    blocking(move || prepare(&store, &request, &options, effects, stop)).await?
+}
+
 /// Reads what a build needs to know before its first step.
 fn prepare(
     store: &Store,
     request: &BuildRequest,
     options: &BuildOptions,
+    effects: Effects,
     stop: Stop,
 ) -> Result<(Plan, Arc<Shared>), BuildError> {
     let bytes = plan::read(&request.dockerfile)?;
@@ -178,5 +216,5 @@ fn prepare(
     let plan = Plan::new(file, &String::from_utf8_lossy(&bytes), request)?;
     let hashes = layers::hash_file(&options.cache, request);
     let context = Context::open(&request.context, &request.dockerfile, &hashes)?;
-    Ok((plan, Arc::new(Shared::new(store, context, options, stop)?)))
+    Ok((plan, Arc::new(Shared::new(store, context, options, effects, stop)?)))
 }

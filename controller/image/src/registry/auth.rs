@@ -17,11 +17,8 @@ use crate::error::{Error, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Registries whose token server is known to live elsewhere.
-const KNOWN: [(&str, &str); 2] = [
-    ("registry-1.docker.io", "auth.docker.io"),
-    ("registry.gitlab.com", "gitlab.com"),
-];
+/// Registries, as references name them, whose token server is known to live elsewhere.
+const KNOWN: [(&str, &str); 2] = [("docker.io", "auth.docker.io"), ("registry.gitlab.com", "gitlab.com")];
 const CLIENT_ID: &str = "portolan";
 
 /// One challenge of a `WWW-Authenticate` header.
@@ -71,19 +68,6 @@ impl Http {
         Ok(url)
     }
 
-    fn is_trusted(&self, request: &TokenRequest<'_>, realm: &Url) -> bool {
-        if same_origin(realm, request.base) {
-            return true;
-        }
-        let (registry, server) = (authority(request.base), authority(realm));
-        let known = KNOWN.iter().any(|(known, host)| *known == registry && *host == server);
-        known
-            || self
-                .token_servers()
-                .iter()
-                .any(|(name, host)| name == request.registry && *host == server)
-    }
-
     async fn token(
         &self,
         request: &TokenRequest<'_>,
@@ -91,7 +75,7 @@ impl Http {
         service: Option<&str>,
         auth: Option<Auth>,
     ) -> Result<String> {
-        let trusted = self.is_trusted(request, &realm);
+        let trusted = is_trusted(request.registry, request.base, &realm, self.token_servers());
         if auth.is_some() && !trusted {
             let (registry, realm) = (request.registry, authority(&realm));
             tracing::warn!(
@@ -100,7 +84,7 @@ impl Http {
                 "the registry names a token server elsewhere, which gets no credentials"
             );
         }
-        let client = self.client_for(&realm).clone();
+        let client = self.client_for(&realm)?.clone();
         let asked = match auth.filter(|_| trusted) {
             Some(Auth::Identity(token)) => {
                 let form = refresh_form(&token, service, request.scope);
@@ -137,6 +121,15 @@ impl Http {
             .filter(|token| !token.is_empty())
             .ok_or_else(|| answer_fault(registry, "its token server gave no token"))
     }
+}
+
+/// Whether the realm may see the credentials for `registry`, whose own URL is `base`.
+fn is_trusted(registry: &str, base: &Url, realm: &Url, configured: &[(String, String)]) -> bool {
+    let server = authority(realm);
+    let pair = |name: &str, host: &str| name == registry && host == server;
+    same_origin(realm, base)
+        || KNOWN.iter().any(|(name, host)| pair(name, host))
+        || configured.iter().any(|(name, host)| pair(name, host))
 }
 
 /// The first challenge that can be answered; a token is preferred to a password.
@@ -287,5 +280,78 @@ mod tests {
             bearer("https://a", None),
             "a token is preferred"
         );
+    }
+
+    #[test]
+    fn a_realm_is_trusted_by_origin_or_by_name() {
+        let configured = [("r.example".to_owned(), "login.example:8443".to_owned())];
+        for (registry, base, realm, expected, reason) in [
+            (
+                "docker.io",
+                "https://registry-1.docker.io",
+                "https://auth.docker.io/token",
+                true,
+                "the known pair",
+            ),
+            (
+                "evil.io",
+                "https://evil.io",
+                "https://auth.docker.io/token",
+                false,
+                "the other half of a pair",
+            ),
+            (
+                "docker.io",
+                "https://registry-1.docker.io",
+                "https://auth.docker.io.evil.io/",
+                false,
+                "a longer name",
+            ),
+            (
+                "docker.io",
+                "https://registry-1.docker.io",
+                "https://auth.docker.io:444/",
+                false,
+                "another port",
+            ),
+            (
+                "r.example",
+                "https://r.example",
+                "https://r.example:443/t",
+                true,
+                "its own origin",
+            ),
+            (
+                "r.example",
+                "https://r.example",
+                "https://r.example:444/t",
+                false,
+                "another port of its own host",
+            ),
+            (
+                "r.example",
+                "https://r.example",
+                "https://a.r.example/t",
+                false,
+                "a name below its own",
+            ),
+            (
+                "r.example",
+                "https://r.example",
+                "https://login.example:8443/t",
+                true,
+                "configured",
+            ),
+            (
+                "r.example",
+                "https://r.example",
+                "https://login.example/t",
+                false,
+                "configured with a port",
+            ),
+        ] {
+            let (base, realm) = (base.parse().unwrap(), realm.parse().unwrap());
+            assert_eq!(is_trusted(registry, &base, &realm, &configured), expected, "{reason}");
+        }
     }
 }

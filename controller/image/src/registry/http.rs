@@ -2,30 +2,30 @@
 //! credentials for the registry's own origin alone, and one answer to one challenge.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use portolan_core::reference::{DEFAULT_REGISTRY, Digest, ImageReference};
+use portolan_core::reference::{DEFAULT_REGISTRY, ImageReference};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION, WWW_AUTHENTICATE};
-use reqwest::{Body, Client, Method, Response, Url, redirect};
-use serde::Deserialize;
+use reqwest::{Body, Client, Method, Url, redirect};
 
 use super::ClientOptions;
 use super::address::{self, CheckedDns, is_loopback_host, same_origin};
+use super::answer::Answer;
 use super::auth::{TokenRequest, parse_challenges};
 use super::credentials::Credentials;
-use super::retry_after::retry_after;
 use crate::error::{Error, Result};
 
 const MAX_REDIRECTS: usize = 5;
-const MAX_ERROR: u64 = 64 << 10;
 
 /// The connections, and what is known of each registry.
 pub(super) struct Http {
-    /// Through the proxy of the environment, if there is one.
-    outside: Client,
     /// For this machine, which no proxy can reach.
     loopback: Client,
+    /// For registries named insecure, through the proxy of the environment if there is one.
+    plain: Client,
+    /// For everything else; made when it is first needed, because a machine without root certificates can have none.
+    tls: OnceLock<Client>,
     credentials: Arc<dyn Credentials>,
     options: ClientOptions,
     /// The last good `Authorization` for a registry and a scope.
@@ -47,25 +47,6 @@ enum Target {
     /// Path below `/v2/`, and a query.
     Path(String, Vec<(&'static str, String)>),
     Url(Url),
-}
-
-/// An answer whose body has not been read yet.
-pub(super) struct Answer {
-    registry: String,
-    response: Response,
-}
-
-/// The body of an error (distribution specification, "Error Codes").
-#[derive(Deserialize)]
-struct Errors {
-    errors: Vec<ErrorEntry>,
-}
-
-#[derive(Deserialize)]
-struct ErrorEntry {
-    #[serde(default)]
-    code: String,
-    message: Option<String>,
 }
 
 impl Request {
@@ -136,22 +117,13 @@ impl Http {
     pub(super) fn new(credentials: Arc<dyn Credentials>, options: ClientOptions) -> Result<Self> {
         // An error means that the program has chosen a provider already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = || {
-            Client::builder()
-                .user_agent(concat!("portolan/", env!("CARGO_PKG_VERSION")))
-                .redirect(redirect::Policy::none())
-                .referer(false)
-                .connect_timeout(Duration::from_secs(30))
-                // Silence in the middle of an answer, not the answer as a whole.
-                .read_timeout(Duration::from_secs(60))
-                .dns_resolver(Arc::new(CheckedDns))
-        };
         let failed = |source| Error::HttpClient { source };
-        let outside = builder().build().map_err(failed)?;
-        let loopback = builder().no_proxy().build().map_err(failed)?;
+        let loopback = builder().no_proxy().tls_certs_only([]).build().map_err(failed)?;
+        let plain = builder().tls_certs_only([]).build().map_err(failed)?;
         Ok(Self {
-            outside,
             loopback,
+            plain,
+            tls: OnceLock::new(),
             credentials,
             options,
             tokens: Mutex::default(),
@@ -166,10 +138,19 @@ impl Http {
         &self.options.token_servers
     }
 
-    pub(super) fn client_for(&self, url: &Url) -> &Client {
-        match is_loopback_host(url.host_str().unwrap_or_default()) {
-            true => &self.loopback,
-            false => &self.outside,
+    pub(super) fn client_for(&self, url: &Url) -> Result<&Client> {
+        if is_loopback_host(url.host_str().unwrap_or_default()) {
+            return Ok(&self.loopback);
+        }
+        if url.scheme() == "http" {
+            return Ok(&self.plain);
+        }
+        match self.tls.get() {
+            Some(client) => Ok(client),
+            None => {
+                let client = builder().build().map_err(|source| Error::HttpClient { source })?;
+                Ok(self.tls.get_or_init(|| client))
+            }
         }
     }
 
@@ -191,7 +172,7 @@ impl Http {
         let base = self.base(&request.registry)?;
         let url = request.url(&base)?;
         address::check(&url, &base)?;
-        let mut builder = self.client_for(&url).request(request.method.clone(), url.clone());
+        let mut builder = self.client_for(&url)?.request(request.method.clone(), url.clone());
         builder = builder
             .headers(request.headers.clone())
             .header(CONTENT_LENGTH, length)
@@ -207,9 +188,9 @@ impl Http {
     /// The address that an answer's Location gives, checked when it is used.
     pub(super) fn location(&self, answer: &Answer) -> Result<Url> {
         let text = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let url = text.and_then(|text| answer.response.url().join(text).ok());
+        let url = text.and_then(|text| answer.url().join(text).ok());
         url.ok_or_else(|| Error::RegistryAnswer {
-            registry: answer.registry.clone(),
+            registry: answer.registry().to_owned(),
             reason: "it names no usable Location".to_owned(),
         })
     }
@@ -221,17 +202,14 @@ impl Http {
             source: error.without_url(),
         };
         let response = builder.send().await.map_err(unreachable)?;
-        Ok(Answer {
-            registry: registry.to_owned(),
-            response,
-        })
+        Ok(Answer::new(registry, response))
     }
 
     async fn follow(&self, request: &Request, base: &Url, token: Option<HeaderValue>) -> Result<Answer> {
         let mut url = request.url(base)?;
         for _ in 0..=MAX_REDIRECTS {
             address::check(&url, base)?;
-            let mut builder = self.client_for(&url).request(request.method.clone(), url.clone());
+            let mut builder = self.client_for(&url)?.request(request.method.clone(), url.clone());
             builder = builder.headers(request.headers.clone());
             if let Some(document) = request.document.clone() {
                 builder = builder.body(document);
@@ -263,7 +241,7 @@ impl Http {
 
     /// Only a challenge of the registry itself is answered; storage that it redirects to has none to make.
     async fn new_token(&self, request: &Request, base: &Url, refused: &Answer) -> Result<Option<HeaderValue>> {
-        if !same_origin(refused.response.url(), base) {
+        if !same_origin(refused.url(), base) {
             return Ok(None);
         }
         let Some(challenge) = parse_challenges(refused.headers().get_all(WWW_AUTHENTICATE).iter()) else {
@@ -305,76 +283,15 @@ impl Http {
     }
 }
 
-impl Answer {
-    pub(super) fn status(&self) -> u16 {
-        self.response.status().as_u16()
-    }
-
-    pub(super) fn headers(&self) -> &HeaderMap {
-        self.response.headers()
-    }
-
-    /// From the header: for a HEAD request there is no body to measure.
-    pub(super) fn content_length(&self) -> Option<u64> {
-        self.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-    }
-
-    pub(super) fn header_digest(&self) -> Option<Digest> {
-        Digest::parse(self.headers().get("docker-content-digest")?.to_str().ok()?).ok()
-    }
-
-    /// The next piece of the body; `None` at its end.
-    pub(super) async fn chunk(&mut self) -> Result<Option<bytes::Bytes>> {
-        let registry = &self.registry;
-        self.response.chunk().await.map_err(|error| Error::RegistryUnreachable {
-            registry: registry.clone(),
-            source: error.without_url(),
-        })
-    }
-
-    /// The whole of a small body.
-    pub(super) async fn bytes(mut self, limit: u64) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        while let Some(chunk) = self.chunk().await? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() as u64 > limit {
-                return Err(Error::DocumentTooLarge {
-                    digest: format!("of {}", self.registry),
-                    limit,
-                });
-            }
-        }
-        Ok(bytes)
-    }
-
-    /// The error for an unwanted status, with what the registry says about it.
-    pub(super) async fn refused(self, doing: &'static str) -> Error {
-        let (registry, status) = (self.registry.clone(), self.status());
-        let retry_after = retry_after(self.headers());
-        let body = self.bytes(MAX_ERROR).await.unwrap_or_default();
-        Error::RegistryRefused {
-            registry,
-            doing,
-            status,
-            message: message(&body),
-            retry_after,
-        }
-    }
-}
-
-/// What an error's body says, as one short line without control characters: it is the registry's text, not ours.
-fn message(body: &[u8]) -> String {
-    let errors = serde_json::from_slice::<Errors>(body)
-        .map(|body| body.errors)
-        .unwrap_or_default();
-    let words = errors
-        .into_iter()
-        .next()
-        .map(|entry| entry.message.filter(|text| !text.is_empty()).unwrap_or(entry.code));
-    let plain = |character: &char| !character.is_control();
-    words
-        .map(|text| format!(": {}", text.chars().filter(plain).take(200).collect::<String>()))
-        .unwrap_or_default()
+fn builder() -> reqwest::ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("portolan/", env!("CARGO_PKG_VERSION")))
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(Duration::from_secs(30))
+        // Silence in the middle of an answer, not the answer as a whole.
+        .read_timeout(Duration::from_secs(60))
+        .dns_resolver(Arc::new(CheckedDns))
 }
 
 fn malformed(registry: &str) -> Error {

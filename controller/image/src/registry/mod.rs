@@ -10,6 +10,7 @@
 //!   with the server's Retry-After, and the caller decides.
 
 mod address;
+mod answer;
 mod auth;
 mod credentials;
 mod docker_config;
@@ -33,7 +34,8 @@ pub use credentials::{Anonymous, Auth, Credentials, Secret};
 pub use docker_config::DockerConfig;
 pub use pull::{Platforms, Pulled};
 
-use http::{Answer, Http, Request};
+use answer::Answer;
+use http::{Http, Request};
 
 /// What a client may do beyond the defaults.
 #[derive(Debug, Clone)]

@@ -2,6 +2,8 @@
 //! that it stands for is there.
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use portolan_core::reference::{Digest, ImageReference};
 use reqwest::Method;
@@ -140,14 +142,12 @@ impl RegistryClient {
                 blobs.push(blob);
             }
         }
-        stream::iter(
-            blobs
-                .into_iter()
-                .map(|blob| self.pull_blob(reference, blob, store, progress)),
-        )
-        .buffer_unordered(self.parallel)
-        .try_collect()
-        .await
+        // Boxed, because the compiler cannot tell that the future of a closure over references is `Send`.
+        let pulls: Vec<BoxFuture<'_, Result<()>>> = blobs
+            .into_iter()
+            .map(|blob| self.pull_blob(reference, blob, store, progress).boxed())
+            .collect();
+        stream::iter(pulls).buffer_unordered(self.parallel).try_collect().await
     }
 
     async fn pull_blob(

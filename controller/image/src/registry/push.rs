@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::Read;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use portolan_core::reference::{Digest, ImageReference};
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -13,7 +15,8 @@ use reqwest::{Body, Method, Url};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
-use super::http::{Answer, Request};
+use super::answer::Answer;
+use super::http::Request;
 use super::pull::run_blocking;
 use super::{RegistryClient, version_of};
 use crate::error::{Error, Result};
@@ -43,14 +46,19 @@ impl RegistryClient {
             let (store, descriptor, reference) = (store.clone(), descriptor.clone(), reference.clone());
             run_blocking(move || PushPlan::of(&store, &descriptor, &reference)).await?
         };
-        stream::iter(
-            plan.blobs
-                .iter()
-                .map(|blob| self.push_blob(store, blob, reference, &plan.elsewhere, progress)),
-        )
-        .buffer_unordered(self.parallel)
-        .try_collect::<()>()
-        .await?;
+        // Boxed for the same reason as a pull's.
+        let pushes: Vec<BoxFuture<'_, Result<()>>> = plan
+            .blobs
+            .iter()
+            .map(|blob| {
+                self.push_blob(store, blob, reference, &plan.elsewhere, progress)
+                    .boxed()
+            })
+            .collect();
+        stream::iter(pushes)
+            .buffer_unordered(self.parallel)
+            .try_collect::<()>()
+            .await?;
         for (child, bytes) in &plan.children {
             self.put_manifest(reference, &child.digest.to_string(), child, bytes.clone())
                 .await?;

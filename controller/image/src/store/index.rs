@@ -1,8 +1,9 @@
 //! Names: `index.json` maps image references to descriptors. Entries and annotations that other tools wrote are kept
 //! as they are; a name that is no image reference is theirs and is not listed.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
 
 use portolan_core::reference::{Digest, ImageReference};
 
@@ -57,13 +58,23 @@ impl Store {
 
     /// All named images, in the order of their names.
     pub fn list(&self) -> Result<Vec<StoredImage>> {
+        self.list_with_index().map(|(_, images)| images)
+    }
+
+    /// As [`Self::list`], with the file that says so.
+    pub(crate) fn list_with_index(&self) -> Result<(File, Vec<StoredImage>)> {
         let stored = |descriptor: Descriptor| {
             let reference = ImageReference::parse(name_of(&descriptor)?).ok()?;
             Some(StoredImage { reference, descriptor })
         };
-        let mut images: Vec<_> = self.read_index()?.manifests.into_iter().filter_map(stored).collect();
+        let (file, index) = self.open_index()?;
+        let mut images: Vec<_> = index.manifests.into_iter().filter_map(stored).collect();
         images.sort_by(|a, b| a.reference.cmp(&b.reference));
-        Ok(images)
+        Ok((file, images))
+    }
+
+    pub(crate) fn index_path(&self) -> PathBuf {
+        self.root().join(INDEX_FILE)
     }
 
     /// Takes the name away; its content goes with the next prune. False when there was no such name.
@@ -88,9 +99,18 @@ impl Store {
     }
 
     pub(super) fn read_index(&self) -> Result<Index> {
-        let path = self.root().join(INDEX_FILE);
-        let bytes = fs::read(&path).map_err(Error::file("read", path.clone()))?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::file("read", path)(io::Error::from(error)))
+        self.open_index().map(|(_, index)| index)
+    }
+
+    fn open_index(&self) -> Result<(File, Index)> {
+        let path = self.index_path();
+        let read = || -> io::Result<(File, Index)> {
+            let mut file = File::open(&path)?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes)?;
+            Ok((file, serde_json::from_slice(&bytes)?))
+        };
+        read().map_err(Error::file("read", &path))
     }
 
     /// One read-change-write under the lock; `change` says whether there is anything to write.

@@ -90,6 +90,7 @@ impl Store {
                 live.blobs
                     .extend(manifest.layers.iter().map(|layer| relative(&layer.digest)));
                 live.blobs.insert(relative(&manifest.config.digest));
+                // An artifact of another kind has no layers to unpack; an image that was fetched in part neither.
                 if let Ok(config) = self.config_of(&manifest) {
                     live.layers.extend(config.rootfs.diff_ids.iter().map(relative));
                 }
