@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::stat::Mode;
 use portolan_oci::spec::{BindMount, ContainerParams, Limits, Network, User, Writable, container_spec};
-use serde_json::Value;
+use serde_json::json;
 
 use super::runtime::Output;
 use super::users::{self, UserError};
 use crate::cgroups;
 use crate::machine::ContainerKey;
+use crate::protocol::WindowSize;
 use crate::secrets::{self, SecretError};
 use crate::spec::ContainerSpec;
 use crate::storage::{Paths, StorageError, create_folder, remove_folder};
@@ -86,7 +87,8 @@ impl Bundle {
 
 /// Writes the bundle afresh, with an empty writable layer. `namespace` is the path of the pod's network namespace.
 ///
-/// Values of secrets are in the configuration until [`forget_secrets`]; the run folder is closed to others.
+/// Values of secrets are in the configuration, which only root can read and which goes when the container does: the
+/// runtime knows no other way for them. The run folder is for this reason best on a tmpfs.
 pub(super) fn write(place: &Place, spec: &ContainerSpec, namespace: PathBuf) -> Result<Bundle, BundleError> {
     if let Some(gone) = spec.layers.iter().find(|layer| !layer.is_dir()) {
         return Err(BundleError::LayerGone(gone.clone()));
@@ -108,41 +110,28 @@ pub(super) fn write(place: &Place, spec: &ContainerSpec, namespace: PathBuf) -> 
     Ok(bundle)
 }
 
-/// Writes the configuration once more without them: the runtime has read it, and nobody else is to.
-pub(super) fn forget_secrets(bundle: &Bundle, spec: &ContainerSpec) -> Result<(), BundleError> {
-    if spec.secret_env.is_empty() {
-        return Ok(());
-    }
-    let path = bundle.config();
-    let failed = |source| BundleError::Make {
-        path: path.clone(),
-        source,
-    };
-    let written = fs::read(&path).map_err(failed)?;
-    let mut config: Value = serde_json::from_slice(&written).map_err(|error| failed(error.into()))?;
-    config["process"]["env"] = environment(spec.env.clone()).into();
-    write_file(&path, config.to_string().as_bytes(), 0o600)
-}
-
-/// A further process of a container: as its main one, with other arguments.
+/// A further process of a container: as its main one, with other arguments and perhaps a terminal.
 pub(super) fn exec_process(
     place: &Place,
     spec: &ContainerSpec,
     argv: &[String],
-    terminal: bool,
+    terminal: Option<WindowSize>,
 ) -> Result<Vec<u8>, BundleError> {
     let mut env = secrets::environment(spec)?;
-    if terminal {
+    if terminal.is_some() {
         env.entry("TERM".into()).or_insert_with(|| "xterm".into());
     }
     let params = ContainerParams {
         args: argv.to_vec(),
         env: environment(env),
-        terminal,
+        terminal: terminal.is_some(),
         ..params(place, spec)?
     };
-    let spec = container_spec(&params);
-    Ok(serde_json::to_vec(spec.process()).expect("a process has string keys only"))
+    let mut process = json!(container_spec(&params).process());
+    if let Some(size) = terminal {
+        process["consoleSize"] = json!({"height": size.rows, "width": size.columns});
+    }
+    Ok(process.to_string().into_bytes())
 }
 
 pub(super) fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), BundleError> {
@@ -293,14 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_holds_secrets_until_they_are_forgotten() {
+    fn secrets_are_read_at_each_start_and_lie_in_the_run_folder_alone() {
         let folder = tempfile::tempdir().unwrap();
         let secrets = folder.path().join("secrets.env");
         fs::write(&secrets, "API_KEY=hunter2\n").unwrap();
         let mut spec = testing::container("main");
         spec.layers = vec![folder.path().into()];
         let reference = SecretRef {
-            files: vec![secrets],
+            files: vec![secrets.clone()],
             key: "API_KEY".into(),
         };
         spec.secret_env.insert("TOKEN".into(), reference);
@@ -312,12 +301,13 @@ mod tests {
         };
         let bundle = write(&place, &spec, "/proc/1/ns/net".into()).unwrap();
         assert!(read(&bundle).contains("TOKEN=hunter2"), "the runtime needs it");
-        forget_secrets(&bundle, &spec).unwrap();
-        assert!(!read(&bundle).contains("hunter2"), "and nobody after it");
-        let process = exec_process(&place, &spec, &["sh".into()], false).unwrap();
+        let mode = fs::metadata(bundle.config()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "and nobody but root can read it");
+        fs::write(secrets, "API_KEY=changed\n").unwrap();
+        let process = exec_process(&place, &spec, &["sh".into()], None).unwrap();
         assert!(
-            String::from_utf8(process).unwrap().contains("TOKEN=hunter2"),
-            "so does exec"
+            String::from_utf8(process).unwrap().contains("TOKEN=changed"),
+            "read again for an exec"
         );
     }
 
@@ -345,7 +335,7 @@ mod tests {
             read_only: false,
         });
         let bundle = write(&place, &spec, "/proc/1/ns/net".into()).unwrap();
-        let config: Value = serde_json::from_str(&read(&bundle)).unwrap();
+        let config: serde_json::Value = serde_json::from_str(&read(&bundle)).unwrap();
         let to = |path: &str| {
             let mounts = config["mounts"].as_array().unwrap();
             mounts

@@ -18,7 +18,7 @@ use crate::error::chain;
 use crate::logs::{Collector, last_lines};
 use crate::machine::{ContainerKey, Event, Process};
 use crate::network::Network;
-use crate::protocol::ExitStatus;
+use crate::protocol::{ExitStatus, WindowSize};
 use crate::signal;
 use crate::spec::ContainerSpec;
 use crate::storage;
@@ -142,7 +142,13 @@ impl Containers {
     }
 
     /// A command in a running container, with its own streams or a terminal.
-    pub fn exec(&self, key: &ContainerKey, spec: &ContainerSpec, argv: &[String], terminal: bool) -> exec::Prepared {
+    pub fn exec(
+        &self,
+        key: &ContainerKey,
+        spec: &ContainerSpec,
+        argv: &[String],
+        terminal: Option<WindowSize>,
+    ) -> exec::Prepared {
         let number = self.0.execs.fetch_add(1, Ordering::Relaxed);
         let folder = self.0.settings.paths.pod(key.pod).join(format!("exec-{number}"));
         let process = bundle::exec_process(&self.place(key), spec, argv, terminal);
@@ -156,7 +162,7 @@ impl Containers {
         spec: &ContainerSpec,
         argv: &[String],
     ) -> Result<(i32, String), exec::ExecError> {
-        self.exec(key, spec, argv, false).output().await
+        self.exec(key, spec, argv, None).output().await
     }
 
     async fn begin(&self, key: &ContainerKey, spec: ContainerSpec) -> Result<(Process, Running), String> {
@@ -164,9 +170,9 @@ impl Containers {
         let namespace = namespace.ok_or("its network namespace is gone")?;
         // The descriptor is held here until the runtime has opened this path.
         let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
-        let bundle = self.write_bundle(key, spec.clone(), path.into()).await?;
+        let bundle = self.write_bundle(key, spec, path.into()).await?;
         let output = self.collect(key).map_err(|error| chain(&error))?;
-        match self.create_and_start(key, &spec, &bundle).await {
+        match self.create_and_start(key, &bundle).await {
             Ok((process, pidfd)) => Ok((
                 process,
                 Running {
@@ -197,12 +203,7 @@ impl Containers {
         written.map_err(|error| chain(&error))
     }
 
-    async fn create_and_start(
-        &self,
-        key: &ContainerKey,
-        spec: &ContainerSpec,
-        bundle: &Bundle,
-    ) -> Result<(Process, Pidfd), StartError> {
+    async fn create_and_start(&self, key: &ContainerKey, bundle: &Bundle) -> Result<(Process, Pidfd), StartError> {
         let (id, pid_file) = (id(key), bundle.pid_file());
         self.0
             .runtime
@@ -213,7 +214,6 @@ impl Containers {
             .and_then(Pidfd::open_child)
             .map_err(StartError::Find)?;
         self.running().insert(key.clone(), pidfd.clone());
-        bundle::forget_secrets(bundle, spec)?;
         if let Err(error) = self.0.runtime.start(&id).await {
             self.running().remove(key);
             // Reaped here, since nobody will watch it.

@@ -45,9 +45,7 @@ pub(super) async fn serve(
         Err(body) => return send_answer(&mut writer, Err(body)).await,
     };
     send_answer(&mut writer, Ok(Value::Null)).await?;
-    let prepared = shared
-        .containers
-        .exec(&key, &spec, &request.argv, request.tty.is_some());
+    let prepared = shared.containers.exec(&key, &spec, &request.argv, request.tty);
     session::carry(reader, writer, prepared, request.tty).await;
     Ok(())
 }

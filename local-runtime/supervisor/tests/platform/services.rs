@@ -95,14 +95,13 @@ async fn a_container_gets_its_files_secrets_user_and_names() {
     let status = get(address, "/file/proc/self/status").await.unwrap();
     assert!(status.contains("Uid:\t1000\t1000"), "{status}");
     let holding = Command::new("grep")
-        .arg("-rl")
-        .arg("hunter2")
-        .args([&app.launch.run_dir, &app.launch.state_dir])
+        .args(["-rl", "hunter2"])
+        .arg(&app.launch.state_dir)
         .output();
     assert_eq!(
         String::from_utf8_lossy(&holding.unwrap().stdout),
         "",
-        "no file of ours holds the secret"
+        "no file of the state holds the secret"
     );
     app.delete_everything().await;
 }
