@@ -3,9 +3,12 @@
 
 mod harness;
 
+use std::time::Duration;
+
 use harness::manifests::{apply, delete, failing, retry, shop, with};
 use harness::{Cut, Sim};
 use portolan_engine::{OutcomeKind, Work};
+use portolan_provider_fake::kinds::JOB;
 use serde_json::{Value, json};
 
 /// What is there before, what is then asked for, and what counts as its end.
@@ -88,8 +91,9 @@ fn stories() -> Vec<Story> {
 
 /// A sim in which the story can begin.
 fn begin(story: &Story, lag_ms: u64) -> Sim {
-    let sim = Sim::new();
+    let mut sim = Sim::new();
     sim.cloud.set_lag(lag_ms);
+    sim.shape.read_lag = Duration::from_millis(lag_ms + 100);
     for work in &story.before {
         assert_eq!(sim.run(work).kind(), OutcomeKind::Converged, "{}: before", story.name);
         sim.sleep_ms(lag_ms);
@@ -114,14 +118,15 @@ fn an_interrupt_at_any_place_is_finished_by_the_next_run() {
 }
 
 fn cut_everywhere(story: &Story, lag_ms: u64, cuts: &[fn(usize) -> Cut]) {
-    let whole = begin(story, lag_ms);
+    let before = begin(story, lag_ms);
+    let whole = before.fork();
     let run = whole.run(&story.work);
     let asks = run.asks;
     let kind = run.kind();
     assert!((story.ends)(&kind), "{}: {kind:?}", story.name);
     for at in 0..asks {
         for cut in cuts {
-            let sim = begin(story, lag_ms);
+            let sim = before.fork();
             sim.drive(&story.work, Some(cut(at)));
             check_end(
                 story,
@@ -139,7 +144,7 @@ fn check_end(story: &Story, sim: &Sim, whole: &Sim, at: &str) {
     assert_eq!(sim.cloud.violations(), [""; 0], "{at}");
     assert_eq!(sim.shown(), whole.shown(), "{at}");
     assert!(
-        sim.cloud.runs("migrate") <= story.runs,
+        sim.cloud.runs(&sim.shops(JOB, "migrate")) <= story.runs,
         "{at}: the migration ran too often"
     );
     let before = sim.cloud.writes().len();

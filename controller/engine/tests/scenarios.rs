@@ -2,10 +2,11 @@
 
 mod harness;
 
-use harness::Sim;
 use harness::manifests::{apply, delete, failing, hello, retry, shop, with};
+use harness::{Sim, plain};
 use portolan_engine::OutcomeKind;
 use portolan_engine::machine::PhaseName;
+use portolan_provider_fake::kinds::{JOB, SERVICE};
 use serde_json::json;
 
 /// A sim in which the shop is up.
@@ -173,7 +174,7 @@ fn delete_keeps_data_and_leaves_nothing_else() {
     let sim = shop_is_up();
     let outcome = sim.run(&delete(shop(), false)).outcome();
     assert_eq!(outcome.kind, OutcomeKind::Converged);
-    let left: Vec<String> = sim.shown().keys().map(ToString::to_string).collect();
+    let left: Vec<String> = sim.shown().keys().map(plain).collect();
     assert_eq!(left, ["Volume/data"]);
     let before = writes(&sim);
     assert_eq!(
@@ -191,7 +192,7 @@ fn delete_keeps_data_and_leaves_nothing_else() {
 fn drift_is_healed_in_the_same_generation() {
     let sim = shop_is_up();
     let before = sim.shown();
-    sim.cloud.remove_by_hand(&"Service/web".parse().expect("an id"));
+    sim.cloud.remove_by_hand(&sim.shops(SERVICE, "web"));
     let outcome = sim.run(&apply(shop())).outcome();
     assert_eq!(
         (outcome.kind, outcome.generation, outcome.changed),
@@ -212,7 +213,7 @@ fn a_job_that_ran_is_not_run_again() {
     sim.run(&apply(shop()));
     sim.journal.forget();
     assert_eq!(sim.run(&apply(shop())).kind(), OutcomeKind::Converged);
-    assert_eq!(sim.cloud.runs("migrate"), 1);
+    assert_eq!(sim.cloud.runs(&sim.shops(JOB, "migrate")), 1);
 }
 
 #[test]

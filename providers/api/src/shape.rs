@@ -1,5 +1,7 @@
 //! The pure half of a provider: handed to the step machine, to `plan` and to the tests.
 
+use std::time::Duration;
+
 use portolan_core::capability::Capability;
 use portolan_core::desired::DesiredState;
 use portolan_core::fault::Fault;
@@ -26,4 +28,14 @@ pub trait Shape: Send + Sync {
     /// What an update would change. Empty means that nothing would: a default that the platform filled in, another order
     /// or another spelling of the same is no difference. An open value differs from whatever is there.
     fn diff(&self, resource: &Resource, observed: &ObservedResource) -> Vec<FieldChange>;
+
+    /// How long after a write a read may still not show it.
+    fn read_lag(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    /// How many requests a second the platform takes from one account without complaint; a Target may say otherwise.
+    fn requests_per_second(&self) -> u32 {
+        20
+    }
 }

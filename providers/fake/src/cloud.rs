@@ -24,7 +24,7 @@ pub struct FakeCloud {
     inner: Arc<Mutex<Inner>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inner {
     objects: Objects,
     /// What reads show while they lag: the objects as they were since each time.
@@ -78,6 +78,14 @@ impl FakeCloud {
         }
     }
 
+    /// Another account in which everything is as it is in this one.
+    pub fn fork(&self, clock: Clock) -> Self {
+        Self {
+            clock,
+            inner: Arc::new(Mutex::new(self.guard().clone())),
+        }
+    }
+
     /// From now on reads show what was so this long ago.
     pub fn set_lag(&self, lag_ms: u64) {
         self.guard().lag_ms = lag_ms;
@@ -107,12 +115,10 @@ impl FakeCloud {
     }
 
     /// How often the job ran, in all revisions.
-    pub fn runs(&self, job: &str) -> u32 {
+    pub fn runs(&self, job: &ResourceId) -> u32 {
         let runs = &self.guard().runs;
-        runs.iter()
-            .filter(|((name, _), _)| name == job)
-            .map(|(_, count)| count)
-            .sum()
+        let runs = runs.iter().filter(|((name, _), _)| *name == job.name);
+        runs.map(|(_, count)| count).sum()
     }
 
     /// What there is, data that was kept left out.
@@ -325,6 +331,9 @@ impl Inner {
 
     /// Deleted objects go when their time has come.
     fn expire(&mut self, now: u64) {
+        if self.objects.values().all(|object| object.deleted_at.is_none()) {
+            return;
+        }
         let before = self.objects.clone();
         self.objects.retain(|id, object| {
             let lasts = kinds::kind(&id.kind).map_or(0, |kind| kind.deleting_ms);

@@ -25,7 +25,7 @@ pub enum Fault {
 }
 
 /// The faults that were asked for and not met yet.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Faults(Vec<(On, Fault)>);
 
 impl Faults {

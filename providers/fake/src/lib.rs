@@ -15,8 +15,8 @@ mod provider;
 mod read;
 mod render;
 
-pub use cloud::{Called, Clock, FakeCloud};
+pub use cloud::{Called, Clock, FakeCloud, Object};
 pub use faults::{Fault, On};
 pub use images::FakeImages;
 pub use provider::provider;
-pub use render::FakeShape;
+pub use render::{FakeShape, object};

@@ -12,9 +12,9 @@ use crate::cloud::FakeCloud;
 use crate::render::FakeShape;
 
 /// The provider for one account.
-pub fn provider(cloud: FakeCloud) -> Provider {
+pub fn provider(cloud: FakeCloud, shape: FakeShape) -> Provider {
     Provider {
-        shape: Arc::new(FakeShape),
+        shape: Arc::new(shape),
         calls: Arc::new(cloud),
         logs: None,
         exec: None,

@@ -1,12 +1,14 @@
 //! Desired state -> the platform's objects. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use portolan_core::capability::{Capability, Support};
 use portolan_core::desired::{After, DesiredContainer, DesiredState, EnvPart, EnvValue};
 use portolan_core::fault::Fault;
+use portolan_core::name::{NameGrammar, native_name};
 use portolan_core::observation::ObservedResource;
-use portolan_core::plan::{FieldChange, field_changes};
+use portolan_core::plan::{FieldChange, Scope, field_changes};
 use portolan_core::resource::{Edge, EdgeCondition, Open, Resource, ResourceId, Resources, digest_or_open};
 use portolan_provider_api::Shape;
 use serde_json::{Value, json};
@@ -14,7 +16,11 @@ use serde_json::{Value, json};
 use crate::kinds::{JOB, Kind, NETWORK, SERVICE, VOLUME};
 
 /// The pure half of the fake provider.
-pub struct FakeShape;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FakeShape {
+    /// What the provider believes about the platform's reads.
+    pub read_lag: Duration,
+}
 
 const CAPABILITIES: &[Capability] = &[Capability {
     field: "*",
@@ -31,6 +37,11 @@ impl Shape for FakeShape {
     }
 
     fn render(&self, desired: &DesiredState) -> Result<Resources, Vec<Fault>> {
+        let scope = &desired.scope;
+        let resource =
+            |kind: Kind, name: &str, body, origin: &str| resource(kind, object(scope, kind, name), body, origin);
+        let edges = |container, after| edges(scope, container, after);
+        let workload = |container| workload(scope, container);
         let volumes = desired.volumes.values();
         let volumes = volumes.map(|volume| resource(VOLUME, &volume.name, json!({}), &volume.origin));
         let jobs = desired.jobs.values().map(|job| Resource {
@@ -56,6 +67,10 @@ impl Shape for FakeShape {
         Ok(all.map(|resource| (resource.id.clone(), resource)).collect())
     }
 
+    fn read_lag(&self) -> Duration {
+        self.read_lag
+    }
+
     fn diff(&self, resource: &Resource, observed: &ObservedResource) -> Vec<FieldChange> {
         field_changes(&observed.body, &resource.body)
     }
@@ -63,9 +78,15 @@ impl Shape for FakeShape {
 
 const NETWORK_NAME: &str = "app";
 
-fn resource(kind: Kind, name: &str, body: Value, origin: &str) -> Resource {
+/// The object that stands for `name` of the app: names of the platform are the account's, and shared by all its apps.
+pub fn object(scope: &Scope, kind: Kind, name: &str) -> ResourceId {
+    let parts = [scope.namespace.as_str(), &scope.app, &scope.target, name];
+    ResourceId::new(kind.name, native_name(&parts, NameGrammar::LABEL))
+}
+
+fn resource(kind: Kind, id: ResourceId, body: Value, origin: &str) -> Resource {
     Resource {
-        id: ResourceId::new(kind.name, name),
+        id,
         body,
         edges: Vec::new(),
         origin: origin.to_string(),
@@ -77,18 +98,18 @@ fn resource(kind: Kind, name: &str, body: Value, origin: &str) -> Resource {
     }
 }
 
-fn workload(container: &DesiredContainer) -> Value {
+fn workload(scope: &Scope, container: &DesiredContainer) -> Value {
     let env: BTreeMap<&String, String> = container.env.iter().map(|(name, value)| (name, text(value))).collect();
     let mounts: BTreeMap<&String, Value> = container
         .mounts
         .iter()
-        .map(|mount| (&mount.path, volume_path(&mount.volume)))
+        .map(|mount| (&mount.path, volume_path(scope, &mount.volume)))
         .collect();
     let volumes = container
         .mounts
         .iter()
-        .map(|mount| ResourceId::new(VOLUME.name, &mount.volume));
-    let uses: Vec<ResourceId> = volumes.chain([ResourceId::new(NETWORK.name, NETWORK_NAME)]).collect();
+        .map(|mount| object(scope, VOLUME, &mount.volume));
+    let uses: Vec<ResourceId> = volumes.chain([object(scope, NETWORK, NETWORK_NAME)]).collect();
     json!({
         "image": digest_or_open(container.image.digest.as_ref()),
         "env": env,
@@ -97,8 +118,8 @@ fn workload(container: &DesiredContainer) -> Value {
     })
 }
 
-fn volume_path(volume: &str) -> Value {
-    let resource = ResourceId::new(VOLUME.name, volume);
+fn volume_path(scope: &Scope, volume: &str) -> Value {
+    let resource = object(scope, VOLUME, volume);
     let output = "path".to_string();
     Open::Ref { resource, output }.into_value()
 }
@@ -113,14 +134,14 @@ fn text(value: &EnvValue) -> String {
     value.0.iter().map(part).collect()
 }
 
-fn edges(container: &DesiredContainer, after: &[After]) -> Vec<Edge> {
+fn edges(scope: &Scope, container: &DesiredContainer, after: &[After]) -> Vec<Edge> {
     let volumes = container.mounts.iter();
-    let volumes = volumes.map(|mount| (ResourceId::new(VOLUME.name, &mount.volume), EdgeCondition::Ready));
+    let volumes = volumes.map(|mount| (object(scope, VOLUME, &mount.volume), EdgeCondition::Ready));
     let after = after.iter().map(|after| match after {
-        After::Job(job) => (ResourceId::new(JOB.name, job), EdgeCondition::Completed),
-        After::Service(service) => (ResourceId::new(SERVICE.name, service), EdgeCondition::Ready),
+        After::Job(job) => (object(scope, JOB, job), EdgeCondition::Completed),
+        After::Service(service) => (object(scope, SERVICE, service), EdgeCondition::Ready),
     });
-    let network = (ResourceId::new(NETWORK.name, NETWORK_NAME), EdgeCondition::Exists);
+    let network = (object(scope, NETWORK, NETWORK_NAME), EdgeCondition::Exists);
     let all = volumes.chain(after).chain([network]);
     all.map(|(to, condition)| Edge { to, condition }).collect()
 }

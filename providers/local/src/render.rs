@@ -4,6 +4,7 @@ mod container;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use portolan_core::capability::Capability;
 use portolan_core::desired::{
@@ -78,6 +79,16 @@ impl Shape for LocalShape {
         } else {
             Err(renderer.faults)
         }
+    }
+
+    /// The supervisor answers from what it has just stored.
+    fn read_lag(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// A socket of this machine: as many as it can take.
+    fn requests_per_second(&self) -> u32 {
+        10_000
     }
 
     fn diff(&self, resource: &Resource, observed: &ObservedResource) -> Vec<FieldChange> {

@@ -24,6 +24,14 @@ impl MemoryJournal {
         guard(&self.apps).get(key).map_or(0, |app| app.writes)
     }
 
+    /// Another journal in which the same is written.
+    pub fn fork(&self) -> Self {
+        Self {
+            apps: Arc::new(Mutex::new(guard(&self.apps).clone())),
+            locked: Arc::default(),
+        }
+    }
+
     /// Loses everything.
     pub fn forget(&self) {
         guard(&self.apps).clear();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use portolan_core::name::hash_of;
 use portolan_core::observation::Failure;
 use portolan_core::plan::{Plan, PlanOptions, ReplaceOrder, Scope, Stage, Step, Verb};
-use portolan_core::resource::{ResourceId, close_references, open_values};
+use portolan_core::resource::{Resource, ResourceId, close_references, open_values};
 use portolan_provider_api::{Accepted, CallError, ErrorClass, OpenOperation, WriteRequest};
 use serde_json::Value;
 
@@ -36,6 +36,8 @@ struct StepRun {
     began: Option<Timestamp>,
     /// Whether it was told that the step waits.
     told: bool,
+    /// The body of its last call.
+    sent: Value,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,6 +185,7 @@ impl Execution {
         let request = self.request(step, body, turn);
         let name = self.name(step);
         let run = &mut self.steps[step.number - 1];
+        run.sent = request.body.clone();
         run.progress = Progress::Calling;
         if run.began.is_none() {
             run.began = Some(turn.now);
@@ -258,7 +261,14 @@ impl Execution {
     }
 
     fn accepted(&mut self, step: &Step, accepted: Accepted, world: &mut World, turn: &mut Turn) {
-        self.steps[step.number - 1].progress = Progress::Accepted;
+        let run = &mut self.steps[step.number - 1];
+        run.progress = Progress::Accepted;
+        let body = std::mem::take(&mut run.sent);
+        let desired = world.goal.resources.get(&step.id).filter(|_| step.verb != Verb::Delete);
+        let written = desired.map(|resource| Resource {
+            body,
+            ..resource.clone()
+        });
         let outputs = match accepted {
             Accepted::Done { outputs } => outputs,
             Accepted::Operation { handle } => {
@@ -270,8 +280,8 @@ impl Execution {
                 BTreeMap::new()
             }
         };
-        close_intent(step, turn);
-        world.writes.accepted(step, outputs, turn.now);
+        // Its intent stays open until the resource is seen: after a crash a read may be too old to show it.
+        world.writes.accepted(step, written, outputs, turn.now);
         turn.publish(EngineEvent::StepDone { step: self.name(step) });
     }
 

@@ -191,7 +191,7 @@ fn head_for(realm: &str, mut images: Images, turn: &mut Turn) -> Next {
         Ok(goal) => {
             let scope = Arc::new(goal::scope(&base.work, realm));
             turn.settle_owner(&scope.owner);
-            Next::Pursue(Box::new(Pursuit::new(scope, goal)))
+            Next::Pursue(Box::new(Pursuit::new(scope, goal, turn)))
         }
         Err(faults) => Next::finish(Err(EngineError::Faults(faults))),
     }

@@ -19,8 +19,6 @@ pub struct Policy {
     pub call_deadline: Duration,
     /// All tries of one write together.
     pub operation_deadline: Duration,
-    /// How long after a write a read may still not show it.
-    pub visibility: Duration,
     /// Calls under way at the same time, for one app.
     pub calls_at_once: usize,
     /// Images built or looked up at the same time, for one app.
@@ -44,7 +42,6 @@ impl Default for Policy {
             read_deadline: Duration::from_secs(60),
             call_deadline: Duration::from_secs(15 * 60),
             operation_deadline: Duration::from_secs(30 * 60),
-            visibility: Duration::from_secs(10),
             calls_at_once: 8,
             pins_at_once: 4,
             replans: 5,

@@ -34,6 +34,9 @@ pub struct Pursuit {
     /// How often a plan had to be made anew.
     pub(super) replans: u32,
     last_progress: Timestamp,
+    began: Timestamp,
+    /// Whether the run before was cut off, so that it may have written a moment ago.
+    after_a_cut: bool,
     /// Set once no new call shall be made.
     pub(super) winding: Option<Winding>,
 }
@@ -59,8 +62,10 @@ pub(super) enum Leg {
 }
 
 impl Pursuit {
-    pub fn new(scope: Arc<Scope>, goal: Goal) -> Self {
+    pub fn new(scope: Arc<Scope>, goal: Goal, turn: &Turn) -> Self {
         Self {
+            began: turn.now,
+            after_a_cut: turn.record().is_unfinished(),
             scope,
             world: World::new(goal),
             look: Look::new(),
@@ -133,7 +138,8 @@ impl Pursuit {
     fn observed(&mut self, answered: u64, answer: Result<Observation, CallError>, turn: &mut Turn) {
         match answer.and_then(look::complete) {
             Ok(observation) => {
-                self.world.seen = Some(Seen { observation, answered });
+                let shape = &*turn.base.shape;
+                self.world.seen = Some(Seen::new(observation, answered, &self.world.writes, shape, turn.now));
                 self.look.saw(turn);
                 self.close_questions(turn);
                 self.look.tell(
@@ -158,14 +164,14 @@ impl Pursuit {
             .filter(|id| self.world.has_come_to_rest(id))
             .cloned()
             .collect();
-        let policy = turn.base.policy;
+        let lag = turn.base.shape.read_lag();
         let calling = |id: &ResourceId| self.execution().is_some_and(|execution| execution.is_pending(id));
         let answered: Vec<_> = turn
             .record()
             .intents
             .values()
             .filter(|intent| !calling(&intent.id))
-            .filter(|intent| self.world.is_there(&intent.id) || turn.now >= intent.at.plus(policy.visibility))
+            .filter(|intent| self.world.is_there(&intent.id) || turn.now >= intent.at.plus(lag))
             .map(|intent| intent.id.clone())
             .collect();
         for id in ended {
@@ -237,8 +243,12 @@ impl Pursuit {
         intents.into_iter().any(|intent| !repeated(intent))
     }
 
-    fn is_read_too_old(&self, plan: &Plan, turn: &Turn) -> bool {
-        !plan.is_empty() && self.world.are_own_writes(&plan.steps, &turn.base.policy, turn.now)
+    /// A read is too old if it does not show what this run has written; and, for the verdict that nothing is left to do,
+    /// if it may not show what a run before wrote that was cut off.
+    fn is_read_too_old(&self, plan: &Plan, turn: &mut Turn) -> bool {
+        let lag = turn.base.shape.read_lag();
+        let settled = turn.now >= self.began.plus(lag) || !self.after_a_cut;
+        !self.world.is_all_fresh() || plan.is_empty() && !settled
     }
 
     /// Why this generation is not tried again.
@@ -384,10 +394,11 @@ impl Pursuit {
     }
 
     fn execute(&mut self, turn: &mut Turn) -> Next {
+        let lag = turn.base.shape.read_lag();
         let Leg::Executing(execution) = &mut self.leg else {
             return Next::Again;
         };
-        if let Some(failure) = self.world.failure(|id| execution.is_pending(id)) {
+        if let Some(failure) = self.world.failure(|id| execution.is_pending(id), lag, turn.now) {
             self.wind(Winding::Fail(failure), turn);
             return Next::Again;
         }
@@ -431,7 +442,7 @@ impl Pursuit {
 
     /// Each look that is young enough either shows the end, or that something else has to be done, or that it takes time.
     fn watch(&mut self, turn: &mut Turn) -> Next {
-        if let Some(failure) = self.world.failure(|_| false) {
+        if let Some(failure) = self.world.failure(|_| false, turn.base.shape.read_lag(), turn.now) {
             self.wind(Winding::Fail(failure), turn);
             return Next::Again;
         }

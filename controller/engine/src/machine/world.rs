@@ -1,15 +1,17 @@
 //! What the last observation proves, given what was written since. Questions only; nothing here changes anything but the
 //! tally of writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use portolan_core::observation::{Failure, Observation, ObservedResource, ResourceState};
 use portolan_core::plan::Step;
 use portolan_core::resource::{Edge, EdgeCondition, Resource, ResourceId};
+use portolan_provider_api::Shape;
 use serde_json::Value;
 
+use super::Timestamp;
 use super::goal::Goal;
-use super::{Policy, Timestamp};
 
 /// The goal beside what is known of the target.
 pub struct World {
@@ -18,10 +20,13 @@ pub struct World {
     pub writes: Writes,
 }
 
-/// An observation, and how many writes had been answered when it was asked for.
+/// An observation, and how old it is.
 pub struct Seen {
     pub observation: Observation,
+    /// How many writes had been answered when it was asked for.
     pub answered: u64,
+    /// What it shows as it was before our last write, though it was asked for after that.
+    pub behind: BTreeSet<ResourceId>,
 }
 
 /// The writes of this run.
@@ -40,7 +45,14 @@ pub struct Writes {
 struct Write {
     /// The place of the last answer among all answers.
     at: u64,
-    accepted: Option<Timestamp>,
+    accepted: Option<Accepted>,
+}
+
+/// What the platform took, and answered.
+struct Accepted {
+    at: Timestamp,
+    /// `None` for a delete.
+    written: Option<Resource>,
     outputs: BTreeMap<String, Value>,
 }
 
@@ -51,12 +63,47 @@ impl Writes {
         self.by_id.entry(id.clone()).or_default().at = self.answered;
     }
 
-    pub fn accepted(&mut self, step: &Step, outputs: BTreeMap<String, Value>, now: Timestamp) {
+    pub fn accepted(
+        &mut self,
+        step: &Step,
+        written: Option<Resource>,
+        outputs: BTreeMap<String, Value>,
+        at: Timestamp,
+    ) {
         self.accepted += 1;
         let write = self.by_id.entry(step.id.clone()).or_default();
-        write.accepted = Some(now);
-        write.outputs = outputs;
+        write.accepted = Some(Accepted { at, written, outputs });
         self.lines.push(line(step));
+    }
+
+    /// What was written a moment ago, and may be older in a read than it is.
+    fn recent(&self, lag: Duration, now: Timestamp) -> impl Iterator<Item = (&ResourceId, &Accepted)> {
+        let accepted = self
+            .by_id
+            .iter()
+            .filter_map(|(id, write)| Some((id, write.accepted.as_ref()?)));
+        accepted.filter(move |(_, accepted)| now < accepted.at.plus(lag))
+    }
+}
+
+impl Seen {
+    /// `answered` writes had been answered when the observation was asked for.
+    pub fn new(observation: Observation, answered: u64, writes: &Writes, shape: &dyn Shape, now: Timestamp) -> Self {
+        let recent = writes.recent(shape.read_lag(), now);
+        let behind = recent.filter(|(id, accepted)| {
+            let seen = observation.resources.get(*id).filter(|seen| !seen.retained);
+            match (&accepted.written, seen) {
+                (Some(written), Some(seen)) => !shape.diff(written, seen).is_empty(),
+                (Some(_), None) => true,
+                (None, seen) => seen.is_some_and(|seen| seen.state != ResourceState::Deleting),
+            }
+        });
+        let behind = behind.map(|(id, _)| id.clone()).collect();
+        Self {
+            observation,
+            answered,
+            behind,
+        }
     }
 }
 
@@ -76,9 +123,8 @@ impl World {
 
     /// Whether the last observation is younger than every write.
     pub fn is_all_fresh(&self) -> bool {
-        self.seen
-            .as_ref()
-            .is_some_and(|seen| seen.answered >= self.writes.answered)
+        let seen = self.seen.as_ref();
+        seen.is_some_and(|seen| seen.answered >= self.writes.answered && seen.behind.is_empty())
     }
 
     pub fn is_there(&self, id: &ResourceId) -> bool {
@@ -106,7 +152,7 @@ impl World {
     /// Closes a reference: from the observation, or while that is too old, from what the write itself has answered.
     pub fn output(&self, id: &ResourceId, output: &str) -> Option<Value> {
         let shown = self.fresh(id).and_then(|seen| seen.outputs.get(output));
-        let answered = || self.writes.by_id.get(id)?.outputs.get(output);
+        let answered = || self.writes.by_id.get(id)?.accepted.as_ref()?.outputs.get(output);
         shown.or_else(answered).cloned()
     }
 
@@ -132,25 +178,19 @@ impl World {
     }
 
     /// What has failed for good in the revision that is wanted; `pending` tells what is still to be written to, whose
-    /// failure is an old one.
-    pub fn failure(&self, pending: impl Fn(&ResourceId) -> bool) -> Option<Failure> {
+    /// failure is an old one. So may be that of what was written within the `lag` of reads.
+    pub fn failure(&self, pending: impl Fn(&ResourceId) -> bool, lag: Duration, now: Timestamp) -> Option<Failure> {
+        let recent: BTreeSet<&ResourceId> = self.writes.recent(lag, now).map(|(id, _)| id).collect();
         self.goal.resources.values().find_map(|resource| {
             let seen = self.fresh(&resource.id)?;
             let current = resource.revision.is_none() || seen.revision == resource.revision;
-            let failure = seen.failure().filter(|_| current && !pending(&resource.id))?;
+            let failure = seen
+                .failure()
+                .filter(|_| current && !pending(&resource.id) && !recent.contains(&resource.id))?;
             Some(Failure {
                 message: format!("{}: {}", resource.id, failure.message),
                 ..failure.clone()
             })
-        })
-    }
-
-    /// Whether all that the steps would write was written a moment ago: the read may be older than it seems.
-    pub fn are_own_writes(&self, steps: &[Step], policy: &Policy, now: Timestamp) -> bool {
-        steps.iter().all(|step| {
-            let write = self.writes.by_id.get(&step.id);
-            let accepted = write.and_then(|write| write.accepted);
-            accepted.is_some_and(|at| now < at.plus(policy.visibility))
         })
     }
 
@@ -175,7 +215,8 @@ impl World {
 
     fn is_fresh(&self, id: &ResourceId) -> bool {
         let written = self.writes.by_id.get(id).map_or(0, |write| write.at);
-        self.seen.as_ref().is_some_and(|seen| seen.answered >= written)
+        let seen = self.seen.as_ref();
+        seen.is_some_and(|seen| seen.answered >= written && !seen.behind.contains(id))
     }
 }
 

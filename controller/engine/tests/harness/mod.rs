@@ -16,7 +16,8 @@ use portolan_engine::machine::{
     Answer, Ask, Effect, EffectId, Event, Input, PhaseName, Policy, State, Timestamp, step,
 };
 use portolan_engine::{EngineError, EngineEvent, Outcome, OutcomeKind, Work};
-use portolan_provider_fake::{FakeCloud, FakeImages, FakeShape};
+use portolan_provider_fake::kinds::Kind;
+use portolan_provider_fake::{FakeCloud, FakeImages, FakeShape, object};
 use serde_json::Value;
 
 /// A cloud, a journal and a clock that outlive every machine.
@@ -26,6 +27,7 @@ pub struct Sim {
     pub images: FakeImages,
     pub journal: MemoryJournal,
     pub policy: Policy,
+    pub shape: FakeShape,
     /// What is answered when a plan asks.
     pub approves: bool,
     /// How long every answer takes.
@@ -77,8 +79,22 @@ impl Sim {
             images: FakeImages::default(),
             journal: MemoryJournal::default(),
             policy: Policy::default(),
+            shape: FakeShape::default(),
             approves: true,
             latency_ms: 10,
+        }
+    }
+
+    /// Another world in which everything is as it is in this one.
+    pub fn fork(&self) -> Self {
+        let now = Arc::new(AtomicU64::new(self.now_ms()));
+        let clock = now.clone();
+        Self {
+            now,
+            cloud: self.cloud.fork(Arc::new(move || clock.load(Ordering::Relaxed))),
+            images: self.images.clone(),
+            journal: self.journal.fork(),
+            ..*self
         }
     }
 
@@ -97,7 +113,7 @@ impl Sim {
 
     pub fn drive(&self, work: &Work, cut: Option<Cut>) -> Run {
         let record = self.journal.load(&work.key()).expect("the memory can be read");
-        let mut state = State::new(Arc::new(work.clone()), Arc::new(FakeShape), self.policy, record);
+        let mut state = State::new(Arc::new(work.clone()), Arc::new(self.shape), self.policy, record);
         let mut run = Run {
             result: None,
             events: Vec::new(),
@@ -192,15 +208,27 @@ impl Sim {
     /// `create Service/web` and so on, since the last time.
     pub fn writes_since(&self, before: usize) -> Vec<String> {
         let writes = self.cloud.writes();
-        writes[before..]
-            .iter()
-            .map(|write| format!("{} {}", verb(write.verb), write.id))
+        let writes = writes[before..].iter();
+        writes
+            .map(|write| format!("{} {}", verb(write.verb), plain(&write.id)))
             .collect()
+    }
+
+    /// The object that stands for `name` of the shop.
+    pub fn shops(&self, kind: Kind, name: &str) -> ResourceId {
+        object(&self.scope(&manifests::apply(manifests::shop())), kind, name)
     }
 
     pub fn scope(&self, work: &Work) -> Scope {
         portolan_core::resolve::scope_of(&work.resolve_input("fake-account"))
     }
+}
+
+/// `Service/web` for `Service/default-shop-local-web-` and a hash.
+pub fn plain(id: &ResourceId) -> String {
+    let name = id.name.rsplit_once('-').map_or(id.name.as_str(), |(name, _)| name);
+    let name = name.splitn(4, '-').nth(3).unwrap_or(name);
+    format!("{}/{name}", id.kind)
 }
 
 impl Run {
