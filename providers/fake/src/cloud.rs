@@ -37,6 +37,7 @@ struct Inner {
     runs: BTreeMap<(String, String), u32>,
     faults: Faults,
     calls: Vec<Called>,
+    write_times: Vec<(ResourceId, u64)>,
     violations: Vec<String>,
 }
 
@@ -107,6 +108,13 @@ impl FakeCloud {
             _ => None,
         });
         writes.collect()
+    }
+
+    /// When writes to the resource were asked for.
+    pub fn write_times(&self, id: &ResourceId) -> Vec<u64> {
+        let inner = self.guard();
+        let times = inner.write_times.iter().filter(|(written, _)| written == id);
+        times.map(|(_, at)| *at).collect()
     }
 
     /// What must never happen, and did.
@@ -192,6 +200,7 @@ impl FakeCloud {
         let now = (self.clock)();
         let mut inner = self.guard();
         inner.calls.push(Called::Write(request.clone()));
+        inner.write_times.push((request.id.clone(), now));
         let fault = inner.faults.meet(&On::Write(request.id.clone()));
         if let Some(Fault::Refuse(error)) = fault {
             return Err(error);

@@ -75,6 +75,9 @@ fn state(id: &ResourceId, object: &Object, now: u64) -> ResourceState {
     };
     match now.saturating_sub(object.changed_at) >= kind.ready_after_ms {
         _ if object.deleted_at.is_some() => ResourceState::Deleting,
+        _ if has(&object.body, NEVER_READY) => ResourceState::Progressing {
+            message: "still starting".to_string(),
+        },
         false => ResourceState::Progressing {
             message: "starting".to_string(),
         },
@@ -89,8 +92,15 @@ fn state(id: &ResourceId, object: &Object, now: u64) -> ResourceState {
 /// A workload with this variable fails once it has started.
 pub const FAILS: &str = "FAKE_FAILS";
 
+/// One with this variable never gets ready, and never fails either.
+pub const NEVER_READY: &str = "FAKE_NEVER_READY";
+
 pub fn fails(body: &Value) -> bool {
-    body.get("env").and_then(|env| env.get(FAILS)).is_some()
+    has(body, FAILS)
+}
+
+fn has(body: &Value, variable: &str) -> bool {
+    body.get("env").and_then(|env| env.get(variable)).is_some()
 }
 
 pub fn has_failed(object: &Object) -> bool {
