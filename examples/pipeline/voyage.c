@@ -14,7 +14,7 @@ static const char *const NAMES[SHIPS] = {"Aquila", "Santa-Clara", "Zefiro"};
 
 static FILE *open_file(const char *name, const char *mode) {
     char path[512];
-    snprintf(path, sizeof path, "%s/%s", getenv("VOYAGE_FOLDER") ?: "/voyage", name);
+    snprintf(path, sizeof path, "%s/%s", getenv("VOYAGE_FOLDER") ?: "/data", name);
     FILE *file = fopen(path, mode);
     if (file == NULL) {
         fprintf(stderr, "voyage: cannot open %s: %s\n", path, strerror(errno));

@@ -2,12 +2,14 @@
 // replica and every revision. The migration makes the folder and the first items.
 //
 //   catalog          serve
+//   catalog stop     ask the one that serves to end, as if it had failed
 //   catalog check    ask the one that serves whether it is ready; exits 0 or 1 (the manifest's `exec` probe)
 #define _GNU_SOURCE
 #include "http.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,5 +146,8 @@ static int check(void) {
 int main(int count, char **arguments) {
     if (count > 1 && strcmp(arguments[1], "check") == 0)
         return check();
+    // The first process of a container has the number 1, and this one was started beside it.
+    if (count > 1 && strcmp(arguments[1], "stop") == 0)
+        return kill(1, SIGTERM) == 0 ? 0 : 1;
     return http_serve("catalog", 8080, handle);
 }
