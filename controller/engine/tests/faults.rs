@@ -44,7 +44,8 @@ fn writes(sim: &Sim) -> usize {
 
 #[test]
 fn what_passes_is_tried_again() {
-    let cases: [(&str, fn(&Sim)); 6] = [
+    type Fail = fn(&Sim);
+    let cases: [(&str, Fail); 6] = [
         ("a refused write", |sim| {
             sim.cloud.fail_next(on_web(sim), Fault::Refuse(error(RETRY)))
         }),

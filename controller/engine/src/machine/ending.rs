@@ -101,6 +101,10 @@ impl Pursuit {
                     to_generation,
                 };
                 self.note_history(outcome, turn);
+                turn.publish(EngineEvent::Held {
+                    generation: self.number(turn),
+                    failure: failure.clone(),
+                });
                 self.record_end(OutcomeKind::RolledBack { failure, to_generation }, turn);
             }
             Direction::Forward => {
@@ -131,7 +135,9 @@ impl Pursuit {
 
     /// Every step was taken, and nobody waits for more.
     pub(super) fn applied(&mut self, turn: &mut Turn) {
-        self.note_history(HistoryOutcome::Applied, turn);
+        if self.world.writes.accepted > 0 {
+            self.note_history(HistoryOutcome::Applied, turn);
+        }
         self.record_end(OutcomeKind::Applied, turn);
     }
 

@@ -5,13 +5,16 @@
 //! as it can, so that nothing depends on which answer came first. Through the phases, one file each:
 //!
 //! - [`gather`]: whose account is this, which digests have the images?
-//! - [`pursuit`]: observe, plan, ask, begin: what has to be done to reach the [`goal`]?
-//! - [`execution`]: which steps of the plan may start, and what does an answer mean?
+//! - [`pursuit`]: where the pursuit of a [`goal`] stands, and what comes in
+//! - [`decision`]: what does the plan allow, and who has to agree?
+//! - [`carrying_out`], with [`execution`]: which steps may start, what does an answer mean, is everything ready?
 //! - [`ending`]: converged, failed, rolled back, stopped: what is to be remembered and told?
 //!
 //! What they stand on: [`turn`] (one step in the making), [`scribe`] (what must be durable before what), [`look`] (when to
 //! observe) and [`world`] (what the last observation proves).
 
+mod carrying_out;
+mod decision;
 mod effect;
 mod ending;
 mod execution;

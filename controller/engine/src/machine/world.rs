@@ -18,6 +18,8 @@ pub struct World {
     pub goal: Goal,
     pub seen: Option<Seen>,
     pub writes: Writes,
+    /// What had failed before the plan began and is not written to by it: what the plan does may heal it.
+    excused: BTreeSet<ResourceId>,
 }
 
 /// An observation, and how old it is.
@@ -113,6 +115,7 @@ impl World {
             goal,
             seen: None,
             writes: Writes::default(),
+            excused: BTreeSet::new(),
         }
     }
 
@@ -177,16 +180,41 @@ impl World {
         self.goal.resources.keys().any(|id| self.is_gone(id))
     }
 
+    /// A plan begins: what has failed already has time to heal.
+    pub fn excuse_failures(&mut self) {
+        let failed = self
+            .goal
+            .resources
+            .values()
+            .filter(|resource| self.current_failure(resource).is_some());
+        self.excused = failed.map(|resource| resource.id.clone()).collect();
+    }
+
+    /// What is seen not to have failed, or was written to, is excused no longer.
+    pub fn forget_excuses(&mut self) {
+        let mut excused = std::mem::take(&mut self.excused);
+        excused.retain(|id| {
+            let resource = self.goal.resources.get(id);
+            let written = self.writes.by_id.contains_key(id);
+            !written && resource.is_some_and(|resource| self.current_failure(resource).is_some())
+        });
+        self.excused = excused;
+    }
+
+    fn current_failure(&self, resource: &Resource) -> Option<&Failure> {
+        let seen = self.fresh(&resource.id)?;
+        let current = resource.revision.is_none() || seen.revision == resource.revision;
+        seen.failure().filter(|_| current)
+    }
+
     /// What has failed for good in the revision that is wanted; `pending` tells what is still to be written to, whose
     /// failure is an old one. So may be that of what was written within the `lag` of reads.
     pub fn failure(&self, pending: impl Fn(&ResourceId) -> bool, lag: Duration, now: Timestamp) -> Option<Failure> {
         let recent: BTreeSet<&ResourceId> = self.writes.recent(lag, now).map(|(id, _)| id).collect();
-        self.goal.resources.values().find_map(|resource| {
-            let seen = self.fresh(&resource.id)?;
-            let current = resource.revision.is_none() || seen.revision == resource.revision;
-            let failure = seen
-                .failure()
-                .filter(|_| current && !pending(&resource.id) && !recent.contains(&resource.id))?;
+        let passing = |id: &ResourceId| pending(id) || recent.contains(id) || self.excused.contains(id);
+        let mut candidates = self.goal.resources.values().filter(|resource| !passing(&resource.id));
+        candidates.find_map(|resource| {
+            let failure = self.current_failure(resource)?;
             Some(Failure {
                 message: format!("{}: {}", resource.id, failure.message),
                 ..failure.clone()
@@ -203,7 +231,8 @@ impl World {
             .filter(|resource| !self.is_resource_settled(resource));
         unsettled
             .map(|resource| match self.shown(&resource.id).map(|seen| &seen.state) {
-                Some(ResourceState::Progressing { message }) => format!("{}: {message}", resource.id),
+                Some(ResourceState::Progressing { message }) => format!("{} ({message})", resource.id),
+                Some(ResourceState::Failed { failure }) => format!("{} ({})", resource.id, failure.message),
                 _ => resource.id.to_string(),
             })
             .collect()

@@ -1,0 +1,110 @@
+//! Carrying out and watching: step by step, look by look, until everything is as it shall be or patience has run out.
+
+use portolan_core::observation::Failure;
+use portolan_provider_api::{Accepted, CallError};
+
+use super::Next;
+use super::ending::Winding;
+use super::execution::Verdict;
+use super::pursuit::{Leg, Pursuit};
+use super::turn::Turn;
+
+impl Pursuit {
+    /// The journal knows the generation: the first call may be made.
+    pub(super) fn begin(&mut self, turn: &mut Turn) -> Next {
+        self.last_progress = turn.now;
+        self.look.soon(turn);
+        match std::mem::replace(&mut self.leg, Leg::Observing) {
+            Leg::Beginning(_, Some(execution)) => self.leg = Leg::Executing(execution),
+            _ => self.all_steps_done(turn),
+        }
+        Next::Again
+    }
+
+    pub(super) fn execute(&mut self, turn: &mut Turn) -> Next {
+        let lag = turn.base.shape.read_lag();
+        let Leg::Executing(execution) = &mut self.leg else {
+            return Next::Again;
+        };
+        if let Some(failure) = self.world.failure(|id| execution.is_pending(id), lag, turn.now) {
+            self.wind(Winding::Fail(failure), turn);
+            return Next::Again;
+        }
+        let waits = execution.advance(&self.world, turn);
+        if execution.is_done() {
+            self.all_steps_done(turn);
+            return Next::Again;
+        }
+        if !waits {
+            return Next::Wait;
+        }
+        self.look.ask_if_due(&self.scope, &self.world, turn);
+        self.stay_patient(turn)
+    }
+
+    fn all_steps_done(&mut self, turn: &mut Turn) {
+        match turn.base.work.no_wait && self.world.goal.is_forward() {
+            true => self.applied(turn),
+            false => self.leg = Leg::Watching,
+        }
+    }
+
+    pub(super) fn call_answered(&mut self, number: usize, answer: Result<Accepted, CallError>, turn: &mut Turn) {
+        let Leg::Executing(execution) = &mut self.leg else {
+            return;
+        };
+        self.last_progress = turn.now;
+        self.look.soon(turn);
+        match execution.answered(number, answer, &mut self.world, turn) {
+            Verdict::GoOn => {}
+            Verdict::PlanAnew(failure) => self.wind(Winding::Anew(failure), turn),
+            Verdict::Fail(failure) => self.wind(Winding::Fail(failure), turn),
+        }
+    }
+
+    /// Each look that is young enough either shows the end, or that something else has to be done, or that it takes time.
+    pub(super) fn watch(&mut self, turn: &mut Turn) -> Next {
+        if let Some(failure) = self.world.failure(|_| false, turn.base.shape.read_lag(), turn.now) {
+            self.wind(Winding::Fail(failure), turn);
+            return Next::Again;
+        }
+        let judged = self.look.take_unjudged() && self.world.is_all_fresh();
+        if judged && (self.world.is_settled() || self.world.is_something_missing()) {
+            return self.decide_again(turn);
+        }
+        self.look.ask_if_due(&self.scope, &self.world, turn);
+        self.stay_patient(turn)
+    }
+
+    /// After everything was done a plan should be empty. Where it is not the world has moved, which it may do only so often.
+    fn decide_again(&mut self, turn: &mut Turn) -> Next {
+        let Some(plan) = self.make_plan(turn) else {
+            return Next::Wait;
+        };
+        if plan.is_empty() && !self.world.is_settled() || self.is_read_too_old(&plan, turn) {
+            self.look.ask_if_due(&self.scope, &self.world, turn);
+            return self.stay_patient(turn);
+        }
+        if plan.is_empty() {
+            return self.decide(turn);
+        }
+        let names: Vec<String> = plan.steps.iter().map(|step| step.id.to_string()).collect();
+        let message = format!("{} differ again after they were written", names.join(", "));
+        self.wind(Winding::Anew(Failure::new("NotConverging", message)), turn);
+        Next::Again
+    }
+
+    fn stay_patient(&mut self, turn: &mut Turn) -> Next {
+        let busy = turn.calls_under_way() > 0;
+        if busy || !turn.is_due(self.last_progress.plus(self.world.goal.patience)) {
+            return Next::Wait;
+        }
+        let waited = turn.now.since(self.last_progress).as_secs();
+        let message = format!(
+            "nothing has moved for {waited} s; not ready: {}",
+            self.world.unsettled().join(", ")
+        );
+        self.wind(Winding::Fail(Failure::new("DeadlineExceeded", message)), turn);
+        Next::Again
+    }
+}

@@ -1,0 +1,225 @@
+//! Deciding: what the plan allows, who has to agree to it, and what must be durable before it begins.
+
+use std::sync::Arc;
+
+use portolan_core::observation::Failure;
+use portolan_core::plan::{Plan, Verb};
+use portolan_provider_api::{CallError, ErrorClass};
+
+use super::effect::Ask;
+use super::ending::Winding;
+use super::execution::Execution;
+use super::pursuit::{Leg, Pursuit, problem};
+use super::turn::{Purpose, Turn};
+use super::{Next, Timestamp};
+use crate::error::EngineError;
+use crate::event::EngineEvent;
+use crate::journal::{GenerationKind, Intent, JournalEntry};
+use crate::outcome::OutcomeKind;
+
+impl Pursuit {
+    /// Plans from the observation, and takes the one way that the plan allows.
+    pub(super) fn decide(&mut self, turn: &mut Turn) -> Next {
+        if self.resumes_rollback(turn) {
+            return Next::Again;
+        }
+        let Some(plan) = self.make_plan(turn) else {
+            return Next::Wait;
+        };
+        if self.has_open_intent(&plan, turn) || self.is_read_too_old(&plan, turn) {
+            self.look.ask_if_due(&self.scope, &self.world, turn);
+            return Next::Wait;
+        }
+        turn.publish(planned(&plan));
+        let settled = plan.is_empty() && self.world.is_settled();
+        if !plan.problems.is_empty() {
+            self.refuse(plan.problems.clone(), turn);
+        } else if settled {
+            self.converge(turn);
+        } else if let Some(failure) = self.is_held(turn) {
+            self.wind(Winding::End(Ok(OutcomeKind::Held(failure))), turn);
+        } else if plan.is_empty() {
+            self.note_beginning(None, turn);
+        } else {
+            self.set_out(plan, turn);
+        }
+        Next::Again
+    }
+
+    pub(super) fn make_plan(&mut self, turn: &Turn) -> Option<Arc<Plan>> {
+        let seen = self.world.seen.as_ref()?;
+        let options = turn.base.work.plan_options();
+        let goal = &mut self.world.goal;
+        let plan = goal.plan(
+            &self.scope,
+            turn.record(),
+            &seen.observation,
+            &*turn.base.shape,
+            options,
+        );
+        let plan = Arc::new(plan);
+        self.plan = Some(plan.clone());
+        Some(plan)
+    }
+
+    /// A create of another generation may have been sent and not have come to light yet: the question is still open.
+    fn has_open_intent(&self, plan: &Plan, turn: &Turn) -> bool {
+        let intents = turn.record().intents.values();
+        let repeated = |intent: &Intent| {
+            let mut steps = plan.steps.iter();
+            intent.generation == plan.generation && steps.any(|step| step.id == intent.id && step.verb == intent.verb)
+        };
+        intents.into_iter().any(|intent| !repeated(intent))
+    }
+
+    /// A read is too old if it does not show what this run has written; and, for the verdict that nothing is left to do,
+    /// if it may not show what a run before wrote that was cut off.
+    pub(super) fn is_read_too_old(&self, plan: &Plan, turn: &mut Turn) -> bool {
+        let lag = turn.base.shape.read_lag();
+        let settled = turn.now >= self.began.plus(lag) || !self.after_a_cut;
+        !self.world.is_all_fresh() || plan.is_empty() && !settled
+    }
+
+    /// Why this generation is not tried again.
+    fn is_held(&self, turn: &Turn) -> Option<Failure> {
+        let goal = &self.world.goal;
+        let tried_again = turn.base.work.options.retry || goal.kind == GenerationKind::Delete || !goal.is_forward();
+        let hold = turn
+            .record()
+            .held
+            .as_ref()
+            .filter(|hold| hold.hash == goal.hash && !tried_again)?;
+        Some(hold.failure.clone())
+    }
+
+    /// A rollback that was not finished is, before anything else.
+    fn resumes_rollback(&mut self, turn: &mut Turn) -> bool {
+        if self.is_held(turn).is_none() {
+            return false;
+        }
+        let record = turn.record();
+        let unfinished = record
+            .held
+            .as_ref()
+            .and_then(|hold| Some((hold.clone(), hold.rolling_back_to?)));
+        let to = record.converged.clone();
+        match (unfinished, to) {
+            (Some((hold, number)), Some(to)) if to.number == number => {
+                self.turn_back(&to, hold.failure, turn);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// There is something to do: whoever must agree is asked first.
+    fn set_out(&mut self, plan: Arc<Plan>, turn: &mut Turn) {
+        let options = turn.base.work.plan_options();
+        let execution = Execution::new(plan.clone(), self.scope.clone(), options);
+        self.world.excuse_failures();
+        let digest = plan.digest();
+        if !plan.approval.is_empty() && self.approved.as_ref() != Some(&digest) {
+            turn.publish(EngineEvent::AwaitingApproval {
+                plan: digest,
+                reasons: plan.approval.clone(),
+            });
+            let reasons = plan.approval.clone();
+            turn.ask(Purpose::Approve, Ask::Approve { plan, reasons }, None);
+            self.leg = Leg::Approving(execution);
+        } else if self.world.goal.is_forward() && self.world.writes.answered == 0 {
+            self.leg = Leg::Checking {
+                execution,
+                failures: 0,
+                due: turn.now,
+            };
+        } else {
+            self.note_beginning(Some(execution), turn);
+        }
+    }
+
+    /// A yes is to that very plan: the world is looked at again, and another plan asks again.
+    pub(super) fn approval_given(&mut self, yes: bool, turn: &mut Turn) {
+        let Leg::Approving(execution) = &self.leg else { return };
+        if yes {
+            self.approved = Some(execution.plan.digest());
+            self.observe_anew(turn.now);
+        } else {
+            self.wind(Winding::End(Ok(OutcomeKind::Declined)), turn);
+        }
+    }
+
+    pub(super) fn observe_anew(&mut self, at: Timestamp) {
+        self.leg = Leg::Observing;
+        self.look.take_unjudged();
+        self.look.not_before(at);
+    }
+
+    pub(super) fn check(&mut self, turn: &mut Turn) -> Next {
+        let Leg::Checking { execution, due, .. } = &self.leg else {
+            return Next::Again;
+        };
+        let asked = turn.count(|purpose| *purpose == Purpose::Preflight) > 0;
+        if !asked && turn.is_due(*due) {
+            let writes = execution.requests(&self.world, turn);
+            let scope = self.scope.clone();
+            let within = turn.base.policy.read_deadline;
+            turn.ask(Purpose::Preflight, Ask::Preflight { scope, writes }, Some(within));
+        }
+        Next::Wait
+    }
+
+    pub(super) fn preflight_answered(&mut self, answer: Result<Vec<CallError>, CallError>, turn: &mut Turn) {
+        let leg = std::mem::replace(&mut self.leg, Leg::Observing);
+        let Leg::Checking {
+            execution, failures, ..
+        } = leg
+        else {
+            self.leg = leg;
+            return;
+        };
+        match answer {
+            Ok(faults) if faults.is_empty() => self.note_beginning(Some(execution), turn),
+            Ok(faults) => self.refuse(faults.into_iter().map(problem).collect(), turn),
+            Err(error) => match error.class {
+                ErrorClass::Retry { after } if failures + 1 < turn.base.policy.tries => {
+                    let failures = failures + 1;
+                    let due = turn.retry_at(failures, after);
+                    turn.publish(EngineEvent::ReadRetrying { error, at: due });
+                    self.leg = Leg::Checking {
+                        execution,
+                        failures,
+                        due,
+                    };
+                }
+                _ => self.wind(Winding::End(Err(EngineError::Call(error))), turn),
+            },
+        }
+    }
+
+    /// The generation is durable before the first write. One that the journal has already is no news.
+    fn note_beginning(&mut self, execution: Option<Execution>, turn: &mut Turn) {
+        self.note_generation(turn);
+        self.leg = Leg::Beginning(turn.base.scribe.mark(), execution);
+    }
+
+    pub(super) fn note_generation(&mut self, turn: &mut Turn) {
+        let goal = &self.world.goal;
+        let record = turn.record();
+        let held = record.held.as_ref().is_some_and(|hold| hold.hash == goal.hash);
+        if goal.is_forward() && (held || !goal.is_begun(record)) {
+            let generation = Arc::new(goal.generation(turn.now));
+            let owner = self.scope.owner.clone();
+            turn.note(JournalEntry::Begun { owner, generation });
+        }
+    }
+}
+
+fn planned(plan: &Plan) -> EngineEvent {
+    EngineEvent::Planned {
+        generation: plan.generation,
+        creates: plan.count(Verb::Create),
+        updates: plan.count(Verb::Update),
+        deletes: plan.count(Verb::Delete),
+        unchanged: plan.unchanged.len(),
+    }
+}
