@@ -12,6 +12,7 @@ use std::sync::Mutex;
 
 use portolan_image::build::{BuildError, BuildEvent, BuildOptions, BuildProgress, BuildRequest, BuiltImage, build};
 use portolan_image::import::{ImportOptions, import};
+use portolan_image::layer::{Compression, PackOptions};
 use portolan_image::{ImageReference, Progress, Store};
 
 struct Bench {
@@ -52,6 +53,11 @@ impl Bench {
             &root,
             &ImportOptions {
                 name: Some(name),
+                // Compressing a compiler takes an unoptimised program half a minute.
+                pack: PackOptions {
+                    compression: Compression::None,
+                    ..PackOptions::default()
+                },
                 ..ImportOptions::default()
             },
         )
@@ -96,6 +102,13 @@ impl Bench {
 
     fn top_layer(&self, image: &BuiltImage) -> PathBuf {
         self.store.unpack(&image.digest).unwrap().layers[0].clone()
+    }
+
+    /// The folders of builds that have not ended.
+    fn unfinished(&self) -> impl Iterator<Item = String> {
+        let entries = fs::read_dir(self.folder.path().join("store/tmp")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| !name.ends_with(".lock"))
     }
 
     fn nothing_is_left(&self) {
@@ -155,9 +168,9 @@ async fn commands_run_and_their_files_become_layers() {
 }
 
 async fn what_a_command_sees(bench: &Bench) {
-    let cases: [(&str, &str, &[&str]); 8] = [
+    let cases: [(&str, &str, &[&str]); 10] = [
         ("shell form", "RUN echo one; echo two >&2", &["one", "two"]),
-        ("exec form", "RUN [\"echo\", \"$HOME\"]", &["$HOME"]),
+        ("exec form", "RUN [\"sh\", \"-c\", \"echo $0\", \"$HOME\"]", &["$HOME"]),
         (
             "variables",
             "ARG A=1\nENV B=2 A2=x\nRUN echo $A $B $A2 $HOME",
@@ -172,7 +185,17 @@ async fn what_a_command_sees(bench: &Bench) {
         ("a script", "RUN <<EOF\nx=1\necho $x\nEOF", &["1"]),
         ("a here-document of the shell", "RUN cat <<EOF\n$HOME\nEOF", &["/root"]),
         (
-            "the resolver and the names",
+            "no network but its own loopback",
+            "RUN cat /proc/net/dev | { while read -r name _; do case $name in *:) echo $name;; esac; done; }",
+            &["lo:"],
+        ),
+        (
+            "the machine's network where it is asked for",
+            "RUN --network=host [ -s /etc/resolv.conf ] && echo yes",
+            &["yes"],
+        ),
+        (
+            "the names of this machine",
             "RUN [ -s /etc/hosts ] && echo yes",
             &["yes"],
         ),
@@ -217,7 +240,9 @@ async fn what_a_command_leaves(bench: &Bench) {
 
     let cold = Bench {
         folder: tempfile::tempdir().unwrap(),
-        ..Bench::new(bench.runtime.clone())
+        store: bench.store.clone(),
+        runtime: bench.runtime.clone(),
+        output: Output::default(),
     };
     fs::create_dir(cold.folder.path().join("context")).unwrap();
     let steps = "RUN mkdir /d && echo a > /d/f\nRUN echo b >> /d/f";
@@ -312,6 +337,7 @@ async fn a_dropped_build(bench: &Bench) {
     let mark = format!("31{}", std::process::id());
     let steps = format!("RUN echo begun; exec cat /dev/zero > /dev/null # {mark}");
     bench.output.0.lock().unwrap().clear();
+    let names: Vec<String>;
     {
         let mut building = Box::pin(bench.build(&steps));
         while bench.output.0.lock().unwrap().is_empty() {
@@ -320,13 +346,32 @@ async fn a_dropped_build(bench: &Bench) {
                 () = tokio::time::sleep(std::time::Duration::from_millis(10)) => {}
             }
         }
+        names = bench.unfinished().collect();
+        assert!(running(bench) && !cgroups(&names).is_empty(), "{names:?}");
     }
     let mut looks = 0;
-    while fs::read_dir(bench.folder.path().join("store/tmp")).unwrap().count() > 0 || running(bench) {
+    while bench.unfinished().count() > 0 || running(bench) || !cgroups(&names).is_empty() {
         looks += 1;
         assert!(looks < 1000, "the dropped build's command or folder is still there");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+}
+
+/// The cgroups of builds with these names, in whatever hierarchies there are.
+fn cgroups(names: &[String]) -> Vec<PathBuf> {
+    let below = |folder: &Path| {
+        fs::read_dir(folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+    };
+    let top = Path::new("/sys/fs/cgroup");
+    let mut found: Vec<PathBuf> = below(top)
+        .chain(below(top).flat_map(|folder| below(&folder).collect::<Vec<_>>()))
+        .collect();
+    found.retain(|path| names.iter().any(|name| path.to_string_lossy().contains(name)));
+    found
 }
 
 /// Whether a process has its root below the bench.
@@ -341,9 +386,9 @@ fn running(bench: &Bench) -> bool {
 
 async fn the_shop(bench: &Bench) {
     for service in ["web", "catalog", "stats", "migrate"] {
-        let context = examples().join("shop").join(service);
+        let context = examples().join("shop");
         let request = BuildRequest {
-            dockerfile: context.join("Dockerfile"),
+            dockerfile: context.join(service).join("Dockerfile"),
             context,
             ..BuildRequest::default()
         };

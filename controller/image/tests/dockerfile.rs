@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use portolan_image::dockerfile::{self, Command, CopyFrom, Dockerfile, Instruction, Run, Source};
+use portolan_image::dockerfile::{self, Command, CopyFrom, Dockerfile, Instruction, Run, RunNetwork, Source};
 
 fn parse(text: &str) -> Dockerfile {
     dockerfile::parse(Path::new("Dockerfile"), text.as_bytes()).unwrap_or_else(|faults| panic!("{text}\n{faults}"))
@@ -176,9 +176,9 @@ fn malformed_files_each_give_one_precise_fault() {
         ),
         (
             "RUN with a network",
-            "FROM scratch\nRUN --network=none true\n",
+            "FROM scratch\nRUN --network=hots true\n",
             2,
-            "--network is not supported",
+            "`hots` is no network of a RUN",
         ),
         (
             "a list in single quotes",
@@ -417,10 +417,29 @@ fn commands_have_two_forms() {
     );
     assert_eq!(instruction("ENTRYPOINT []"), Instruction::Entrypoint(exec(&[])));
     let test = Command::Shell("[ -f /x ] || exit 1".into());
-    assert_eq!(
-        instruction("RUN [ -f /x ] || exit 1"),
-        Instruction::Run(Run::Command(test))
-    );
+    assert_eq!(instruction("RUN [ -f /x ] || exit 1"), Instruction::Run(run(test)));
+}
+
+fn run(command: Command) -> Run {
+    Run {
+        network: RunNetwork::Loopback,
+        command,
+    }
+}
+
+#[test]
+fn run_names_its_network() {
+    for (text, expected) in [
+        ("RUN true", RunNetwork::Loopback),
+        ("RUN --network=default true", RunNetwork::Loopback),
+        ("RUN --network=none true", RunNetwork::Loopback),
+        ("RUN --network=host true", RunNetwork::Host),
+    ] {
+        let Instruction::Run(run) = instruction(text) else {
+            panic!("RUN")
+        };
+        assert_eq!(run.network, expected, "{text}");
+    }
 }
 
 #[test]
@@ -471,12 +490,12 @@ fn copy_takes_lists_wildcards_and_flags() {
 fn here_documents() {
     assert_eq!(
         instruction("RUN <<EOF\necho a\n  echo b\nEOF"),
-        Instruction::Run(Run::Script("echo a\n  echo b\n".into()))
+        Instruction::Run(run(Command::Shell("echo a\n  echo b\n".into())))
     );
     let shell = Command::Shell("cat <<-'X' > /f\n\tone\n\tX\n".into());
     assert_eq!(
         instruction("RUN cat <<-'X' > /f\n\tone\n\tX"),
-        Instruction::Run(Run::Command(shell))
+        Instruction::Run(run(shell))
     );
     let Instruction::Copy(copy) = instruction("COPY <<A <<\"B\" /d/\none $X\nA\ntwo $X\nB") else {
         panic!("COPY")

@@ -1,5 +1,9 @@
 //! The OCI bundle of a RUN step (OCI runtime specification 1.2, "config.md"): Docker's default capabilities, masked
-//! and read-only paths, the host's network with its resolver, and the overlay that `portolan-runtime` mounts.
+//! and read-only paths, and the overlay that `portolan-runtime` mounts.
+//!
+//! A step has a loopback device and no other network, so that a build depends on nothing but its inputs and a command
+//! of a foreign image reaches nothing of this machine. `RUN --network=host` gives it this machine's network, with the
+//! resolver.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,6 +13,7 @@ use serde_json::{Value, json};
 use super::error::StepError;
 use super::users::User;
 use super::view::View;
+use crate::dockerfile::RunNetwork;
 
 /// What a step runs, and on what.
 #[derive(Debug)]
@@ -24,6 +29,7 @@ pub(super) struct Bundle<'a> {
     pub upper: &'a Path,
     pub work: &'a Path,
     pub seccomp: Option<&'a Value>,
+    pub network: RunNetwork,
     pub cgroup: String,
 }
 
@@ -94,8 +100,11 @@ impl Bundle<'_> {
         });
         let held: &[&str] = if self.user.owner.uid == 0 { &CAPABILITIES } else { &[] };
         let lower = serde_json::to_string(self.lower).expect("paths of the store are text");
-        // The network is the host's: a step fetches what it needs as its user would.
-        let namespaces = ["pid", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({"type": kind}));
+        let own: &[&str] = match self.network {
+            RunNetwork::Loopback => &["pid", "ipc", "uts", "mount", "cgroup", "network"],
+            RunNetwork::Host => &["pid", "ipc", "uts", "mount", "cgroup"],
+        };
+        let namespaces: Vec<Value> = own.iter().map(|kind| json!({"type": kind})).collect();
         let mut config = json!({
             "ociVersion": "1.2.0",
             "root": {"path": "rootfs", "readonly": false},
@@ -131,14 +140,15 @@ impl Bundle<'_> {
     }
 }
 
-/// The resolver's configuration and the names of this machine, at the places where the image wants them: a link of
+/// The names that a step knows, and with a network the configuration of the resolver, at the places where the image wants them: a link of
 /// the image is followed here, inside the image, so that the runtime meets none.
-pub(super) fn binds(view: &View, hosts: PathBuf) -> Result<Vec<Bind>, StepError> {
+pub(super) fn binds(view: &View, hosts: PathBuf, network: RunNetwork) -> Result<Vec<Bind>, StepError> {
+    let mut files = vec![(hosts, "/etc/hosts")];
+    if network == RunNetwork::Host {
+        files.push((PathBuf::from("/etc/resolv.conf"), "/etc/resolv.conf"));
+    }
     let mut binds = Vec::new();
-    for (source, destination) in [
-        (PathBuf::from("/etc/resolv.conf"), "/etc/resolv.conf"),
-        (hosts, "/etc/hosts"),
-    ] {
+    for (source, destination) in files {
         let Ok(source) = source.canonicalize() else { continue };
         let resolved = view
             .resolve(Path::new(destination))

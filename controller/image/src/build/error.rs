@@ -227,6 +227,9 @@ impl StepError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Invalid { hint, .. } => hint.clone(),
+            Self::Run { output, .. } if output.iter().any(|line| misses_network(line)) => {
+                Some("a RUN step has no network unless it says so: RUN --network=host ...".into())
+            }
             Self::BaseMissing { reference } => Some(format!("import or pull it as {reference} first")),
             Self::LinkLeavesContext { .. } => Some("copy the file into the context instead of linking to it".into()),
             Self::SpecialFile { .. } => Some("name it in .dockerignore".into()),
@@ -262,6 +265,18 @@ impl From<Complaint> for StepError {
             hint: complaint.hint,
         }
     }
+}
+
+/// Whether a command's words sound like the lack of a network: those of the C library and of the kernel.
+fn misses_network(line: &str) -> bool {
+    [
+        "name resolution",
+        "could not resolve",
+        "network is unreachable",
+        "no such host",
+    ]
+    .iter()
+    .any(|words| line.to_lowercase().contains(words))
 }
 
 fn known(stages: &[String]) -> String {

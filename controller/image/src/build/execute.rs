@@ -26,7 +26,7 @@ use super::variables::Scope;
 use super::view::View;
 use super::{copy, transfer, users};
 use crate::config::ImageConfig;
-use crate::dockerfile::{self, CopyFrom, Instruction, Run, Step};
+use crate::dockerfile::{self, CopyFrom, Instruction, Run, RunNetwork, Step};
 use crate::layer::Compression;
 use crate::registry::{Platforms, RegistryClient};
 use crate::store::Digest;
@@ -254,10 +254,7 @@ impl<'a> Executor<'a> {
     }
 
     async fn run_command(&self, state: &State, command: &Run, name: &StepName) -> Result<Record, StepError> {
-        let args = match command {
-            Run::Command(command) => state.arguments(command),
-            Run::Script(script) => state.arguments(&dockerfile::Command::Shell(script.clone())),
-        };
+        let args = state.arguments(&command.command);
         let (cwd, user) = (state.working_dir(), &state.config.config.user);
         let env = state.scope.run_env();
         let pairs = env.iter().map(|(name, value)| format!("{name}={value}"));
@@ -267,6 +264,7 @@ impl<'a> Executor<'a> {
             .with(state.chain_id())
             .with(cwd)
             .with(user)
+            .with(format!("{:?}", command.network))
             .with_all(&args)
             .with_all(pairs);
         if let Some(record) = self.shared.cache.get(&key) {
@@ -280,6 +278,7 @@ impl<'a> Executor<'a> {
         let runtime = self.shared.runtime.clone().ok_or(StepError::RuntimeUnknown)?;
         let step = RunStep {
             runtime,
+            network: command.network,
             args,
             env,
             state: state.clone(),
@@ -413,6 +412,7 @@ async fn blocking_step<T: Send + 'static>(
 /// A RUN that is not in the cache.
 struct RunStep {
     runtime: PathBuf,
+    network: RunNetwork,
     args: Vec<String>,
     env: BTreeMap<String, String>,
     state: State,
@@ -446,7 +446,7 @@ impl RunStep {
         let cwd = view.resolve(Path::new(path)).map_err(StepError::rootfs(path))?.path;
         let hosts = folder.join("hosts");
         std::fs::write(&hosts, HOSTS).map_err(StepError::file("write", &hosts))?;
-        let binds = bundle::binds(&view, hosts)?;
+        let binds = bundle::binds(&view, hosts, self.network)?;
         let mount_points = bundle::mount_points(&view, &binds)?;
         let id = format!(
             "{}-{}",
@@ -468,7 +468,8 @@ impl RunStep {
             upper: &upper,
             work: &work,
             seccomp: shared.seccomp.as_ref(),
-            cgroup: format!("/portolan/{id}"),
+            network: self.network,
+            cgroup: format!("/portolan-{id}"),
         };
         write_config(&folder, &config, &binds)?;
         Ok(Ready {

@@ -6,7 +6,7 @@
 //! which nothing changed writes nothing.
 //!
 //! COPY writes its layer as a directory, with no container. RUN starts `portolan-runtime`, which mounts the overlay
-//! inside the container's own mount namespace. Neither trusts the image: its paths are resolved by [`view`], in which
+//! inside the container's own mount namespace; it has no network unless it says `RUN --network=host`. Neither trusts the image: its paths are resolved by [`view`], in which
 //! no link leads to the host. Nor the context: [`context`] opens every file beneath one descriptor.
 //!
 //! The same inputs give the same digest: times are those of `source_date_epoch` (or 1980-01-01, the earliest that

@@ -79,12 +79,21 @@ pub enum Command {
     Exec(Vec<String>),
 }
 
-/// `RUN`.
+/// `RUN`. Of `RUN <<EOF` the here-document is the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Run {
-    Command(Command),
-    /// `RUN <<EOF`: the here-document is the script.
-    Script(String),
+pub struct Run {
+    pub network: RunNetwork,
+    pub command: Command,
+}
+
+/// `RUN --network=`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RunNetwork {
+    /// The step's own loopback device and nothing else: `default` and `none`.
+    #[default]
+    Loopback,
+    /// That of this machine.
+    Host,
 }
 
 /// `COPY` and `ADD`.

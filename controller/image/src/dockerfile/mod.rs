@@ -4,7 +4,7 @@
 //! flags and words, [`parse`] makes typed instructions of them, [`expand`] replaces variables once the builder knows
 //! their values. Nothing here touches the file system. All faults of a file come back together, as [`Faults`].
 //!
-//! Refused, each with its line: `ONBUILD`; `ADD` of URLs and Git repositories; `RUN --mount`, `--network`,
+//! Refused, each with its line: `ONBUILD`; `ADD` of URLs and Git repositories; `RUN --mount`,
 //! `--security`, `--device`; `COPY --link`, `--parents`, `--exclude`; a `# syntax=` that names another language.
 
 pub mod expand;
@@ -21,7 +21,8 @@ use std::path::Path;
 pub(crate) use fault::{Collector, Complaint, nearest};
 pub use fault::{Fault, Faults, Position};
 pub use instruction::{
-    Argument, Command, Copy, CopyFrom, CopyKind, Dockerfile, Healthcheck, Instruction, Run, Source, Stage, Step, Text,
+    Argument, Command, Copy, CopyFrom, CopyKind, Dockerfile, Healthcheck, Instruction, Run, RunNetwork, Source, Stage,
+    Step, Text,
 };
 pub use lines::Heredoc;
 pub(crate) use parse::{is_remote, leads_out};

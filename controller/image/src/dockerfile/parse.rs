@@ -6,7 +6,7 @@ use portolan_core::reference::ImageReference;
 use super::expand;
 use super::fault::{Complaint, Position};
 use super::instruction::{
-    Argument, Command, Copy, CopyFrom, CopyKind, Healthcheck, Instruction, Run, Source, Stage, Step, Text,
+    Argument, Command, Copy, CopyFrom, CopyKind, Healthcheck, Instruction, Run, RunNetwork, Source, Stage, Step, Text,
 };
 use super::lines::{self, LogicalLine};
 use super::values;
@@ -237,14 +237,21 @@ impl<'a> Parser<'a> {
     }
 
     fn run(&self, flags: &[Flag], args: Word) -> At<Run> {
-        let [] = take_flags(flags, [], &["mount", "network", "security", "device"])?;
+        let [network] = take_flags(flags, ["network"], &["mount", "security", "device"])?;
+        Ok(Run {
+            network: network.map_or(Ok(RunNetwork::default()), run_network)?,
+            command: self.run_command(args)?,
+        })
+    }
+
+    fn run_command(&self, args: Word) -> At<Command> {
         let heredocs = &self.line.heredocs;
         if heredocs.is_empty() {
             return match command(args)? {
                 Command::Exec(words) if words.is_empty() => {
                     Err((args.offset, Complaint::new("RUN needs at least one argument")))
                 }
-                command => Ok(Run::Command(command)),
+                command => Ok(command),
             };
         }
         if heredocs.len() == 1 && lines::is_heredoc_word(args.text) && !args.text.contains(char::is_whitespace) {
@@ -253,11 +260,11 @@ impl<'a> Parser<'a> {
                     let complaint = Complaint::new("a script that names its own interpreter is not supported");
                     Err((args.offset, complaint.hint("RUN interpreter <<EOF")))
                 }
-                false => Ok(Run::Script(heredocs[0].body.clone())),
+                false => Ok(Command::Shell(heredocs[0].body.clone())),
             };
         }
         let bodies: String = heredocs.iter().map(|heredoc| heredoc.as_written()).collect();
-        Ok(Run::Command(Command::Shell(format!("{}\n{bodies}", args.text))))
+        Ok(Command::Shell(format!("{}\n{bodies}", args.text)))
     }
 
     fn copy(&self, kind: CopyKind, flags: &[Flag], args: Word) -> At<Copy> {
@@ -456,6 +463,18 @@ fn healthcheck(flags: &[Flag], args: Word) -> At<Option<Healthcheck>> {
         start_interval: duration(start_interval)?,
         retries: retries.map(count).transpose()?,
     }))
+}
+
+fn run_network(value: Word) -> At<RunNetwork> {
+    match value.text {
+        "default" | "none" => Ok(RunNetwork::Loopback),
+        "host" => Ok(RunNetwork::Host),
+        other => {
+            let complaint = Complaint::new(format!("{} is no network of a RUN", quoted(other)));
+            let complaint = complaint.nearest(other, ["default", "none", "host"]);
+            Err((value.offset, complaint.hint("default, none or host")))
+        }
+    }
 }
 
 /// The values of the flags `known`, in that order. Flags of the reference that are not supported are named in `later`.
