@@ -19,6 +19,8 @@ pub(super) type Answer = Result<Value, ErrorBody>;
 /// A request on its way to the state's owner, with the place for its answer.
 pub(super) enum Command {
     Request(Request, oneshot::Sender<Answer>),
+    /// A client was told that the supervisor ends.
+    End,
     /// Which container an exec goes into.
     FindContainer(
         ExecRequest,
@@ -31,14 +33,9 @@ impl Platform {
     pub(super) fn answer(&mut self, command: Command) -> ControlFlow<()> {
         // A client that is gone needs no answer.
         match command {
+            Command::End => return ControlFlow::Break(()),
             Command::FindContainer(request, to) => drop(to.send(self.find_container(&request))),
-            Command::Request(request, to) => {
-                let ends = request == Request::Shutdown;
-                let _ = to.send(self.answer_request(request));
-                if ends {
-                    return ControlFlow::Break(());
-                }
-            }
+            Command::Request(request, to) => drop(to.send(self.answer_request(request))),
         }
         ControlFlow::Continue(())
     }

@@ -41,6 +41,11 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared) -> io::Result<()> 
             }
             Ok(Request::Logs(request)) => return serve_logs(reader, writer, request, &shared).await,
             Ok(Request::Exec(request)) => return exec::serve(reader, writer, request, shared).await,
+            Ok(Request::Shutdown) => {
+                send_answer(&mut writer, Ok(Value::Null)).await?;
+                // Told first: afterwards there is nobody to tell it.
+                _ = shared.commands.send(Command::End).await;
+            }
             Ok(request) => {
                 let answer = answer(request, &shared).await;
                 send_answer(&mut writer, answer).await?;

@@ -98,9 +98,12 @@ impl Containers {
         });
     }
 
-    /// Goes on with a process that an earlier supervisor began. Errors: ESRCH if it is gone.
+    /// Goes on with a process that an earlier supervisor began, and holds its network namespace from now on.
+    ///
+    /// Errors: ESRCH if it is gone, ENOENT if it has ended and only waits to be reaped.
     pub fn take_over(&self, key: ContainerKey, process: Process) -> io::Result<()> {
         let pidfd = Pidfd::open(process)?;
+        self.0.network.adopt_pod(key.pod, process.pid)?;
         let output = self.collect(&key);
         if let Err(error) = &output {
             tracing::error!(%error, pod = key.pod, container = key.name, "the output of a container is lost");

@@ -42,7 +42,6 @@ impl Platform {
         for (key, process) in known_containers(&self.state) {
             match process.map(|process| self.containers.take_over(key.clone(), process)) {
                 Some(Ok(())) => {
-                    self.adopt_namespace(&key, process);
                     alive.insert((key.pod, key.name));
                 }
                 _ => self.containers.remove(&key).await,
@@ -50,13 +49,6 @@ impl Platform {
         }
         tracing::info!(count = alive.len(), "containers are taken over");
         alive
-    }
-
-    fn adopt_namespace(&self, key: &ContainerKey, process: Option<Process>) {
-        let pid = process.map_or(0, |process| process.pid);
-        if let Err(error) = self.network.adopt_pod(key.pod, pid) {
-            tracing::error!(%error, pod = key.pod, "the network namespace of a replica cannot be held");
-        }
     }
 
     /// Folders of pods that were removed from the state, but not yet from the disk.

@@ -102,7 +102,7 @@ impl Network {
 
     fn add_bridge(&self, netlink: &mut Netlink) -> Result<u32, NetworkError> {
         netlink
-            .add_bridge(&self.bridge)
+            .add_bridge(&self.bridge, names::bridge_mac(&self.app))
             .map_err(|e| failed("make", &self.bridge, e))?;
         self.bridge_index(netlink)
     }
@@ -155,6 +155,7 @@ impl Network {
                 let pair = VethPair {
                     outside: &name,
                     inside: INSIDE,
+                    inside_mac: names::pod_mac(address),
                     bridge,
                     namespace: namespace.as_fd(),
                 };

@@ -1,4 +1,6 @@
-//! Names of links: at most 15 characters (IFNAMSIZ), a function of what they stand for.
+//! Names of links, at most 15 characters (IFNAMSIZ), and their hardware addresses: a function of what they stand for.
+
+use std::net::Ipv4Addr;
 
 use sha2::{Digest, Sha256};
 
@@ -11,6 +13,19 @@ pub fn bridge_name(app: &str) -> String {
 pub fn veth_name(app: &str, pod: u64) -> String {
     let all = hex(&digest(&format!("{app}\0{pod}"))[..7]);
     format!("pv{}", &all[..13])
+}
+
+/// `02` means: given by hand, to one alone.
+pub fn bridge_mac(app: &str) -> [u8; 6] {
+    let [a, b, c, d, e, ..] = digest(app);
+    [0x02, a, b, c, d, e]
+}
+
+/// The next pod with this address has the same one, so that nobody's table of neighbours is out of date: for some seconds
+/// every packet to it would be lost.
+pub fn pod_mac(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0x50, a, b, c, d]
 }
 
 pub fn digest(text: &str) -> [u8; 32] {

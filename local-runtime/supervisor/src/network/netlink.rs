@@ -21,6 +21,7 @@ pub struct Netlink {
 pub struct VethPair<'a> {
     pub outside: &'a str,
     pub inside: &'a str,
+    pub inside_mac: [u8; 6],
     pub bridge: u32,
     pub namespace: BorrowedFd<'a>,
 }
@@ -43,8 +44,13 @@ impl Netlink {
     }
 
     /// Makes a bridge and brings it up. Errors: EEXIST.
-    pub fn add_bridge(&mut self, name: &str) -> io::Result<()> {
-        let mut link = up_link(vec![LinkAttribute::IfName(name.into())]);
+    ///
+    /// Without a hardware address of its own it would take the lowest of its ports', another one as ports come and go.
+    pub fn add_bridge(&mut self, name: &str, mac: [u8; 6]) -> io::Result<()> {
+        let mut link = up_link(vec![
+            LinkAttribute::IfName(name.into()),
+            LinkAttribute::Address(mac.into()),
+        ]);
         link.attributes
             .push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]));
         self.change(RouteNetlinkMessage::NewLink(link), NLM_F_CREATE | NLM_F_EXCL)
@@ -55,6 +61,7 @@ impl Netlink {
         let mut peer = LinkMessage::default();
         peer.attributes = vec![
             LinkAttribute::IfName(pair.inside.into()),
+            LinkAttribute::Address(pair.inside_mac.into()),
             LinkAttribute::NetNsFd(pair.namespace.as_raw_fd()),
         ];
         let link = up_link(vec![

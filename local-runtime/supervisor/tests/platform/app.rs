@@ -191,10 +191,10 @@ impl App {
 /// After a failed test alone there is anything to do: then by force, so that the machine stays clean.
 impl Drop for App {
     fn drop(&mut self) {
-        let socket = portolan_supervisor::protocol::socket_path(&self.launch.run_dir);
-        if !socket.exists() {
+        if !std::thread::panicking() {
             return;
         }
+        let socket = portolan_supervisor::protocol::socket_path(&self.launch.run_dir);
         if let Ok(stream) = std::os::unix::net::UnixStream::connect(&socket)
             && let Ok(peer) = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)
         {
@@ -244,7 +244,7 @@ pub async fn get(address: std::net::SocketAddrV4, path: &str) -> std::io::Result
         .write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
         .await?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await??;
     let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_string());
     body.ok_or_else(|| std::io::Error::other(format!("no answer but {answer:?}")))
 }

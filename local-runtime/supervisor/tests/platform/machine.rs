@@ -86,7 +86,7 @@ fn links(bridge: &str) -> BTreeSet<String> {
     let names = ports
         .filter_map(|entry| entry.file_name().into_string().ok())
         .chain([bridge.to_string()]);
-    names.filter(|name| link(name).exists()).collect()
+    names.filter(|name| !name.is_empty() && link(name).exists()).collect()
 }
 
 fn link(name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! A supervisor that is killed, told to go, or asked for twice.
 
+use portolan_supervisor::protocol::Observed;
 use portolan_supervisor::spec::Kind;
 use portolan_supervisor::{Client, ensure_running};
 
@@ -27,11 +28,7 @@ async fn containers_outlive_a_killed_supervisor_and_are_taken_over() {
     );
     assert!(get(address, "/").await.unwrap().starts_with("hello from web-"));
     kill(before[0]);
-    app.until(Kind::Service, "web", |seen| {
-        seen.service.as_ref().is_some_and(|service| service.restarts == 1)
-    })
-    .await;
-    app.ready(Kind::Service, "web").await;
+    restarted(&app).await;
     assert!(
         app.logs(Kind::Service, "web").await.len() >= 6,
         "logs go on: two lines a start"
@@ -52,13 +49,22 @@ async fn what_ended_while_no_supervisor_ran_is_started_again() {
     drop(client);
     while Client::connect(&app.launch.run_dir).await.is_ok() {}
     kill(before[0]);
-    app.ready(Kind::Service, "web").await;
+    restarted(&app).await;
     let after = app.pids("web").await;
     assert!(
         after.len() == 2 && after[0] != before[0] && after[1] == before[1],
         "{before:?} {after:?}"
     );
     app.delete_everything().await;
+}
+
+async fn restarted(app: &App) {
+    let once = |seen: &Observed| {
+        seen.service
+            .as_ref()
+            .is_some_and(|service| service.restarts == 1 && service.ready == 2)
+    };
+    app.until(Kind::Service, "web", once).await;
 }
 
 #[tokio::test]

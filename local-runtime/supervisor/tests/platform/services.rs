@@ -46,11 +46,6 @@ async fn services_find_each_other_by_name() {
         "catalog from api-2",
         "one that came later"
     );
-    assert_eq!(
-        get(address, "/fetch/web/8080").await.unwrap(),
-        "hello from web-1",
-        "its own name"
-    );
     let unknown = get(address, "/fetch/nobody/8080").await.unwrap();
     assert!(unknown.starts_with("nobody: "), "{unknown}");
     app.delete(Kind::Service, "api").await;
