@@ -26,6 +26,16 @@ pub enum Error {
     #[error("the root file system makes {path} something other than a plain {wanted}")]
     Misplaced { path: String, wanted: &'static str },
 
+    /// What was asked of the container does not fit what it is doing.
+    #[error("container `{id}` is {status}")]
+    Status { id: String, status: &'static str },
+
+    #[error("there is no container `{id}`")]
+    NotFound { id: String },
+
+    #[error(transparent)]
+    Cgroup(#[from] crate::cgroup::Error),
+
     #[error(transparent)]
     Seccomp(#[from] crate::seccomp::Error),
 }
@@ -42,6 +52,14 @@ impl Error {
             source: source.into(),
         }
     }
+}
+
+pub(crate) fn invalid(what: impl Into<String>) -> Error {
+    Error::Invalid { what: what.into() }
+}
+
+pub(crate) fn unsupported<T>(what: impl Into<String>) -> Result<T> {
+    Err(Error::Unsupported { what: what.into() })
 }
 
 /// An error and its causes in one line.

@@ -2,17 +2,33 @@
 //! `portolan-runtime`.
 //!
 //! It knows bundles (OCI runtime-spec) and nothing above them: no image, no app, no async runtime. All system calls of
-//! the project that want `unsafe` are here, each with its reason. The caller of [`run`] must have one thread, which is
+//! the project that want `unsafe` are here, each with its reason. The caller of a verb must have one thread, which is
 //! why builder and supervisor start the program instead of calling the library.
 //!
-//! Read [`run`] first: it is a container from configuration to exit code in one file; then `mounts`.
+//! Read [`create`] first: it is a container from configuration to a process that waits for its start; then `init`, which
+//! is that process, and `mounts`. The other verbs are short. `container` is what is kept between verbs.
 
+mod bundle;
 pub mod capabilities;
 pub mod cgroup;
+mod container;
+pub mod create;
+pub mod delete;
 pub mod error;
+pub mod exec;
+mod identity;
+mod init;
+pub mod kill;
 mod mounts;
+mod namespaces;
+mod process;
 pub mod root;
 pub mod run;
 pub mod seccomp;
 pub mod spec;
+pub mod start;
+pub mod state;
 mod sys;
+mod terminal;
+
+pub use container::Store;

@@ -3,6 +3,7 @@
 //! Every file system is made detached (fsopen, fsmount; open_tree for binds), given its attributes, and only then moved
 //! onto a mount point that was resolved beneath the root. The child calls [`enter`] once, before it changes its user.
 
+mod cgroups;
 mod devices;
 mod options;
 
@@ -15,22 +16,23 @@ use rustix::mount::{
     self, FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
 
-use crate::error::{Error, Result};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result, unsupported};
 use crate::root::Root;
 use crate::spec::annotation;
 use crate::sys::mount_setattr;
 use options::Options;
 
 /// Makes the bundle's root file system the root of this process, with everything that the configuration mounts in it.
-/// `rootfs` is `root.path`, absolute.
-pub fn enter(spec: &Spec, rootfs: &Path) -> Result<()> {
+/// `rootfs` is `root.path`, absolute; `cgroup` is what shows of the host's hierarchies.
+pub fn enter(spec: &Spec, rootfs: &Path, cgroup: Option<&Cgroup>) -> Result<()> {
     let propagation = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     mount::mount_change("/", propagation).map_err(Error::system("make private", "/"))?;
     mount_root(spec, rootfs)?;
     let root = Root::open(rootfs)?;
     let mut dev = None;
     for one in spec.mounts().iter().flatten() {
-        let mounted = mount_one(&root, one)?;
+        let mounted = mount_one(&root, one, cgroup)?;
         if one.destination() == Path::new("/dev") {
             dev = Some(mounted);
         }
@@ -101,7 +103,7 @@ fn overlay(layers: &[String], upper: Option<&str>, work: Option<&str>) -> Result
 }
 
 /// One entry of `mounts`; answers the mount, which stays usable as a folder.
-fn mount_one(root: &Root, one: &Mount) -> Result<OwnedFd> {
+fn mount_one(root: &Root, one: &Mount, cgroup: Option<&Cgroup>) -> Result<OwnedFd> {
     let options = Options::parse(one.options().as_deref().unwrap_or_default());
     let destination = one.destination();
     let kind = one.typ().as_deref().unwrap_or("bind");
@@ -110,9 +112,8 @@ fn mount_one(root: &Root, one: &Mount) -> Result<OwnedFd> {
     }
     let point = root.folder(destination)?;
     let detached = match kind {
-        // The hierarchies of version 1 are the host's own mounts: shown is our own part of them.
-        "cgroup" => return cgroup_view(root, destination, &options),
-        "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" | "cgroup2" => new_file_system(kind, &options, destination)?,
+        "cgroup" | "cgroup2" => return cgroups::show(point, destination, &options, cgroup),
+        "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" => new_file_system(kind, &options, destination)?,
         other => {
             return Err(Error::Unsupported {
                 what: format!("a mount of the type {other}"),
@@ -143,6 +144,12 @@ fn bind(root: &Root, one: &Mount, options: &Options) -> Result<OwnedFd> {
     let source = one.source().as_deref().ok_or_else(|| Error::Invalid {
         what: format!("the mount at {} has no source", destination.display()),
     })?;
+    if let Some((word, _)) = options.data.first() {
+        return unsupported(format!(
+            "the option `{word}` of the bind mount at {}",
+            destination.display()
+        ));
+    }
     let detached = clone_tree(source, options.recursive)?;
     mount_setattr(
         detached.as_fd(),
@@ -157,19 +164,6 @@ fn bind(root: &Root, one: &Mount, options: &Options) -> Result<OwnedFd> {
     } else {
         root.file(destination)?
     };
-    attach(detached.as_fd(), point.as_fd(), destination)?;
-    Ok(detached)
-}
-
-/// An empty, read-only folder where cgroups would be: no hierarchy of the host's shows in the container.
-fn cgroup_view(root: &Root, destination: &Path, options: &Options) -> Result<OwnedFd> {
-    // sysfs at /sys is read-only and has this mount point by itself.
-    let point = root.at(destination)?;
-    let empty = Options {
-        data: vec![("mode".into(), Some("755".into()))],
-        ..options.clone()
-    };
-    let detached = new_file_system("tmpfs", &empty, destination)?;
     attach(detached.as_fd(), point.as_fd(), destination)?;
     Ok(detached)
 }
@@ -208,6 +202,15 @@ fn mask(root: &Root, path: &Path, null: BorrowedFd<'_>) -> Result<()> {
         }
     };
     attach(cover.as_fd(), found.as_fd(), path)
+}
+
+/// /dev/console is the container's own terminal. Called inside, where /dev is the file system that we made.
+pub fn show_console(terminal: &OwnedFd) -> Result<()> {
+    let path = Path::new("/dev/console");
+    let point = Root::open(Path::new("/"))?.file(path)?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let detached = mount::open_tree(terminal, "", flags).map_err(Error::system("clone", "the terminal"))?;
+    attach(detached.as_fd(), point.as_fd(), path)
 }
 
 fn clone_tree(path: &Path, recursive: bool) -> Result<OwnedFd> {

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a panic in a test is the failure report")]
 
+use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -417,4 +418,78 @@ fn what_this_machine_lacks_is_refused_by_name() {
     let error = fixture.cgroup().update(&resources).unwrap_err();
     let expected = "`unified.nosuch.max` needs cgroup controller `nosuch`, which this machine does not offer";
     assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_process_can_be_started_in_place() {
+    let test = "a_process_can_be_started_in_place";
+    let Some(fixture) = Fixture::new(test, &nothing()) else {
+        return;
+    };
+    let Some(unified) = fixture.cgroup().unified() else {
+        eprintln!("SKIP {test}: no unified hierarchy");
+        return;
+    };
+    let mut arguments = [0_u64; 11];
+    arguments[0] = libc::CLONE_INTO_CGROUP as u64;
+    arguments[4] = libc::SIGCHLD as u64;
+    arguments[10] = unified.as_raw_fd() as u64;
+    // SAFETY: `struct clone_args` of version 2; the child makes system calls and allocates nothing.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, arguments.as_ptr(), size_of_val(&arguments)) } as i32;
+    if pid == 0 {
+        // SAFETY: waits for the signal that ends it.
+        unsafe { libc::pause() };
+    }
+    assert_eq!(fixture.cgroup().pids().unwrap(), [pid]);
+    fixture.cgroup().kill_all(LONG).unwrap();
+    // SAFETY: reaps the child made above.
+    assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid);
+}
+
+#[test]
+fn a_relative_path_starts_where_this_process_is() {
+    let test = "a_relative_path_starts_where_this_process_is";
+    let Some(fixture) = Fixture::new(test, &nothing()) else {
+        return;
+    };
+    let path = CgroupPath::parse(&format!("{}-relative", fixture.name)).unwrap();
+    let cgroup = Cgroup::create(&fixture.layout, &path, &nothing()).unwrap();
+    let memberships = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    for (hierarchy, _, below) in cgroup
+        .directories()
+        .filter(|(hierarchy, ..)| hierarchy.version() == Version::V1)
+    {
+        let (own, _) = below.rsplit_once('/').unwrap_or_default();
+        let names = hierarchy.controllers().join(",");
+        assert!(
+            memberships
+                .lines()
+                .any(|line| line.ends_with(&format!(":{names}:/{own}"))),
+            "{names}: {below}"
+        );
+    }
+    cgroup.delete(LONG).unwrap();
+}
+
+/// Credentials belong to a thread, so that this one can give up root and end.
+#[test]
+fn without_delegation_the_error_says_so() {
+    let test = "without_delegation_the_error_says_so";
+    let Some(fixture) = Fixture::new(test, &nothing()) else {
+        return;
+    };
+    let path = CgroupPath::parse(&format!("/{}/other", fixture.name)).unwrap();
+    let answer = std::thread::spawn(move || {
+        // SAFETY: the raw call takes three numbers and changes this thread alone.
+        let changed = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+        (
+            changed,
+            Cgroup::create(&Layout::detect().unwrap(), &path, &nothing()).map(|_| ()),
+        )
+    });
+    match answer.join().unwrap() {
+        (0, answer) => assert!(answer.as_ref().is_err_and(Error::is_no_delegation), "{answer:?}"),
+        _ => eprintln!("SKIP {test}: cannot become another user"),
+    }
+    assert!(fixture.folders().iter().all(|folder| !folder.join("other").exists()));
 }

@@ -3,112 +3,16 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/bundle.rs"]
+mod bundle;
+
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
-use portolan_oci::spec::{ContainerParams, User, Writable, container_spec};
-
-/// Prints what it sees; `exit N` ends with N, `write PATH` writes there.
-const PROGRAM: &str = r#"
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
-static void show(const char *path) {
-    char text[4096]; int fd = open(path, O_RDONLY);
-    long n = fd < 0 ? -1 : read(fd, text, sizeof text);
-    printf("%s: %s\n", path, fd < 0 ? "absent" : n == 0 ? "empty" : "readable");
-    if (fd >= 0) close(fd);
-}
-int main(int argc, char **argv) {
-    if (argc > 2 && !strcmp(argv[1], "exit")) return atoi(argv[2]);
-    if (argc > 2 && !strcmp(argv[1], "write")) { int fd = open(argv[2], O_CREAT|O_WRONLY, 0644); if (fd < 0) { perror(argv[2]); return 1; } return write(fd, "x", 1) != 1; }
-    char line[256]; FILE *status = fopen("/proc/self/status", "r");
-    while (status && fgets(line, sizeof line, status))
-        if (!strncmp(line, "Cap", 3) || !strncmp(line, "Seccomp:", 8) || !strncmp(line, "NoNewPrivs", 10)) fputs(line, stdout);
-    char name[65] = "", cwd[256] = ""; gethostname(name, 64); getcwd(cwd, 255);
-    printf("pid %d uid %d gid %d host %s cwd %s\n", getpid(), getuid(), getgid(), name, cwd);
-    int open_fds = 0; for (int fd = 3; fd < 64; fd++) if (fcntl(fd, F_GETFD) >= 0 && fd != fileno(status)) open_fds++;
-    printf("extra descriptors %d\n", open_fds);
-    show("/proc/kcore"); show("/proc/timer_list");
-    int sys = open("/proc/sys/kernel/domainname", O_WRONLY); printf("proc/sys %s\n", sys < 0 ? "read-only" : "writable");
-    struct stat null; printf("null %d\n", stat("/dev/null", &null) == 0 && S_ISCHR(null.st_mode));
-    return 0;
-}
-"#;
-
-struct Bundle {
-    folder: tempfile::TempDir,
-}
-
-impl Bundle {
-    /// A root file system that holds the program alone; `None`, said aloud, where containers cannot be run.
-    fn new(test: &str) -> Option<Bundle> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("SKIP {test}: not root");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["layer/bin", "upper", "work", "rootfs"] {
-            fs::create_dir_all(folder.path().join(name)).unwrap();
-        }
-        let source = folder.path().join("program.c");
-        fs::write(&source, PROGRAM).unwrap();
-        let built = Command::new("gcc")
-            .args(["-static", "-O1", "-o"])
-            .arg(folder.path().join("layer/bin/see"))
-            .arg(&source)
-            .status();
-        assert!(built.unwrap().success());
-        Some(Bundle { folder })
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn params(&self, arguments: &[&str]) -> ContainerParams {
-        ContainerParams {
-            lower: vec![self.path("layer")],
-            writable: Some(Writable {
-                upper: self.path("upper"),
-                work: self.path("work"),
-            }),
-            args: ["/bin/see"]
-                .iter()
-                .chain(arguments)
-                .map(|word| word.to_string())
-                .collect(),
-            env: vec!["PATH=/bin".into()],
-            hostname: Some("harbour".into()),
-            ..ContainerParams::default()
-        }
-    }
-
-    fn run(&self, params: &ContainerParams) -> Output {
-        let spec = serde_json::to_vec(&container_spec(params)).unwrap();
-        fs::write(self.path("config.json"), spec).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_portolan-runtime"));
-        command
-            .arg("run")
-            .arg("--bundle")
-            .arg(self.folder.path())
-            .output()
-            .unwrap()
-    }
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
+use bundle::{Bundle, text};
+use portolan_oci::spec::{ContainerParams, User};
+use serde_json::json;
 
 #[test]
 fn the_process_sees_a_closed_world() {
@@ -241,15 +145,39 @@ fn what_is_not_supported_is_refused() {
     let Some(bundle) = Bundle::new("what_is_not_supported_is_refused") else {
         return;
     };
-    let mut params = bundle.params(&[]);
-    params.limits.memory_bytes = Some(1 << 20);
-    let output = bundle.run(&params);
-    assert_eq!(output.status.code(), Some(125));
-    assert!(
-        text(&output).contains("a limit on memory, cpu or pids is not supported"),
-        "{}",
-        text(&output)
-    );
+    let cases = [
+        ("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}), "`linux.sysctl`"),
+        (
+            "/linux/personality",
+            json!({"domain": "LINUX32"}),
+            "`linux.personality`",
+        ),
+        (
+            "/linux/rootfsPropagation",
+            json!("shared"),
+            "`linux.rootfsPropagation` other than private",
+        ),
+        ("/process/apparmorProfile", json!("web"), "`process.apparmorProfile`"),
+        (
+            "/mounts/0/destination",
+            json!("/proc/self/attr"),
+            "a mount on /proc/self/attr",
+        ),
+    ];
+    for (place, value, what) in cases {
+        bundle.write_changed(&bundle.params(&[]), |config| {
+            let (parent, name) = place.rsplit_once('/').unwrap();
+            config.pointer_mut(parent).unwrap()[name] = value;
+        });
+        let output = bundle.verb(&["run", "{id}"]);
+        assert_eq!(output.status.code(), Some(125), "{place}: {}", text(&output));
+        assert!(
+            text(&output).contains(&format!("{what} is not supported")),
+            "{place}: {}",
+            text(&output)
+        );
+        bundle.assert_gone();
+    }
 }
 
 fn entries(folder: &Path) -> usize {

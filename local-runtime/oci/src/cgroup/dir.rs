@@ -18,17 +18,16 @@ const CGROUP: u64 = 0x0027_e0eb;
 const CGROUP2: u64 = 0x6367_7270;
 
 impl Dir {
-    /// Opens a mount point, and makes sure that a cgroup file system is what is mounted there.
-    pub(super) fn mounted_at(path: &Path) -> io::Result<Dir> {
+    /// Opens a mount point, and makes sure that what is seen there is the cgroup file system with that device number.
+    pub(super) fn mounted_at(path: &Path, device: u64) -> io::Result<Dir> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
-        match rustix::fs::fstatfs(&fd)?.f_type as u64 {
-            CGROUP | CGROUP2 => Ok(Dir {
-                fd,
-                path: path.to_owned(),
-            }),
-            _ => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+        let is_cgroup = [CGROUP, CGROUP2].contains(&(rustix::fs::fstatfs(&fd)?.f_type as u64));
+        if !is_cgroup || rustix::fs::fstat(&fd)?.st_dev != device {
+            return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
         }
+        let path = path.to_owned();
+        Ok(Dir { fd, path })
     }
 
     /// Opens a directory at or below this one.

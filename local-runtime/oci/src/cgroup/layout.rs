@@ -61,14 +61,13 @@ impl Layout {
         let mounts: Vec<Mount<'_>> = mountinfo.lines().filter_map(Mount::parse).collect();
         let mut hierarchies = Vec::new();
         for membership in cgroups.lines().filter_map(Membership::parse) {
-            // Where a hierarchy is mounted more than once, the mount that shows most of it.
-            let mount = mounts
-                .iter()
-                .filter(|mount| mount.shows(&membership))
-                .min_by_key(|mount| mount.root.len());
-            if let Some(hierarchy) = mount.and_then(|mount| Hierarchy::open(mount, &membership)) {
-                hierarchies.push(hierarchy);
-            }
+            // Where a hierarchy is mounted more than once, the mount that shows most of it and can be seen.
+            let mut candidates: Vec<_> = mounts.iter().filter(|mount| mount.shows(&membership)).collect();
+            candidates.sort_by_key(|mount| mount.root.len());
+            let opened = candidates
+                .into_iter()
+                .find_map(|mount| Hierarchy::open(mount, &membership));
+            hierarchies.extend(opened);
         }
         if hierarchies.is_empty() {
             Err(Error::NotMounted)
@@ -101,9 +100,13 @@ impl Layout {
 impl Hierarchy {
     fn open(mount: &Mount<'_>, membership: &Membership<'_>) -> Option<Hierarchy> {
         // A mount point that another mount hides, or that is not ours to look at, is as good as none.
-        let root = Dir::mounted_at(Path::new(&unescape(mount.point))).ok()?;
+        let root = Dir::mounted_at(Path::new(&unescape(mount.point)), mount.device).ok()?;
         let below = membership.path.strip_prefix(mount.root.trim_end_matches('/'));
-        let own = below.unwrap_or("").trim_matches('/').to_owned();
+        let own = below
+            .filter(|below| below.starts_with('/'))
+            .unwrap_or("")
+            .trim_matches('/')
+            .to_owned();
         let (version, controllers) = match membership.controllers {
             "" => (Version::V2, root.read("cgroup.controllers").ok()?),
             names => (Version::V1, names.replace(',', " ")),
@@ -199,6 +202,7 @@ impl<'a> Membership<'a> {
 
 /// A cgroup mount in `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
 struct Mount<'a> {
+    device: u64,
     root: &'a str,
     point: &'a str,
     file_system: &'a str,
@@ -210,8 +214,10 @@ impl<'a> Mount<'a> {
         let (before, after) = line.split_once(" - ")?;
         let mut after = after.split(' ');
         let file_system = after.next().filter(|name| name.starts_with("cgroup"))?;
-        let mut before = before.split(' ').skip(3);
+        let mut before = before.split(' ').skip(2);
+        let (major, minor) = before.next()?.split_once(':')?;
         Some(Mount {
+            device: rustix::fs::makedev(major.parse().ok()?, minor.parse().ok()?),
             root: before.next()?,
             point: before.next()?,
             file_system,

@@ -1,0 +1,76 @@
+//! The program `portolan-runtime`: one verb of an OCI runtime a call. Arguments are read by hand and nothing is started
+//! that a container does not need: this program's own start is paid for by every container.
+//!
+//! Exit codes: of `run` and `exec` the process's own, 128 + N after signal N, 125 if it could not be run; of the other
+//! verbs 0 or 1; 64 on wrong arguments.
+
+mod arguments;
+mod log;
+
+use std::process::ExitCode;
+
+use portolan_oci::error::{Result, chain};
+use portolan_oci::state::State;
+use portolan_oci::{Store, create, delete, exec, kill, run, start, state};
+
+use arguments::{Arguments, Format, Verb};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::parse(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(wrong) => {
+            eprintln!("portolan-runtime: {wrong}\n{}", arguments::USAGE);
+            return ExitCode::from(64);
+        }
+    };
+    let failure = match arguments.verb {
+        Verb::Run { .. } | Verb::Exec { .. } => 125,
+        _ => 1,
+    };
+    carry_out(&arguments).unwrap_or_else(|error| {
+        let message = chain(&error);
+        eprintln!("portolan-runtime: {message}");
+        log::write(&arguments, &message);
+        ExitCode::from(failure)
+    })
+}
+
+fn carry_out(arguments: &Arguments) -> Result<ExitCode> {
+    let root = match &arguments.root {
+        Some(root) => root.clone(),
+        None => Store::default_root()?,
+    };
+    let store = Store::at(root);
+    match &arguments.verb {
+        Verb::Help => println!("{}", arguments::USAGE),
+        Verb::Create { id, options } => create::create(&store, id, options)?,
+        Verb::Start { id } => start::start(&store, id)?,
+        Verb::Run { id, options } => return run::run(&store, id, options).map(ExitCode::from),
+        Verb::State { id } => println!("{}", json(&state::state(&store, id)?)),
+        Verb::Kill { id, signal, all } => kill::kill(&store, id, *signal, *all)?,
+        Verb::Delete { id, force } => delete::delete(&store, id, *force)?,
+        Verb::Exec { id, options } => return exec::exec(&store, id, options).map(ExitCode::from),
+        Verb::List { format } => show(&state::list(&store)?, *format),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(states: &[State], format: Format) {
+    if format == Format::Json {
+        return println!("{}", json(&states));
+    }
+    println!("{:<32} {:>8} {:<8} BUNDLE", "ID", "PID", "STATUS");
+    for state in states {
+        let pid = state.pid.map_or("-".to_owned(), |pid| pid.to_string());
+        println!(
+            "{:<32} {pid:>8} {:<8} {}",
+            state.id,
+            state.status,
+            state.bundle.display()
+        );
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("a state is text and numbers")
+}
