@@ -96,7 +96,8 @@ pub fn supervisor() -> Result<PathBuf, Failure> {
 pub fn shown(path: &Path) -> String {
     let here = env::current_dir().ok();
     let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
-    relative.unwrap_or(path).display().to_string()
+    let relative = relative.unwrap_or(path);
+    relative.strip_prefix(".").unwrap_or(relative).display().to_string()
 }
 
 /// An absolute path from the environment; relative ones are ignored, as XDG asks.

@@ -30,6 +30,7 @@ impl ImageProgress {
 
 impl ImagesProgress for ImageProgress {
     fn event(&self, image: &str, event: ImageEvent<'_>) {
+        let image = shown(image);
         match event {
             ImageEvent::Build(event) => self.build(image, event),
             ImageEvent::Built(built) if built.cached_steps < built.steps => self.progress.line(&format!(
@@ -75,6 +76,12 @@ impl portolan_image::Progress for TransferProgress {
     fn finished(&self, unit: &str) {
         self.progress.line(&format!("{}  {unit}", self.image));
     }
+}
+
+/// What a manifest's build is called in the store says where it stands: `shop/services/web` is enough of it here.
+fn shown(image: &str) -> &str {
+    let ours = image.strip_prefix("portolan.local/default/");
+    ours.and_then(|name| name.strip_suffix(":latest")).unwrap_or(image)
 }
 
 /// `build 2/5  RUN make`.

@@ -6,10 +6,10 @@
 mod container;
 mod env;
 
-pub use env::STANDARD_ENV;
+pub use env::{REVISION_VARIABLE, STANDARD_ENV};
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use crate::desired::{
     After, DesiredJob, DesiredPort, DesiredProbe, DesiredProbes, DesiredRollout, DesiredService, DesiredSidecar,
@@ -289,7 +289,7 @@ fn image_source(
 ) -> Result<Option<ImageSource>, Fault> {
     if let Some(build) = &container.build {
         return Ok(Some(ImageSource::Build(BuildSource {
-            context: input.folder.join(&build.context),
+            context: joined(input.folder, &build.context),
             dockerfile: build.dockerfile.clone().into(),
             target: build.target.clone(),
             args: build.args.clone(),
@@ -301,6 +301,16 @@ fn image_source(
     reference
         .map(|reference| Some(ImageSource::Reference(reference)))
         .map_err(|error| Fault::new("ImageReferenceInvalid", error.to_string(), format!("{pointer}/image")))
+}
+
+/// `path` in `folder`, without the `.` that both may begin with; what links are on the way is not for core to know.
+fn joined(folder: &Path, path: &str) -> PathBuf {
+    let joined = folder.join(path);
+    let kept: PathBuf = joined.components().filter(|part| *part != Component::CurDir).collect();
+    match kept.as_os_str().is_empty() {
+        true => PathBuf::from("."),
+        false => kept,
+    }
 }
 
 /// Builds are kept in the local store as `portolan.local/NAMESPACE/APP/CONTAINER:latest`.

@@ -14,6 +14,7 @@ use portolan_core::fault::Fault;
 use portolan_core::manifest::RolloutStrategy;
 use portolan_core::observation::ObservedResource;
 use portolan_core::plan::{FieldChange, field_changes};
+use portolan_core::resolve::REVISION_VARIABLE;
 use portolan_core::resource::{Edge, EdgeCondition, KnownAfter, Open, Resource, ResourceId, Resources};
 use portolan_provider_api::Shape;
 use portolan_supervisor::spec;
@@ -98,6 +99,7 @@ impl Shape for LocalShape {
         if image_changes(&changes) {
             changes.retain(|change| !change.field.ends_with(".layers"));
         }
+        forget_what_an_open_image_brings(&mut changes);
         if recreates(resource) {
             for change in changes.iter_mut().filter(|change| change.field.starts_with("pod.")) {
                 change.downtime = Some("all replicas stop before new ones start (rollout.strategy: recreate)".into());
@@ -105,6 +107,18 @@ impl Shape for LocalShape {
         }
         changes
     }
+}
+
+/// A variable that an image has brought is missing from the body while the next image is not known: it may come again.
+fn forget_what_an_open_image_brings(changes: &mut Vec<FieldChange>) {
+    let is_open = |change: &FieldChange| change.new.as_ref().and_then(Open::of).is_some();
+    let containers: Vec<String> = changes
+        .iter()
+        .filter(|change| is_open(change))
+        .filter_map(|change| Some(format!("{}.env.", change.field.strip_suffix(".image")?)))
+        .collect();
+    let goes = |change: &FieldChange| change.new.is_none();
+    changes.retain(|change| !(goes(change) && containers.iter().any(|env| change.field.starts_with(env))));
 }
 
 fn recreates(resource: &Resource) -> bool {
@@ -179,12 +193,7 @@ impl Renderer<'_> {
         let mut rendered = resource(kind::SERVICE, &service.name, body, &service.origin);
         rendered.awaited = true;
         rendered.revision = service.revision.clone();
-        rendered.claims = service
-            .ports
-            .iter()
-            .filter(|port| port.public)
-            .map(|port| self.claim(port.port))
-            .collect();
+        rendered.claims = self.claims(service);
         rendered.edges = self.edges(containers.iter().copied(), &service.after);
         self.images(containers, &service.origin);
         self.add(rendered);
@@ -252,8 +261,18 @@ impl Renderer<'_> {
         }
     }
 
-    fn claim(&self, port: u16) -> String {
-        format!("host-port/{}:{port}", self.shape.publish_address)
+    /// The ports of the host that a service and its sidecars publish. One that another service has already is a fault.
+    fn claims(&mut self, service: &DesiredService) -> Vec<String> {
+        let mut claims = Vec::new();
+        for (pointer, port) in public_ports(service) {
+            let claim = format!("host-port/{}:{}", self.shape.publish_address, port.port);
+            let holder = self.resources.values().find(|other| other.claims.contains(&claim));
+            if let Some(holder) = holder {
+                self.faults.push(port_twice(port.port, &holder.id.name, pointer));
+            }
+            claims.push(claim);
+        }
+        claims
     }
 
     /// One `Image` for each digest; while it is open, one for each container that waits for it.
@@ -301,6 +320,25 @@ fn containers(service: &DesiredService) -> impl Iterator<Item = &DesiredContaine
         .chain(service.init.iter().map(|(_, container)| container))
 }
 
+/// Public ports of a service and its sidecars, each with its place in the manifest.
+fn public_ports(service: &DesiredService) -> Vec<(String, &DesiredPort)> {
+    let beside = service
+        .sidecars
+        .iter()
+        .map(|(name, sidecar)| (format!("{}/sidecars/{name}", service.origin), &sidecar.ports));
+    let mut found = Vec::new();
+    for (origin, ports) in std::iter::once((service.origin.clone(), &service.ports)).chain(beside) {
+        let public = ports.iter().enumerate().filter(|(_, port)| port.public);
+        found.extend(public.map(|(at, port)| (format!("{origin}/ports/{at}/port"), port)));
+    }
+    found
+}
+
+fn port_twice(port: u16, holder: &str, pointer: String) -> Fault {
+    let message = format!("port {port} of this machine is published by the service `{holder}` already");
+    Fault::new("DuplicatePort", message, pointer).with_hint("give one of them another port, or leave out `public`")
+}
+
 fn resource(kind: &str, name: &str, body: Value, origin: &str) -> Resource {
     Resource {
         id: ResourceId::new(kind, name),
@@ -337,16 +375,25 @@ pub fn body_of(spec: &impl Serialize) -> Value {
     body
 }
 
-/// Layers are known once the image is unpacked; the command line once it is built.
+/// Layers are known once the image is unpacked; what its config says once it is built or looked up.
 fn open_container(body: &mut Value, container: &DesiredContainer) {
     body["layers"] = Open::Ref {
         resource: image_id(container),
         output: LAYERS.into(),
     }
     .into_value();
-    if container.argv.is_none() {
-        body["command"] = Open::Unknown(KnownAfter::AfterBuild).into_value();
-        body["image"] = Open::Unknown(KnownAfter::AfterBuild).into_value();
+    if container.image.digest.is_some() {
+        return;
+    }
+    let open = || Open::Unknown(KnownAfter::AfterBuild).into_value();
+    body["image"] = open();
+    body["command"] = open();
+    body["env"][REVISION_VARIABLE] = open();
+    if container.user.is_none() {
+        body["user"] = open();
+    }
+    if container.working_dir.is_none() {
+        body["working_dir"] = open();
     }
 }
 

@@ -174,10 +174,11 @@ fn open_word(open: &Open) -> String {
     }
 }
 
-/// Long values are cut in the middle: the ends of digests and addresses tell more than their middles.
+/// Long values are cut in the middle: the ends of digests and addresses tell more than their middles. Control characters,
+/// line breaks among them, are shown as a dot.
 fn short(text: &str) -> String {
     const ROOM: usize = 60;
-    let text = text.escape_debug().to_string();
+    let text: String = text.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
     let count = text.chars().count();
     if count <= ROOM {
         return text;

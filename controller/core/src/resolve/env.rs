@@ -42,7 +42,8 @@ pub const STANDARD_ENV: &[(&str, &str)] = &[
     ),
 ];
 
-const REVISION: &str = "PORTOLAN_REVISION";
+/// The variable that changes with every revision.
+pub const REVISION_VARIABLE: &str = "PORTOLAN_REVISION";
 
 impl Resolver<'_> {
     pub(super) fn env(
@@ -180,7 +181,7 @@ impl Resolver<'_> {
 pub fn add_revision(container: &mut DesiredContainer, revision: &str) {
     container
         .env
-        .entry(REVISION.to_string())
+        .entry(REVISION_VARIABLE.to_string())
         .or_insert_with(|| EnvValue::text(revision));
 }
 
