@@ -53,24 +53,19 @@ pub fn kill(pid: u32) {
 
 /// In every hierarchy: the app's own folder, and those of its containers.
 pub fn cgroups(folder: &str) -> Vec<PathBuf> {
-    let hierarchies = fs::read_dir("/sys/fs/cgroup")
-        .unwrap()
-        .filter_map(Result::ok)
-        .map(|entry| entry.path());
+    let hierarchies = folders_in(Path::new("/sys/fs/cgroup"))
+        .into_iter()
+        .chain(["/sys/fs/cgroup".into()]);
     let app = |hierarchy: PathBuf| hierarchy.join("portolan").join(folder);
-    let found: Vec<PathBuf> = hierarchies
-        .chain([PathBuf::from("/sys/fs/cgroup")])
-        .map(app)
-        .filter(|p| p.is_dir())
-        .collect();
-    let inside = found.iter().flat_map(|path| {
-        fs::read_dir(path)
-            .unwrap()
-            .filter_map(Result::ok)
-            .map(|entry| entry.path())
-    });
-    let inside: Vec<PathBuf> = inside.filter(|path| path.is_dir()).collect();
+    let found: Vec<PathBuf> = hierarchies.map(app).filter(|path| path.is_dir()).collect();
+    let inside: Vec<PathBuf> = found.iter().flat_map(|path| folders_in(path)).collect();
     found.into_iter().chain(inside).collect()
+}
+
+/// None where the folder itself has gone meanwhile.
+fn folders_in(path: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 fn processes(cgroup: &Path) -> Vec<u32> {
