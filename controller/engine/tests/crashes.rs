@@ -116,6 +116,32 @@ fn so_is_one_where_reads_lag_behind() {
     }
 }
 
+/// The second version was on its way when the first is wanted again: a read that is too old would call that done.
+#[test]
+fn going_back_half_way_ends_where_it_began() {
+    let back = apply(shop());
+    let there = apply(with(
+        shop(),
+        "/spec/services/web/image",
+        json!("registry.example/web:2"),
+    ));
+    let story = Story {
+        name: "there and back",
+        before: vec![back.clone()],
+        work: there.clone(),
+        ends: converged,
+        runs: 1,
+    };
+    let before = begin(&story, 700);
+    let asks = before.fork().run(&there).asks;
+    for at in 0..asks {
+        let sim = before.fork();
+        sim.drive(&there, Some(Cut::CrashAfter(at)));
+        assert_eq!(sim.run(&back).kind(), OutcomeKind::Converged, "cut at {at}");
+        assert_eq!(sim.shown(), before.shown(), "cut at {at}");
+    }
+}
+
 #[test]
 fn an_interrupt_at_any_place_is_finished_by_the_next_run() {
     for story in stories() {

@@ -203,3 +203,18 @@ async fn many_apps_share_one_budget() {
     let calls = bench.cloud.calls().len() as f64;
     assert!(calls <= 40.0 + 20.0 * (seconds + 1.0), "{calls} calls in {seconds} s");
 }
+
+/// A plan of many apps is the work of moments: this bound is ten times what an unoptimised build needs.
+#[tokio::test]
+async fn a_look_costs_little() {
+    let bench = Bench::new();
+    let began = std::time::Instant::now();
+    for n in 0..100 {
+        let work = apply(with(shop(), "/metadata/name", json!(format!("shop-{n}"))));
+        let preview = bench.engine.preview(&bench.provider, &work).await.expect("a preview");
+        assert_eq!(preview.plan.steps.len(), 5);
+    }
+    let took = began.elapsed();
+    println!("100 previews took {took:?}");
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+}
