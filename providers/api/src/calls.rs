@@ -58,7 +58,8 @@ pub struct WriteRequest {
     pub revision: Option<String>,
     /// The generation that this write belongs to; goes into the tags.
     pub generation: u64,
-    /// Deterministic for (owner, resource, generation, verb): the platform's client token where it has one.
+    /// The platform's client token where it has one. The same for every try of one step, after a crash too; another once
+    /// the step is planned again from another observation.
     pub idempotency_token: String,
     /// Whether a foreign owner may be replaced.
     pub take_over: bool,

@@ -133,13 +133,15 @@ impl Driver {
         with(&mut budget, self.clock.now())
     }
 
-    fn span(&self, call: &'static str) -> Span {
-        info_span!("call", app = %self.key, verb = call)
+    fn span(&self, verb: &'static str) -> Span {
+        let AppKey { namespace, app, target } = &self.key;
+        info_span!("call", namespace, app, target, verb)
     }
 
     fn write_span(&self, request: &WriteRequest) -> Span {
-        let (verb, resource) = (request.verb, &request.id);
-        info_span!("call", app = %self.key, verb = ?verb, %resource, generation = request.generation)
+        let AppKey { namespace, app, target } = &self.key;
+        let (verb, resource, generation) = (request.verb, &request.id, request.generation);
+        info_span!("call", namespace, app, target, ?verb, %resource, generation)
     }
 }
 
