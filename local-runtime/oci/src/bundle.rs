@@ -66,6 +66,7 @@ fn check(spec: &Spec) -> Result<()> {
         ("`windows`", spec.windows().is_some()),
         ("`vm`", spec.vm().is_some()),
         ("`zos`", spec.zos().is_some()),
+        ("`hooks`", spec.hooks().is_some()),
     ])?;
     check_process(process)?;
     check_linux(linux)?;

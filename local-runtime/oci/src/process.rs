@@ -175,7 +175,7 @@ fn execve(program: &Path, process: &Process) -> Result<Infallible> {
 }
 
 fn resource(kind: PosixRlimitType) -> u32 {
-    let resource = match kind {
+    match kind {
         PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
         PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
         PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
@@ -192,6 +192,5 @@ fn resource(kind: PosixRlimitType) -> u32 {
         PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
         PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
         PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
-    };
-    resource
+    }
 }

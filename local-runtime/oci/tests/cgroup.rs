@@ -431,7 +431,8 @@ fn a_process_can_be_started_in_place() {
         return;
     };
     let mut arguments = [0_u64; 11];
-    arguments[0] = libc::CLONE_INTO_CGROUP as u64;
+    // CLONE_INTO_CGROUP of linux/sched.h: the constant of libc is an int, which is too narrow for it.
+    arguments[0] = 0x2_0000_0000;
     arguments[4] = libc::SIGCHLD as u64;
     arguments[10] = unified.as_raw_fd() as u64;
     // SAFETY: `struct clone_args` of version 2; the child makes system calls and allocates nothing.
@@ -440,10 +441,14 @@ fn a_process_can_be_started_in_place() {
         // SAFETY: waits for the signal that ends it.
         unsafe { libc::pause() };
     }
-    assert_eq!(fixture.cgroup().pids().unwrap(), [pid]);
-    fixture.cgroup().kill_all(LONG).unwrap();
-    // SAFETY: reaps the child made above.
-    assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) }, pid);
+    let pids = fixture.cgroup().pids();
+    // SAFETY: signals and reaps the child made above, wherever it was started.
+    let reaped = unsafe {
+        libc::kill(pid, libc::SIGKILL);
+        libc::waitpid(pid, std::ptr::null_mut(), 0)
+    };
+    assert_eq!(reaped, pid);
+    assert_eq!(pids.unwrap(), [pid]);
 }
 
 #[test]

@@ -146,6 +146,7 @@ fn what_is_not_supported_is_refused() {
         return;
     };
     let cases = [
+        ("/hooks", json!({"prestart": [{"path": "/bin/true"}]}), "`hooks`"),
         ("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}), "`linux.sysctl`"),
         (
             "/linux/personality",

@@ -52,7 +52,7 @@ int main(int argc, char **argv) {
     if (!strcmp(verb, "wait")) { signal(SIGTERM, bye); signal(SIGUSR1, bye); printf("waiting\n"); for (;;) pause(); }
     if (!strcmp(verb, "env")) { for (char **e = environ; *e; e++) puts(*e); return 0; }
     if (!strcmp(verb, "ns")) { namespace("net"); namespace("pid"); namespace("ipc"); namespace("uts"); namespace("mnt"); namespace("cgroup"); return 0; }
-    if (!strcmp(verb, "eat")) { size_t n = (size_t)atoi(value) << 20; char *p = malloc(n); memset(p, 1, n); printf("ate\n"); return 0; }
+    if (!strcmp(verb, "eat")) { size_t n = (size_t)atoi(value) << 20; volatile char *p = malloc(n); for (size_t i = 0; i < n; i += 4096) p[i] = 1; printf("ate\n"); return 0; }
     if (!strcmp(verb, "fork")) { int made = 0; for (int i = 0; i < atoi(value); i++) { int p = fork(); if (!p) { pause(); _exit(0); } if (p < 0) { printf("fork %d: %s\n", made, strerror(errno)); return 0; } made++; } printf("forked %d\n", made); return 0; }
     if (!strcmp(verb, "tty")) { printf("tty %d %s\n", isatty(0), ttyname(0)); struct stat c; printf("console %d\n", stat("/dev/console", &c) == 0 && S_ISCHR(c.st_mode)); return 0; }
     char line[256]; FILE *status = fopen("/proc/self/status", "r");
@@ -250,6 +250,13 @@ impl Bundle {
             .unwrap_or_else(|| panic!("none of {names:?} in {folders:?}"))
             .trim()
             .to_owned()
+    }
+
+    /// Whether this machine has the unified hierarchy alone.
+    pub fn is_unified(&self) -> bool {
+        !fs::read_to_string("/proc/self/mountinfo")
+            .unwrap()
+            .contains(" - cgroup ")
     }
 
     /// Nothing of the container is left.
