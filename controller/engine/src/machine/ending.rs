@@ -199,6 +199,10 @@ impl Pursuit {
             to_generation: to.number,
             failure: failure.clone(),
         });
+        self.world
+            .writes
+            .lines
+            .push(format!("back to generation {}:", to.number));
         self.world.goal = Goal::back(to, failure);
         self.replans = 0;
         self.observe_anew(turn.now);
