@@ -43,7 +43,7 @@ fn sections<'a>(path: &str, schema: &'a Value, found: &mut Vec<Section<'a>>) {
         schema,
     });
     let mut names: Vec<&String> = fields.keys().filter(|name| *name != NOT_ENTERED).collect();
-    names.sort_by_key(|name| *name != "services");
+    names.sort_by_key(|name| (*name != "services", ["init", "sidecars"].contains(&name.as_str())));
     for name in names {
         let (path, inside) = inside(&format!("{path}.{name}"), &fields[name]);
         sections(&path, inside, found);

@@ -13,6 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The registry that a reference without one means.
 pub const DEFAULT_REGISTRY: &str = "docker.io";
+/// Stands where a registry's name would for what is built or imported on a machine and pushed nowhere.
+const LOCAL_ONLY: &str = "portolan.local";
 /// The tag that a reference with neither tag nor digest means.
 pub const DEFAULT_TAG: &str = "latest";
 /// Longest `registry/repository`, as in the reference implementation.
@@ -57,6 +59,11 @@ impl ImageReference {
             text: shorten(text),
             reason,
         })
+    }
+
+    /// Whether it is of the store of this machine alone: no registry is called so, and none is asked.
+    pub fn is_local_only(&self) -> bool {
+        self.registry() == LOCAL_ONLY
     }
 
     /// Host and optional port, in lower case: `docker.io`, `localhost:5000`, `[::1]:5000`.

@@ -45,6 +45,10 @@ pub(super) fn of_build(request: &BuildRequest, error: &BuildError) -> ImageError
 /// A failed look-up in a registry.
 pub(super) fn of_pull(reference: &ImageReference, error: &Error) -> ImageError {
     let hint = match error.code() {
+        "ImageNotFound" if reference.is_local_only() => Some(format!(
+            "no registry has it: `portolan image import --name {}` or `portolan build` puts it into the store",
+            reference.familiar()
+        )),
         "ImageNotFound" => Some(format!(
             "is the tag right? `portolan push {}` sends an image of the local store there",
             reference.familiar()

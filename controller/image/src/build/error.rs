@@ -72,7 +72,7 @@ pub enum StepError {
     #[error("cannot get the image {reference}")]
     Base { reference: String, source: crate::Error },
 
-    #[error("the image {reference} is not in the local store, and this build may not ask a registry")]
+    #[error("the image {reference} is not in the local store, and no registry may be asked for it")]
     BaseMissing { reference: String },
 
     #[error("{} is not in {place}{}", source_path, hinted(hint))]

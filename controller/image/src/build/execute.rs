@@ -347,7 +347,8 @@ impl<'a> Executor<'a> {
         let local = blocking_step(move || Ok(shared.store.resolve(&wanted)))
             .await?
             .map_err(failed)?;
-        let digest = match (local, self.registry) {
+        let registry = self.registry.filter(|_| !reference.is_local_only());
+        let digest = match (local, registry) {
             (Some(descriptor), _) => descriptor.digest,
             (None, None) => {
                 self.shared.may_make()?;

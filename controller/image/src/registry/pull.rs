@@ -43,7 +43,8 @@ impl RegistryClient {
     /// Brings `reference` into `store` and gives it its name there.
     ///
     /// # Errors
-    /// [`Error::NoPlatform`] when an index has nothing for this machine; those of the connection; mismatches.
+    /// [`Error::NoPlatform`] when an index has nothing for this machine; [`Error::ImageUnknown`] when no registry can have
+    /// it; those of the connection; mismatches.
     pub async fn pull(
         &self,
         reference: &ImageReference,
@@ -51,6 +52,10 @@ impl RegistryClient {
         platforms: Platforms,
         progress: &dyn Progress,
     ) -> Result<Pulled> {
+        if reference.is_local_only() {
+            let name = reference.to_string();
+            return Err(Error::ImageUnknown { name });
+        }
         let _hold = hold(store).await?;
         let top = self.fetch(reference).await?;
         let pulled = match &top.document {
