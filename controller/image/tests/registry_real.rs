@@ -3,10 +3,11 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/registry.rs"]
+mod registry;
+
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,64 +16,8 @@ use portolan_image::import::image_of_tree;
 use portolan_image::layer::{Compression, PackOptions};
 use portolan_image::manifest::{OCI_INDEX, host_architecture};
 use portolan_image::registry::{Anonymous, ClientOptions, Platforms, RegistryClient};
-use portolan_image::{Descriptor, ErrorClass, ImageReference, Index, Platform, Progress, Silent, Store};
-
-/// A running registry that keeps its data in a temporary directory.
-struct Registry {
-    process: Child,
-    address: String,
-    _temp: tempfile::TempDir,
-}
-
-impl Registry {
-    /// `None`, with the line that says so, where it is not installed.
-    fn start(test: &str) -> Option<Self> {
-        let temp = tempfile::tempdir().unwrap();
-        let config = temp.path().join("config.yml");
-        let data = temp.path().join("data");
-        let text = format!(
-            "version: 0.1\nlog: {{level: info, formatter: json}}\nstorage: {{filesystem: {{rootdirectory: {}}}, \
-             delete: {{enabled: true}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n",
-            data.display()
-        );
-        fs::write(&config, text).unwrap();
-        let spawned = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn();
-        let Ok(mut process) = spawned else {
-            eprintln!("SKIP {test}: docker-registry is not installed");
-            return None;
-        };
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = loop {
-            let line = log.next().expect("the registry says where it listens").unwrap();
-            if let Some((_, rest)) = line.split_once("listening on ") {
-                break rest.split(['"', ' ', ',']).next().unwrap().to_owned();
-            }
-        };
-        // The pipe must not fill up.
-        std::thread::spawn(move || log.for_each(drop));
-        Some(Self {
-            process,
-            address,
-            _temp: temp,
-        })
-    }
-
-    fn reference(&self, rest: &str) -> ImageReference {
-        ImageReference::parse(&format!("{}/{rest}", self.address)).unwrap()
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use portolan_image::{Descriptor, ErrorClass, Index, Platform, Progress, Silent, Store};
+use registry::Registry;
 
 #[derive(Default)]
 struct Counting {
@@ -151,6 +96,24 @@ async fn what_is_pushed_is_pulled() {
         assert_eq!(content(&to.unpack(&pulled.manifest).unwrap().layers[0]), "content");
         assert_eq!(to.list().unwrap()[0].reference, reference);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_push_uploads_nothing() {
+    let Some(registry) = Registry::start("a_second_push_uploads_nothing") else {
+        return;
+    };
+    let (_temp, store) = store();
+    let made = image(&store, Compression::Gzip);
+    let push = async |name: &str| {
+        let reference = registry.reference(name);
+        client().push(&store, &made, &reference, &Silent).await.unwrap();
+    };
+    push("shop/app:1").await;
+    assert_eq!(registry.uploads(), 2, "the layer and the configuration");
+    push("shop/app:1").await;
+    push("shop/app:2").await;
+    assert_eq!(registry.uploads(), 2, "blobs that the registry has are not sent again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
