@@ -12,6 +12,7 @@ mod containers;
 mod exec;
 mod http;
 mod oom;
+mod orphans;
 mod pidfd;
 mod probes;
 mod resume;
@@ -96,7 +97,9 @@ pub async fn run(settings: Settings) -> Result<Ending, DriverError> {
         platform.containers.clone(),
     );
     let (server, commands) = server::Server::start(&settings, change, written, containers)?;
+    let reaper = tokio::spawn(orphans::reap());
     let ending = platform.serve(incoming, commands, &server).await?;
+    reaper.abort();
     drop(server);
     match ending {
         Ending::NothingLeft => platform.leave_nothing(lock),

@@ -51,6 +51,15 @@ pub fn kill(pid: u32) {
     .unwrap();
 }
 
+/// Children of a process, by the first 15 characters of their program's name.
+pub fn children(parent: u32, name: &str) -> Vec<u32> {
+    let list = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    let pids = list.split_whitespace().filter_map(|pid| pid.parse().ok());
+    let named =
+        |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == &name[..15]);
+    pids.filter(named).collect()
+}
+
 /// In every hierarchy: the app's own folder, and those of its containers.
 pub fn cgroups(folder: &str) -> Vec<PathBuf> {
     let hierarchies = folders_in(Path::new("/sys/fs/cgroup"))

@@ -169,15 +169,32 @@ async fn exec_ends_with_its_client() {
     app.put_service(service("web", 1, "hello")).await;
     app.ready(Kind::Service, "web").await;
     let session = app.client().await.exec(request(&["/bin/app", "sleep"])).await.unwrap();
-    let count = |app: &App| {
-        crate::machine::Traces::of(&app.cgroup_folder(), "", &[])
-            .processes
-            .len()
-    };
-    wait_for(|| count(&app) == 2).await;
+    wait_for(|| processes(&app) == 2).await;
     drop(session);
-    wait_for(|| count(&app) == 1).await;
+    wait_for(|| processes(&app) == 1).await;
     app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_killed_during_exec_does_not_keep_its_container_from_ending() {
+    let test = "a_runtime_that_is_killed_during_exec_does_not_keep_its_container_from_ending";
+    let Some(app) = App::new(test).await else { return };
+    app.put_service(service("web", 1, "hello")).await;
+    app.ready(Kind::Service, "web").await;
+    let session = app.client().await.exec(request(&["/bin/app", "sleep"])).await.unwrap();
+    wait_for(|| processes(&app) == 2).await;
+    let supervisor = app.client().await.welcome().pid;
+    crate::machine::children(supervisor, "portolan-runtime")
+        .into_iter()
+        .for_each(crate::machine::kill);
+    app.delete_everything().await;
+    drop(session);
+}
+
+fn processes(app: &App) -> usize {
+    crate::machine::Traces::of(&app.cgroup_folder(), "", &[])
+        .processes
+        .len()
 }
 
 async fn wait_for(wanted: impl Fn() -> bool) {
