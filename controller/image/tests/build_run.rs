@@ -9,8 +9,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
+use std::time::Instant;
 
-use portolan_image::build::{BuildError, BuildEvent, BuildOptions, BuildProgress, BuildRequest, BuiltImage, build};
+use portolan_image::build::{
+    BuildError, BuildEvent, BuildOptions, BuildProgress, BuildRequest, BuiltImage, build, find_built,
+};
 use portolan_image::import::{ImportOptions, import};
 use portolan_image::layer::{Compression, PackOptions};
 use portolan_image::{ImageReference, Progress, Store};
@@ -219,6 +222,10 @@ async fn what_a_command_sees(bench: &Bench) {
         .prints("RUN for f in /proc/kcore /proc/sys/kernel/hostname; do (: > $f) 2>/dev/null || echo closed; done")
         .await;
     assert_eq!(closed, ["closed", "closed"]);
+    let filtered = bench
+        .prints("RUN while read -r name value; do case $name in Seccomp:|NoNewPrivs:) echo $name $value;; esac; done < /proc/self/status")
+        .await;
+    assert_eq!(filtered, ["NoNewPrivs: 1", "Seccomp: 2"], "a step has the runtime's filter");
 }
 
 async fn what_a_command_leaves(bench: &Bench) {
@@ -399,6 +406,13 @@ async fn the_shop(bench: &Bench) {
         let again = build(&bench.store, &request, &bench.options(), &bench.output)
             .await
             .unwrap();
-        assert_eq!((again.cached_steps, again.digest), (again.steps, image.digest));
+        assert_eq!((again.cached_steps, &again.digest), (again.steps, &image.digest));
+        let begun = Instant::now();
+        let found = find_built(&bench.store, &request, &bench.options())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(found.digest, image.digest);
+        eprintln!("{service} is known to be built after {:?}", begun.elapsed());
     }
 }
