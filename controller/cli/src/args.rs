@@ -127,6 +127,14 @@ pub enum Command {
     Man(ManArgs),
 }
 
+impl Command {
+    /// As it was typed.
+    pub fn name(&self) -> String {
+        let variant = format!("{self:?}");
+        variant.split(['(', ' ']).next().unwrap_or_default().to_lowercase()
+    }
+}
+
 /// Where the manifests are.
 #[derive(Clone, Debug, Args)]
 pub struct ManifestArgs {

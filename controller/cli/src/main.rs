@@ -33,7 +33,9 @@ fn main() -> ExitCode {
     };
     tracing_setup::start(&cli.global);
     let output = Output::of(&cli.global);
-    let code = commands::run(cli.command, output).unwrap_or_else(|failure| {
+    let command = tracing::info_span!("portolan", command = cli.command.name());
+    let ended = command.in_scope(|| commands::run(cli.command, output));
+    let code = ended.unwrap_or_else(|failure| {
         output.diagnostics(&failure.diagnostics);
         failure.exit
     });

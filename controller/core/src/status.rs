@@ -114,7 +114,9 @@ impl Status {
     }
 }
 
+/// What an earlier delete has retained is no part of the app until it is applied again.
 fn resource_status(resource: &Resource, observed: Option<&ObservedResource>) -> ResourceStatus {
+    let observed = observed.filter(|seen| !seen.retained);
     let state = match observed.map(|seen| &seen.state) {
         None => StateWord::Absent,
         Some(ResourceState::Progressing { .. }) => StateWord::Progressing,
@@ -160,6 +162,9 @@ fn conditions(resources: &[ResourceStatus], observed: &Observation, standing: &S
     let ready = match (&failed, observed.complete) {
         (_, false) => (false, "PartialRead".into(), "the target did not show everything".into()),
         (Some((id, failure)), _) => (false, failure.reason.clone(), format!("{id}: {}", failure.message)),
+        (None, _) if !resources.is_empty() && resources.iter().all(|one| one.state == StateWord::Absent) => {
+            (false, "NotApplied".into(), "nothing of it is on the target".into())
+        }
         (None, _) if !waiting.is_empty() => (
             false,
             "Progressing".into(),

@@ -172,8 +172,19 @@ fn a_failed_job_fails_the_generation_at_once() {
 #[test]
 fn delete_keeps_data_and_leaves_nothing_else() {
     let sim = shop_is_up();
+    let calls = writes(&sim);
     let outcome = sim.run(&delete(shop(), false)).outcome();
     assert_eq!(outcome.kind, OutcomeKind::Converged);
+    assert_eq!(
+        sim.writes_since(calls),
+        [
+            "delete Service/web",
+            "delete Job/migrate",
+            "delete Service/db",
+            "delete Network/app"
+        ],
+        "against the order of creates, `after` between workloads included"
+    );
     let left: Vec<String> = sim.shown().keys().map(plain).collect();
     assert_eq!(left, ["Volume/data"]);
     let before = writes(&sim);

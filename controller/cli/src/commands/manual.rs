@@ -1,14 +1,15 @@
 //! `portolan completion` and `portolan man`: made from the same arguments that are parsed.
 
-use std::io;
-
 use clap::CommandFactory;
 
 use crate::args::{Cli, CompletionArgs, ManArgs};
 use crate::failure::{CommandResult, Failure, exit};
+use crate::output::print;
 
 pub fn completion(arguments: &CompletionArgs) -> CommandResult {
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "portolan", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "portolan", &mut script);
+    print(&String::from_utf8_lossy(&script));
     Ok(exit::DONE)
 }
 
@@ -22,7 +23,9 @@ pub fn man(arguments: &ManArgs) -> CommandResult {
             ..Failure::new("CommandNotFound", format!("there is no command `{name}`"))
         })?,
     };
-    let rendered = clap_mangen::Man::new(page).render(&mut io::stdout());
+    let mut text = Vec::new();
+    let rendered = clap_mangen::Man::new(page).render(&mut text);
     rendered.map_err(|error| Failure::new("WriteFailed", "cannot write the page").because(error.to_string()))?;
+    print(&String::from_utf8_lossy(&text));
     Ok(exit::DONE)
 }

@@ -167,7 +167,9 @@ async fn write(
 
 impl UnderWay {
     fn begin(&mut self, id: EffectId, answer: impl Future<Output = Answer> + Send + 'static) {
-        let handle = self.tasks.spawn(async move { (id, answer.await) });
+        let handle = self
+            .tasks
+            .spawn(async move { (id, answer.await) }.instrument(Span::current()));
         self.handles.insert(id, handle);
     }
 

@@ -1,5 +1,6 @@
 //! Where the machine is heading: rendered resources, as one generation, and how a plan towards them is made.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,11 +124,12 @@ impl Goal {
                 ..PlanOptions::default()
             },
         };
+        let ordered = with_applied_needs(observed, &self.resources, record);
         let mut plan = plan(&PlanInput {
             scope,
             generation: self.number,
             desired: &self.resources,
-            observed,
+            observed: &ordered,
             diff: &|resource, seen| shape.diff(resource, seen),
             options,
         });
@@ -155,6 +157,25 @@ impl Goal {
             patience: self.patience,
         }
     }
+}
+
+/// The observation, in which what is to go also needs what it was applied after: a platform shows its own relations, and
+/// `after` between two services is none of them. So deletes run against the order of creates.
+fn with_applied_needs<'a>(observed: &'a Observation, desired: &Resources, record: &AppRecord) -> Cow<'a, Observation> {
+    let mut ordered = Cow::Borrowed(observed);
+    for id in observed.resources.keys().filter(|id| !desired.contains_key(id)) {
+        let generations = [&record.latest, &record.converged].into_iter().flatten();
+        let applied = generations.filter_map(|generation| generation.resources.get(id));
+        let needs: Vec<ResourceId> = applied
+            .flat_map(|one| one.edges.iter().map(|edge| edge.to.clone()))
+            .collect();
+        if !needs.is_empty()
+            && let Some(resource) = ordered.to_mut().resources.get_mut(id)
+        {
+            resource.depends_on.extend(needs);
+        }
+    }
+    ordered
 }
 
 fn hash(kind: GenerationKind, resources: &Resources) -> String {
