@@ -1,13 +1,14 @@
 //! The supervisor's words -> what core calls an observation. Pure.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use portolan_core::name::OwnerId;
 use portolan_core::observation::{Failure, ObservedResource, Ownership, Replicas, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use portolan_supervisor::protocol::{Endpoint, ObjectState, Observed};
-use portolan_supervisor::spec::{Kind, Labels, Object, PodSpec, ServiceSpec};
+use portolan_supervisor::spec::{Kind, Labels, Object, PodSpec};
 use serde_json::{Value, json};
 
 use crate::explain;
@@ -144,11 +145,7 @@ fn outputs(seen: &Observed) -> BTreeMap<String, Value> {
         outputs.insert("path".to_string(), json!(volume.path));
     }
     if let (Object::Service(spec), Some(status)) = (&seen.object, &seen.service) {
-        let urls: Vec<String> = status
-            .endpoints
-            .iter()
-            .filter_map(|endpoint| url(spec, endpoint))
-            .collect();
+        let urls: Vec<String> = status.endpoints.iter().filter_map(url).collect();
         outputs.insert("host".to_string(), json!(spec.name));
         outputs.insert("address".to_string(), json!(status.address));
         outputs.insert("endpoints".to_string(), json!(urls));
@@ -160,9 +157,13 @@ fn outputs(seen: &Observed) -> BTreeMap<String, Value> {
 }
 
 /// A published port as a URL. The supervisor forwards bytes; that a port speaks HTTP is what nearly every one does, and
-/// what a person pastes into a browser.
-fn url(_spec: &ServiceSpec, endpoint: &Endpoint) -> Option<String> {
-    endpoint.published.map(|address| format!("http://{address}"))
+/// what a person pastes into a browser. A port on all addresses is told by the one that always works here.
+fn url(endpoint: &Endpoint) -> Option<String> {
+    let mut address = endpoint.published?;
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST);
+    }
+    Some(format!("http://{address}"))
 }
 
 fn depends_on(object: &Object) -> Vec<ResourceId> {
@@ -197,4 +198,70 @@ fn replicas(seen: &Observed) -> Option<Replicas> {
         updated: status.updated,
         restarts: status.restarts,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope() -> Scope {
+        Scope {
+            namespace: "default".into(),
+            app: "shop".into(),
+            target: "local".into(),
+            owner: OwnerId::from_tag("ours"),
+            source: "file".into(),
+        }
+    }
+
+    /// A service as the supervisor tells of it over its socket.
+    fn service(state: Value, published: &str) -> Observed {
+        let main = json!({"name": "main", "layers": ["/layer"], "command": ["/server"]});
+        let labels = json!({label::OWNER: "ours", label::SOURCE: "file", label::GENERATION: "2"});
+        let told = json!({
+            "object": {
+                "kind": "service", "name": "web", "revision": "r2", "labels": labels, "replicas": 2, "pod": {"main": main},
+                "ports": [{"name": "http", "port": 8080, "publish": {"port": 8080}}],
+            },
+            "deleting": false,
+            "state": state,
+            "service": {
+                "wanted": 2, "ready": 2, "updated": 0, "updated_ready": 0, "restarts": 3, "serving_revisions": ["r1"],
+                "address": "10.1.2.2", "replicas": [],
+                "endpoints": [{"name": "http", "internal": "web:8080", "published": published}],
+            },
+        });
+        serde_json::from_value(told).unwrap()
+    }
+
+    #[test]
+    fn a_failed_update_is_told_as_failed_with_the_revision_that_was_put() {
+        let failure = json!({"phase": "failed", "reason": "CrashLoopBackOff", "message": "container `main` ended", "evidence": ["no"]});
+        let seen = observed(&scope(), &service(failure, "127.0.0.1:8080"));
+        let ResourceState::Failed { failure } = seen.state else {
+            panic!("{:?}", seen.state)
+        };
+        assert_eq!(
+            (failure.reason.as_str(), failure.evidence),
+            ("CrashLoopBackOff", vec!["no".to_string()])
+        );
+        assert!(failure.hint.is_some(), "it says what to do");
+        assert_eq!(seen.revision.as_deref(), Some("r2"), "what was put, not what serves");
+        let replicas = seen.replicas.unwrap();
+        assert_eq!((replicas.ready, replicas.updated), (2, 0), "the old replicas serve");
+        assert_eq!(seen.ownership, Ownership::Ours { generation: 2 });
+    }
+
+    #[test]
+    fn endpoints_are_urls_that_answer_here() {
+        for (reason, published, expected) in [
+            ("loopback", "127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("one address of the machine", "192.0.2.1:80", "http://192.0.2.1:80"),
+            ("all of them", "0.0.0.0:8080", "http://127.0.0.1:8080"),
+        ] {
+            let seen = observed(&scope(), &service(json!({"phase": "ready"}), published));
+            assert_eq!(seen.outputs["endpoints"], json!([expected]), "{reason}");
+            assert_eq!(seen.state, ResourceState::Ready, "{reason}");
+        }
+    }
 }
