@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, Mount, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxSeccomp, Mount, Process, Spec};
 
+use crate::capabilities::Capabilities;
 use crate::error::{Error, Result, invalid, unsupported};
+use crate::seccomp::default_profile;
+use crate::spec::annotation;
 
 /// The configuration, read and found to ask for nothing that cannot be done.
 #[derive(Debug)]
@@ -45,6 +48,20 @@ pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Spec> {
     })
 }
 
+/// The filter for a container's processes: what the bundle brings, or this runtime's own where it asks for that.
+pub(crate) fn seccomp(spec: &Spec) -> Option<LinuxSeccomp> {
+    if asks_default_seccomp(spec).is_none() {
+        return spec.linux().as_ref().and_then(|linux| linux.seccomp().clone());
+    }
+    let process = spec.process().as_ref();
+    let sets = Capabilities::from_spec(process.and_then(|process| process.capabilities().as_ref()));
+    Some(default_profile(sets.bounding))
+}
+
+fn asks_default_seccomp(spec: &Spec) -> Option<&String> {
+    spec.annotations().as_ref()?.get(annotation::SECCOMP)
+}
+
 /// Nothing is dropped silently: what cannot be done ends the container before it begins.
 fn check(spec: &Spec) -> Result<()> {
     if !spec.version().starts_with("1.") {
@@ -71,6 +88,7 @@ fn check(spec: &Spec) -> Result<()> {
     check_process(process)?;
     check_linux(linux)?;
     check_namespaces(spec, linux)?;
+    check_seccomp(spec, linux)?;
     spec.mounts().iter().flatten().try_for_each(check_mount)
 }
 
@@ -149,6 +167,17 @@ fn check_namespaces(spec: &Spec, linux: &Linux) -> Result<()> {
             (spec.hostname().is_some() || spec.domainname().is_some()) && find(LinuxNamespaceType::Uts).is_none(),
         ),
     ])
+}
+
+fn check_seccomp(spec: &Spec, linux: &Linux) -> Result<()> {
+    let name = annotation::SECCOMP;
+    match asks_default_seccomp(spec).map(String::as_str) {
+        Some("default") if linux.seccomp().is_some() => Err(invalid(format!(
+            "`linux.seccomp` and the annotation `{name}` are two filters for one container"
+        ))),
+        None | Some("default") => Ok(()),
+        Some(other) => unsupported(format!("the annotation `{name}` with the value `{other}`")),
+    }
 }
 
 /// A mount on a part of /proc makes files of the kernel something else (CVE-2019-19921, CVE-2025-52881).

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Linux, LinuxResources};
 
-use crate::bundle::Bundle;
+use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup, CgroupPath, Layout};
 use crate::container::{Container, Record, Store};
 use crate::delete;
@@ -53,7 +53,7 @@ fn build(container: &Container, bundle: &Bundle, options: &Options) -> Result<Ow
     let process = bundle.spec.process().clone().unwrap_or_default();
     let mut namespaces = Namespaces::of(linux.namespaces().as_deref().unwrap_or_default())?;
     let console = terminal::console(&process, options.console_socket.as_deref())?;
-    let entrance = Entrance::new(process, linux.seccomp().as_ref())?;
+    let entrance = Entrance::new(process, bundle::seccomp(&bundle.spec).as_ref())?;
     let mut record = Record {
         oci_version: bundle.spec.version().clone(),
         bundle: bundle.folder.clone(),

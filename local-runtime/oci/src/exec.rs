@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{Capabilities, LinuxCapabilities, Process, Spec, User};
 
-use crate::bundle::check_process;
+use crate::bundle::{self, check_process};
 use crate::cgroup::{Cgroup, CgroupPath, Entry, Layout};
 use crate::container::{Record, Status, Store};
 use crate::create::write_pid;
@@ -54,8 +54,7 @@ pub fn exec(store: &Store, id: &str, options: &Options) -> Result<u8> {
     container.unlock();
     let process = process(&spec, options)?;
     let console = terminal::console(&process, options.console_socket.as_deref())?;
-    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-    let entrance = Entrance::new(process, profile)?;
+    let entrance = Entrance::new(process, bundle::seccomp(&spec).as_ref())?;
     let guest = Guest {
         init,
         entrance,

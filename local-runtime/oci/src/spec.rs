@@ -9,15 +9,15 @@ use std::path::PathBuf;
 use oci_spec::runtime::{Capability, Spec};
 use serde_json::{Value, json};
 
-use crate::capabilities::CapSet;
-use crate::seccomp::default_profile;
-
-/// Annotations by which a bundle asks the runtime for an overlay as its root, mounted inside the container's own mount
-/// namespace, so that no mount ever shows on the host: a JSON array of folders (the top layer first), and two folders.
+/// Annotations by which a bundle asks this runtime for more than the specification has.
 pub mod annotation {
+    /// An overlay as the root, mounted inside the container's own mount namespace, so that no mount ever shows on the
+    /// host: a JSON array of folders (the top layer first), and two folders.
     pub const LOWER: &str = "dev.portolan.overlay.lower";
     pub const UPPER: &str = "dev.portolan.overlay.upper";
     pub const WORK: &str = "dev.portolan.overlay.work";
+    /// `default` means the runtime's own filter for the bounding set of the process, in place of `linux.seccomp`.
+    pub const SECCOMP: &str = "dev.portolan.seccomp";
 }
 
 /// What differs from one container to the next. Everything else is a default.
@@ -98,11 +98,7 @@ pub fn container_spec(params: &ContainerParams) -> Spec {
             "readonlyPaths": READONLY_PATHS,
         },
     });
-    let mut spec: Spec = serde_json::from_value(config).expect("the configuration has the specification's shape");
-    let mut linux = spec.linux().clone().unwrap_or_default();
-    linux.set_seccomp(Some(default_profile(bounding())));
-    spec.set_linux(Some(linux));
-    spec
+    serde_json::from_value(config).expect("the configuration has the specification's shape")
 }
 
 /// Docker's default capabilities.
@@ -137,10 +133,6 @@ const MASKED_PATHS: [&str; 10] = [
 ];
 
 const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
-fn bounding() -> CapSet {
-    CAPABILITIES.into_iter().collect()
-}
 
 fn process(params: &ContainerParams) -> Value {
     let user = &params.user;
@@ -195,7 +187,7 @@ fn mounts(params: &ContainerParams) -> Vec<Value> {
 
 fn annotations(params: &ContainerParams) -> HashMap<&'static str, String> {
     let lower = serde_json::to_string(&params.lower).expect("folders of layers are text");
-    let mut annotations = HashMap::from([(annotation::LOWER, lower)]);
+    let mut annotations = HashMap::from([(annotation::LOWER, lower), (annotation::SECCOMP, "default".to_owned())]);
     if let Some(writable) = &params.writable {
         annotations.insert(annotation::UPPER, writable.upper.display().to_string());
         annotations.insert(annotation::WORK, writable.work.display().to_string());
@@ -248,7 +240,7 @@ mod tests {
         );
         assert!(capabilities.inheritable().as_ref().is_none_or(|set| set.is_empty()));
         assert!(capabilities.ambient().as_ref().is_none_or(|set| set.is_empty()));
-        assert!(spec.linux().as_ref().unwrap().seccomp().is_some());
+        assert_eq!(spec.annotations().as_ref().unwrap()[annotation::SECCOMP], "default");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use bundle::{Bundle, text};
-use portolan_oci::spec::{ContainerParams, User};
-use serde_json::json;
+use portolan_oci::spec::{ContainerParams, User, annotation};
+use serde_json::{Value, json};
 
 #[test]
 fn the_process_sees_a_closed_world() {
@@ -164,6 +164,11 @@ fn what_is_not_supported_is_refused() {
             json!("/proc/self/attr"),
             "a mount on /proc/self/attr",
         ),
+        (
+            "/annotations/dev.portolan.seccomp",
+            json!("none"),
+            "the annotation `dev.portolan.seccomp` with the value `none`",
+        ),
     ];
     for (place, value, what) in cases {
         bundle.write_changed(&bundle.params(&[]), |config| {
@@ -179,6 +184,25 @@ fn what_is_not_supported_is_refused() {
         );
         bundle.assert_gone();
     }
+}
+
+#[test]
+fn a_bundle_brings_its_own_filter_or_takes_the_default() {
+    let Some(bundle) = Bundle::new("a_bundle_brings_its_own_filter_or_takes_the_default") else {
+        return;
+    };
+    let bring = |config: &mut Value, with_annotation: bool| {
+        let refused = json!({"names": ["getcwd"], "action": "SCMP_ACT_ERRNO", "errnoRet": libc::EXDEV});
+        config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [refused]});
+        let annotations = config["annotations"].as_object_mut().unwrap();
+        annotations.retain(|name, _| with_annotation || name != annotation::SECCOMP);
+    };
+    bundle.write_changed(&bundle.params(&[]), |config| bring(config, false));
+    let seen = bundle.ok(&["run", "{id}"]);
+    assert!(seen.contains("Seccomp:\t2") && seen.contains("cwd \n"), "{seen}");
+    bundle.write_changed(&bundle.params(&[]), |config| bring(config, true));
+    let said = bundle.refused(&["run", "{id}"]);
+    assert!(said.contains("two filters for one container"), "{said}");
 }
 
 fn entries(folder: &Path) -> usize {
