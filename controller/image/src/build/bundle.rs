@@ -28,7 +28,6 @@ pub(super) struct Bundle<'a> {
     pub lower: &'a [PathBuf],
     pub upper: &'a Path,
     pub work: &'a Path,
-    pub seccomp: Option<&'a Value>,
     pub network: RunNetwork,
     pub cgroup: String,
 }
@@ -105,7 +104,7 @@ impl Bundle<'_> {
             RunNetwork::Host => &["pid", "ipc", "uts", "mount", "cgroup"],
         };
         let namespaces: Vec<Value> = own.iter().map(|kind| json!({"type": kind})).collect();
-        let mut config = json!({
+        json!({
             "ociVersion": "1.2.0",
             "root": {"path": "rootfs", "readonly": false},
             "hostname": "build",
@@ -124,6 +123,8 @@ impl Bundle<'_> {
                 "dev.portolan.overlay.lower": lower,
                 "dev.portolan.overlay.upper": self.upper,
                 "dev.portolan.overlay.work": self.work,
+                // The runtime's own filter for the capabilities above.
+                "dev.portolan.seccomp": "default",
             },
             "linux": {
                 "cgroupsPath": self.cgroup,
@@ -132,11 +133,7 @@ impl Bundle<'_> {
                 "maskedPaths": MASKED,
                 "readonlyPaths": READ_ONLY,
             },
-        });
-        if let Some(profile) = self.seccomp {
-            config["linux"]["seccomp"] = profile.clone();
-        }
-        config
+        })
     }
 }
 

@@ -468,7 +468,6 @@ impl RunStep {
             },
             upper: &upper,
             work: &work,
-            seccomp: shared.seccomp.as_ref(),
             network: self.network,
             cgroup: format!("/portolan-{id}"),
         };

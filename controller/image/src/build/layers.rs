@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use portolan_core::reference::{Algorithm, ImageReference};
-use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use super::cache::{Key, Record, StepCache};
@@ -29,7 +28,6 @@ pub(super) struct Shared {
     pub stop: Stop,
     effects: Effects,
     pub runtime: Option<PathBuf>,
-    pub seccomp: Option<Value>,
     /// The time of everything made, in seconds since the epoch.
     pub epoch: i64,
     /// The same, as configurations have it.
@@ -63,7 +61,6 @@ impl Shared {
             stop,
             effects,
             runtime: options.runtime.clone(),
-            seccomp: options.seccomp.clone(),
             epoch,
             created: rfc3339(epoch),
             compression: options.compression,

@@ -41,7 +41,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use portolan_core::reference::ImageReference;
-use serde_json::Value;
 
 use crate::dockerfile;
 use crate::layer::Compression;
@@ -87,8 +86,6 @@ pub struct BuildOptions {
     pub cache: PathBuf,
     /// The program `portolan-runtime`; without it, RUN is refused.
     pub runtime: Option<PathBuf>,
-    /// The seccomp profile of RUN, as in an OCI configuration's `linux.seccomp`; `None` filters nothing.
-    pub seccomp: Option<Value>,
     /// Asked for images that the store lacks; without it, those are missing.
     pub registry: Option<Arc<RegistryClient>>,
     pub compression: Compression,
@@ -116,7 +113,6 @@ impl BuildOptions {
         Self {
             cache: cache.into(),
             runtime: None,
-            seccomp: None,
             registry: None,
             compression: Compression::Gzip,
             source_date_epoch: None,
