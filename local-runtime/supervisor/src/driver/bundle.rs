@@ -1,5 +1,6 @@
 //! What the runtime is given for one start of one container: a folder with a configuration, two fifos and small files.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, chown};
@@ -22,6 +23,8 @@ use crate::storage::{Paths, StorageError, create_folder, remove_folder};
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// There is no name server: names of services are in /etc/hosts, and nothing outside can be reached.
 const RESOLV_CONF: &str = "# Services are in /etc/hosts. There is no way out of this network, and so no name server.\n";
+
+type Variables = BTreeMap<String, String>;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BundleError {
@@ -100,8 +103,7 @@ pub(super) fn write(place: &Place, spec: &ContainerSpec, namespace: PathBuf) -> 
         writable: Some(writable_layer(place)?),
         network: Network::Path(namespace),
         mounts: mounts(place, spec, &bundle)?,
-        env: environment(secrets::environment(spec)?),
-        ..params(place, spec)?
+        ..params(place, spec, secrets::environment(spec)?)?
     };
     for fifo in [bundle.stdout(), bundle.stderr()] {
         make_fifo(&fifo, &params.user)?;
@@ -123,9 +125,8 @@ pub(super) fn exec_process(
     }
     let params = ContainerParams {
         args: argv.to_vec(),
-        env: environment(env),
         terminal: terminal.is_some(),
-        ..params(place, spec)?
+        ..params(place, spec, env)?
     };
     let mut process = json!(container_spec(&params).process());
     if let Some(size) = terminal {
@@ -152,16 +153,17 @@ pub(super) fn write_file(path: &Path, content: &[u8], mode: u32) -> Result<(), B
     })
 }
 
-fn params(place: &Place, spec: &ContainerSpec) -> Result<ContainerParams, BundleError> {
+fn params(place: &Place, spec: &ContainerSpec, env: Variables) -> Result<ContainerParams, BundleError> {
     let ids = users::resolve(&spec.user, &spec.layers)?;
     Ok(ContainerParams {
         lower: spec.layers.clone(),
         args: spec.command.clone(),
+        env: environment(env, &ids.home),
         working_dir: spec.working_dir.clone(),
         user: User {
             uid: ids.uid,
             gid: ids.gid,
-            additional_gids: vec![],
+            additional_gids: ids.groups,
         },
         hostname: Some(super::carry_out::host_name(&place.key.workload, place.key.pod)),
         limits: Limits {
@@ -174,10 +176,13 @@ fn params(place: &Place, spec: &ContainerSpec) -> Result<ContainerParams, Bundle
     })
 }
 
-fn environment(variables: std::collections::BTreeMap<String, String>) -> Vec<String> {
-    let path = (!variables.contains_key("PATH")).then(|| format!("PATH={DEFAULT_PATH}"));
-    let given = variables.into_iter().map(|(name, value)| format!("{name}={value}"));
-    path.into_iter().chain(given).collect()
+/// PATH and HOME are there for whoever sets none.
+fn environment(mut variables: Variables, home: &str) -> Vec<String> {
+    for (name, value) in [("PATH", DEFAULT_PATH), ("HOME", home)] {
+        variables.entry(name.into()).or_insert_with(|| value.into());
+    }
+    let entries = variables.into_iter();
+    entries.map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 /// What the container writes outside its volumes ends with it, so that each start finds the image as it was built.

@@ -196,7 +196,7 @@ impl Platform {
 
     /// One step after a request: all or nothing.
     fn take_request(&mut self, event: Event) -> Result<(), ErrorBody> {
-        tracing::info!(?event, "request");
+        tracing::info!("{}", asked(&event));
         let before = self.state.clone();
         let outcome = step(&mut self.state, event, clock::now());
         if let Err(error) = self.save(Durability::Power) {
@@ -233,6 +233,17 @@ impl Platform {
         // The client may keep files of its own in there: then it stays.
         let _ = fs::remove_dir(&paths.state);
         lock.remove_with_folder(&paths.run);
+    }
+}
+
+/// A request in a few words: a whole spec in each line would drown the log.
+fn asked(event: &Event) -> String {
+    match event {
+        Event::Put { object, .. } => format!("put {} `{}` {}", object.kind(), object.name(), object.revision()),
+        Event::Delete { kind, name } => format!("delete {kind} `{name}`"),
+        Event::RunJob { name } => format!("run job `{name}` again"),
+        Event::Retry { name } => format!("try service `{name}` again"),
+        other => format!("{other:?}"),
     }
 }
 

@@ -7,10 +7,15 @@ use std::path::PathBuf;
 /// A user file longer than this is not read on: an image decides its size (CVE-2026-47262).
 const MAX_BYTES: u64 = 1 << 20;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who a container's process is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ids {
     pub uid: u32,
     pub gid: u32,
+    /// Groups of `/etc/group` that name the user; none where a group was asked for.
+    pub groups: Vec<u32>,
+    /// `/` for a user without a row.
+    pub home: String,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,37 +28,47 @@ pub enum UserError {
 
 /// Resolves `uid`, `uid:gid`, `name` or `name:group`; empty is root. A bare uid takes its group from `/etc/passwd`, or 0.
 pub fn resolve(user: &str, layers: &[PathBuf]) -> Result<Ids, UserError> {
-    if user.is_empty() {
-        return Ok(Ids { uid: 0, gid: 0 });
-    }
-    let passwd = read_from(layers, "passwd");
-    let group = || read_from(layers, "group");
-    resolve_in(user, &passwd, group)
+    let user = if user.is_empty() { "0" } else { user };
+    resolve_in(user, &read_from(layers, "passwd"), &read_from(layers, "group"))
 }
 
-fn resolve_in(user: &str, passwd: &str, group: impl FnOnce() -> String) -> Result<Ids, UserError> {
+fn resolve_in(user: &str, passwd: &str, group: &str) -> Result<Ids, UserError> {
     let (name, wanted_group) = user
         .split_once(':')
         .map_or((user, None), |(name, group)| (name, Some(group)));
     let row = rows(passwd).find(|row| row.first() == Some(&name) || row.get(2) == Some(&name) && is_id(name));
-    let field = |index: usize| row.as_ref().and_then(|row| row.get(index)).and_then(|text| id(text));
+    let text = |index: usize| row.as_ref().and_then(|row| row.get(index)).copied();
+    let field = |index: usize| text(index).and_then(id);
     let uid = id(name)
         .or_else(|| field(2))
         .ok_or_else(|| UserError::User(name.into()))?;
-    let gid = match wanted_group {
-        None => field(3).unwrap_or(0),
-        Some(text) => match id(text) {
-            Some(number) => number,
-            None => {
-                let table = group();
-                let found = rows(&table)
-                    .find(|row| row.first() == Some(&text))
-                    .and_then(|row| id(row.get(2)?));
-                found.ok_or_else(|| UserError::Group(text.into()))?
-            }
-        },
+    let home = text(5).filter(|home| home.starts_with('/')).unwrap_or("/").to_string();
+    let (gid, groups) = match wanted_group {
+        None => (field(3).unwrap_or(0), groups_of(text(0), group)),
+        Some(wanted) => (group_id(wanted, group)?, Vec::new()),
     };
-    Ok(Ids { uid, gid })
+    Ok(Ids { uid, gid, groups, home })
+}
+
+fn group_id(wanted: &str, group: &str) -> Result<u32, UserError> {
+    let named = || {
+        rows(group)
+            .find(|row| row.first() == Some(&wanted))
+            .and_then(|row| id(row.get(2)?))
+    };
+    id(wanted).or_else(named).ok_or_else(|| UserError::Group(wanted.into()))
+}
+
+fn groups_of(user: Option<&str>, group: &str) -> Vec<u32> {
+    let Some(user) = user else { return Vec::new() };
+    let names_user = |row: &Vec<&str>| {
+        row.get(3)
+            .is_some_and(|members| members.split(',').any(|one| one == user))
+    };
+    rows(group)
+        .filter(names_user)
+        .filter_map(|row| id(row.get(2)?))
+        .collect()
 }
 
 /// The kernel's largest id but one: the largest means "none" to it (CVE-2024-40635 wrapped around there).
@@ -97,15 +112,31 @@ mod tests {
     #[test]
     fn users_are_found_as_docker_finds_them() {
         let passwd = "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/app:/bin/sh\n";
-        let ok = |uid, gid| Ok(Ids { uid, gid });
+        let group = "mail:x:8:\nwheel:x:10:root,app\n";
+        let ok = |uid, gid, groups: &[u32], home: &str| {
+            Ok(Ids {
+                uid,
+                gid,
+                groups: groups.to_vec(),
+                home: home.into(),
+            })
+        };
         for (reason, user, expected) in [
-            ("a name with its group", "app", ok(1000, 1001)),
-            ("a number takes the group of its row", "1000", ok(1000, 1001)),
-            ("a number without a row has group 0", "5", ok(5, 0)),
-            ("both as numbers", "5:6", ok(5, 6)),
-            ("a group by name", "app:mail", ok(1000, 8)),
+            ("a name with its groups", "app", ok(1000, 1001, &[10], "/app")),
+            (
+                "a number takes the groups of its row",
+                "1000",
+                ok(1000, 1001, &[10], "/app"),
+            ),
+            ("a number without a row has group 0", "5", ok(5, 0, &[], "/")),
+            ("both as numbers", "5:6", ok(5, 6, &[], "/")),
+            (
+                "a group by name, and then no other",
+                "app:mail",
+                ok(1000, 8, &[], "/app"),
+            ),
             ("an unknown user", "nobody", Err(UserError::User("nobody".into()))),
-            ("an unknown group", "app:wheel", Err(UserError::Group("wheel".into()))),
+            ("an unknown group", "app:staff", Err(UserError::Group("staff".into()))),
             (
                 "an id beyond 32 bits",
                 "4294967296",
@@ -117,7 +148,7 @@ mod tests {
                 Err(UserError::User("4294967295".into())),
             ),
         ] {
-            assert_eq!(resolve_in(user, passwd, || "mail:x:8:\n".into()), expected, "{reason}");
+            assert_eq!(resolve_in(user, passwd, group), expected, "{reason}");
         }
     }
 }
