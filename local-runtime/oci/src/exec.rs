@@ -15,6 +15,7 @@ use crate::cgroup::{Cgroup, CgroupPath, Entry, Layout};
 use crate::container::{Record, Status, Store};
 use crate::create::write_pid;
 use crate::error::{Error, Result, invalid};
+use crate::identity::exit_code;
 use crate::init::fail;
 use crate::namespaces::ALL_BUT_PID;
 use crate::process::Entrance;
@@ -104,7 +105,11 @@ impl Guest {
                     .map_err(Error::system("hear from", "the new process"))?;
                 match said.as_slice() {
                     [] => Ok((pid, pidfd)),
-                    reason => Err(invalid(String::from_utf8_lossy(reason))),
+                    reason => {
+                        // Left as a zombie, it would keep the container's pid namespace from ending.
+                        exit_code(pidfd.as_fd())?;
+                        Err(invalid(String::from_utf8_lossy(reason)))
+                    }
                 }
             }
         }
