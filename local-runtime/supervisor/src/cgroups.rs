@@ -1,28 +1,31 @@
 //! The cgroups above the containers' own: named here, removed here. The containers' own belong to the runtime.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::hash::{digest, hex};
 use crate::machine::ContainerKey;
 
 /// Common to all apps.
 const TOP: &str = "portolan";
 
-/// `/portolan/<namespace>.<app>/<workload>-<pod>-<container>`, from the root of each hierarchy.
-pub fn path(app: &str, key: &ContainerKey) -> String {
-    format!("/{TOP}/{}/{}-{}-{}", folder(app), key.workload, key.pod, key.name)
+/// `<namespace>.<app>.<hash of the run folder>`: two apps of one name, kept in different folders, share no cgroup.
+pub fn instance(app: &str, run: &Path) -> String {
+    let hash = digest(&run.to_string_lossy());
+    format!("{}.{}", app.replace('/', "."), hex(&hash[..4]))
 }
 
-fn folder(app: &str) -> String {
-    app.replace('/', ".")
+/// `/portolan/<instance>/<workload>-<pod>-<container>`, from the root of each hierarchy.
+pub fn path(instance: &str, key: &ContainerKey) -> String {
+    format!("/{TOP}/{instance}/{}-{}-{}", key.workload, key.pod, key.name)
 }
 
-/// Removes the app's folder, and the one common to all apps, wherever they are empty.
-pub fn remove_parents(app: &str) {
+/// Removes the instance's folder, and the one common to all, wherever they are empty.
+pub fn remove_parents(instance: &str) {
     for mount in mounts() {
         let top = mount.join(TOP);
         // Other apps' groups keep the common folder (EBUSY), and not every hierarchy has ours (ENOENT).
-        let _ = fs::remove_dir(top.join(folder(app)));
+        let _ = fs::remove_dir(top.join(instance));
         let _ = fs::remove_dir(top);
     }
 }

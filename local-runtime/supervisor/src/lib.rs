@@ -15,6 +15,7 @@ pub mod data;
 pub mod driver;
 pub mod error;
 pub mod frames;
+mod hash;
 pub mod launch;
 mod lock;
 mod logs;

@@ -81,14 +81,12 @@ fn parse(arguments: &[OsString]) -> Option<(Settings, bool)> {
             .map(|value| PathBuf::from(*value))
             .filter(|path| path.is_absolute())
     };
-    let settings = Settings {
-        app: values.get("--app")?.to_str()?.to_string(),
-        paths: driver::Paths {
-            run: folder("--run-dir")?,
-            state: folder("--state-dir")?,
-            data: folder("--data-dir")?,
-        },
-        runtime: folder("--runtime")?,
+    let app = values.get("--app")?.to_str()?.to_string();
+    let paths = driver::Paths {
+        run: folder("--run-dir")?,
+        state: folder("--state-dir")?,
+        data: folder("--data-dir")?,
     };
+    let settings = Settings::new(app, paths, folder("--runtime")?);
     Some((settings, detached))
 }

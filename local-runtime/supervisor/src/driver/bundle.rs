@@ -43,7 +43,7 @@ pub(super) enum BundleError {
 /// Which container of which app, and where it lives.
 pub(super) struct Place<'a> {
     pub paths: &'a Paths,
-    pub app: &'a str,
+    pub instance: &'a str,
     pub key: &'a ContainerKey,
 }
 
@@ -171,7 +171,7 @@ fn params(place: &Place, spec: &ContainerSpec, env: Variables) -> Result<Contain
             cpu_millis: spec.resources.cpu_millis,
             pids: spec.resources.pids,
         },
-        cgroups_path: Some(cgroups::path(place.app, place.key)),
+        cgroups_path: Some(cgroups::path(place.instance, place.key)),
         ..ContainerParams::default()
     })
 }
@@ -301,7 +301,7 @@ mod tests {
         let (paths, key) = (paths(folder.path()), key());
         let place = Place {
             paths: &paths,
-            app: "default/shop",
+            instance: "default.shop.0",
             key: &key,
         };
         let bundle = write(&place, &spec, "/proc/1/ns/net".into()).unwrap();
@@ -322,7 +322,7 @@ mod tests {
         let (paths, key) = (paths(folder.path()), key());
         let place = Place {
             paths: &paths,
-            app: "default/shop",
+            instance: "default.shop.0",
             key: &key,
         };
         let mut spec = testing::container("main");

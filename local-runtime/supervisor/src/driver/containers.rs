@@ -253,7 +253,7 @@ impl Containers {
             tracing::error!(%error, pod = key.pod, container = key.name, "cannot wait for a container");
             None
         });
-        let oom_killed = code != Some(0) && was_oom_killed(&self.0.settings.app, &key);
+        let oom_killed = code != Some(0) && was_oom_killed(&self.0.settings.instance, &key);
         self.running().remove(&key);
         if let Some(output) = running.output {
             output.finish().await;
@@ -274,7 +274,7 @@ impl Containers {
     fn place<'a>(&'a self, key: &'a ContainerKey) -> Place<'a> {
         Place {
             paths: &self.0.settings.paths,
-            app: &self.0.settings.app,
+            instance: &self.0.settings.instance,
             key,
         }
     }

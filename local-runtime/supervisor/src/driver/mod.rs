@@ -52,9 +52,24 @@ const LAST_CONNECTION: Duration = Duration::from_millis(200);
 pub struct Settings {
     /// `NAMESPACE/NAME`.
     pub app: String,
+    /// The app, and what tells it from one of the same name that is kept in other folders of this machine: names of
+    /// cgroups and of the network begin with it.
+    pub instance: String,
     pub paths: Paths,
     /// The program `portolan-runtime`.
     pub runtime: PathBuf,
+}
+
+impl Settings {
+    pub fn new(app: String, paths: Paths, runtime: PathBuf) -> Settings {
+        let instance = crate::cgroups::instance(&app, &paths.run);
+        Settings {
+            app,
+            instance,
+            paths,
+            runtime,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +152,7 @@ impl Platform {
         let records = Records::of(&settings.paths);
         let (mut state, same_boot) = storage::load(&settings.paths.state_file(), &boot_id)?;
         state.volumes = records.volumes()?;
-        let network = Network::of(&settings.app);
+        let network = Network::of(&settings.instance);
         let log_written = watch::Sender::new(0);
         let containers = Containers::new(settings.clone(), network.clone(), events.clone(), log_written.clone());
         Ok(Platform {
@@ -218,7 +233,7 @@ impl Platform {
     /// Ends with no file but the data, no link, no cgroup. The lock goes last.
     fn leave_nothing(&mut self, lock: Lock) {
         let paths = &self.settings.paths;
-        crate::cgroups::remove_parents(&self.settings.app);
+        crate::cgroups::remove_parents(&self.settings.instance);
         for folder in [paths.pods(), paths.runtime_root(), paths.all_logs(), paths.all_layers()] {
             if let Err(error) = storage::remove_folder(&folder) {
                 tracing::error!(error = crate::error::chain(&error), "something is left over");

@@ -4,8 +4,8 @@ use crate::cgroups;
 use crate::machine::ContainerKey;
 
 /// v2: `oom_kill N` in memory.events. v1: the same line in memory.oom_control.
-pub fn was_oom_killed(app: &str, key: &ContainerKey) -> bool {
-    let path = cgroups::path(app, key);
+pub fn was_oom_killed(instance: &str, key: &ContainerKey) -> bool {
+    let path = cgroups::path(instance, key);
     let files = ["memory.events", "memory.oom_control"];
     files
         .iter()

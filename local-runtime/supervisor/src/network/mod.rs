@@ -44,20 +44,20 @@ pub enum NetworkError {
     BridgeMissing(String),
 }
 
-/// The kernel side of one app's network.
+/// The kernel side of one app's network. The instance is the app's name, and what tells it from others of that name.
 #[derive(Clone)]
 pub struct Network {
-    app: String,
+    instance: String,
     bridge: String,
     namespaces: Arc<Mutex<HashMap<u64, Arc<OwnedFd>>>>,
     service_addresses: Arc<Mutex<BTreeSet<Ipv4Addr>>>,
 }
 
 impl Network {
-    pub fn of(app: &str) -> Network {
+    pub fn of(instance: &str) -> Network {
         Network {
-            app: app.into(),
-            bridge: bridge_name(app),
+            instance: instance.into(),
+            bridge: bridge_name(instance),
             namespaces: Arc::default(),
             service_addresses: Arc::default(),
         }
@@ -86,7 +86,7 @@ impl Network {
             .map(|(_, address, prefix)| (address, prefix))
             .collect();
         let subnet = wanted
-            .or_else(|| subnet::choose(&self.app, &taken))
+            .or_else(|| subnet::choose(&self.instance, &taken))
             .ok_or(NetworkError::NoSubnet)?;
         for (_, address, prefix) in ours.into_iter().filter(|(_, a, _)| *a != subnet.gateway()) {
             netlink
@@ -102,7 +102,7 @@ impl Network {
 
     fn add_bridge(&self, netlink: &mut Netlink) -> Result<u32, NetworkError> {
         netlink
-            .add_bridge(&self.bridge, names::bridge_mac(&self.app))
+            .add_bridge(&self.bridge, names::bridge_mac(&self.instance))
             .map_err(|e| failed("make", &self.bridge, e))?;
         self.bridge_index(netlink)
     }
@@ -150,7 +150,7 @@ impl Network {
             |namespace| {
                 let mut outside = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
                 let bridge = self.bridge_index(&mut outside)?;
-                let name = names::veth_name(&self.app, pod);
+                let name = names::veth_name(&self.instance, pod);
                 outside.remove_link(&name).map_err(|e| failed("remove", &name, e))?;
                 let pair = VethPair {
                     outside: &name,
@@ -180,7 +180,7 @@ impl Network {
 
     /// Removing the veth pair by name does not wait for the kernel's own removal of the namespace.
     pub fn remove_pod(&self, pod: u64) -> Result<(), NetworkError> {
-        let name = names::veth_name(&self.app, pod);
+        let name = names::veth_name(&self.instance, pod);
         lock(&self.namespaces).remove(&pod);
         let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
         netlink.remove_link(&name).map_err(|e| failed("remove", &name, e))

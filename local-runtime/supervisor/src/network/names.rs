@@ -2,22 +2,22 @@
 
 use std::net::Ipv4Addr;
 
-use sha2::{Digest, Sha256};
+use crate::hash::{digest, hex};
 
-/// `pt-` and 48 bits of the app's name.
-pub fn bridge_name(app: &str) -> String {
-    format!("pt-{}", hex(&digest(app)[..6]))
+/// `pt-` and 48 bits of the instance's name.
+pub fn bridge_name(instance: &str) -> String {
+    format!("pt-{}", hex(&digest(instance)[..6]))
 }
 
-/// `pv` and 52 bits of app and pod.
-pub fn veth_name(app: &str, pod: u64) -> String {
-    let all = hex(&digest(&format!("{app}\0{pod}"))[..7]);
+/// `pv` and 52 bits of instance and pod.
+pub fn veth_name(instance: &str, pod: u64) -> String {
+    let all = hex(&digest(&format!("{instance}\0{pod}"))[..7]);
     format!("pv{}", &all[..13])
 }
 
 /// `02` means: given by hand, to one alone.
-pub fn bridge_mac(app: &str) -> [u8; 6] {
-    let [a, b, c, d, e, ..] = digest(app);
+pub fn bridge_mac(instance: &str) -> [u8; 6] {
+    let [a, b, c, d, e, ..] = digest(instance);
     [0x02, a, b, c, d, e]
 }
 
@@ -26,14 +26,6 @@ pub fn bridge_mac(app: &str) -> [u8; 6] {
 pub fn pod_mac(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, 0x50, a, b, c, d]
-}
-
-pub fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

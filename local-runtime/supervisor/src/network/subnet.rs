@@ -2,12 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use super::names::digest;
+use crate::hash::digest;
 use crate::machine::Subnet;
 
-/// The first of 65,536 candidates, beginning at the app's own, that overlaps none of the addresses taken.
-pub fn choose(app: &str, taken: &[(Ipv4Addr, u8)]) -> Option<Subnet> {
-    let hash = digest(app);
+/// The first of 65,536 candidates, beginning at the instance's own, that overlaps none of the addresses taken.
+pub fn choose(instance: &str, taken: &[(Ipv4Addr, u8)]) -> Option<Subnet> {
+    let hash = digest(instance);
     let start = u16::from_be_bytes([hash[0], hash[1]]);
     let candidates = (0..=u16::MAX).map(|step| start.wrapping_add(step));
     candidates
