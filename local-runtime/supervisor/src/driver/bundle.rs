@@ -359,6 +359,6 @@ mod tests {
             0o640,
             "the mode is the spec's, whatever the umask"
         );
-        assert_eq!(config["linux"]["cgroupsPath"], "/portolan/default.shop/web-7-main");
+        assert_eq!(config["linux"]["cgroupsPath"], "/portolan/default.shop.0/web-7-main");
     }
 }
