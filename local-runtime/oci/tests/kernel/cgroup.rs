@@ -3,8 +3,6 @@
 //! Each test makes cgroups of its own, below a folder named after this process. They need root (or a delegated
 //! hierarchy) and are skipped, loudly, without.
 
-#![allow(clippy::unwrap_used, reason = "a panic in a test is the failure report")]
-
 use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;

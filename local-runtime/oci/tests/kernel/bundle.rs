@@ -1,9 +1,7 @@
 //! Bundles for tests: a root file system with one static program, and the runtime on it.
 
-// Each test uses its part of this.
-#![allow(dead_code)]
-
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -12,83 +10,35 @@ use std::time::{Duration, Instant};
 use portolan_oci::spec::{ContainerParams, Writable, container_spec};
 use serde_json::Value;
 
-/// What containers run: `see` without arguments prints what it sees; see `main` for the rest.
-const PROGRAM: &str = r#"
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-extern char **environ;
-static void show(const char *path) {
-    char text[4096]; int fd = open(path, O_RDONLY);
-    long n = fd < 0 ? -1 : read(fd, text, sizeof text);
-    printf("%s: %s\n", path, fd < 0 ? "absent" : n == 0 ? "empty" : "readable");
-    if (fd >= 0) close(fd);
-}
-static int cat(const char *path) {
-    char text[65536]; int fd = open(path, O_RDONLY); long n;
-    if (fd < 0) { perror(path); return 1; }
-    while ((n = read(fd, text, sizeof text)) > 0) fwrite(text, 1, n, stdout);
-    return 0;
-}
-static void namespace(const char *kind) {
-    char path[64], target[64] = ""; snprintf(path, 64, "/proc/self/ns/%s", kind);
-    if (readlink(path, target, 63) > 0) printf("%s\n", target);
-}
-static void bye(int signal) { _exit(40 + signal); }
-int main(int argc, char **argv) {
-    setvbuf(stdout, 0, _IONBF, 0);
-    const char *verb = argc > 1 ? argv[1] : "", *value = argc > 2 ? argv[2] : "";
-    if (!strcmp(verb, "exit")) return atoi(value);
-    if (!strcmp(verb, "die")) { kill(getpid(), atoi(value)); pause(); }
-    if (!strcmp(verb, "write")) { int fd = open(value, O_CREAT|O_WRONLY, 0644); if (fd < 0) { perror(value); return 1; } if (write(fd, "x", 1) != 1) { perror(value); return 1; } return 0; }
-    if (!strcmp(verb, "cat")) return cat(value);
-    if (!strcmp(verb, "wait")) { signal(SIGTERM, bye); signal(SIGUSR1, bye); printf("waiting\n"); for (;;) pause(); }
-    if (!strcmp(verb, "env")) { for (char **e = environ; *e; e++) puts(*e); return 0; }
-    if (!strcmp(verb, "ns")) { namespace("net"); namespace("pid"); namespace("ipc"); namespace("uts"); namespace("mnt"); namespace("cgroup"); return 0; }
-    if (!strcmp(verb, "eat")) { size_t n = (size_t)atoi(value) << 20; volatile char *p = malloc(n); for (size_t i = 0; i < n; i += 4096) p[i] = 1; printf("ate\n"); return 0; }
-    if (!strcmp(verb, "fork")) { int made = 0; for (int i = 0; i < atoi(value); i++) { int p = fork(); if (!p) { pause(); _exit(0); } if (p < 0) { printf("fork %d: %s\n", made, strerror(errno)); return 0; } made++; } printf("forked %d\n", made); return 0; }
-    if (!strcmp(verb, "tty")) { printf("tty %d %s\n", isatty(0), ttyname(0)); struct stat c; printf("console %d\n", stat("/dev/console", &c) == 0 && S_ISCHR(c.st_mode)); return 0; }
-    char line[256]; FILE *status = fopen("/proc/self/status", "r");
-    while (status && fgets(line, sizeof line, status))
-        if (!strncmp(line, "Cap", 3) || !strncmp(line, "Seccomp:", 8) || !strncmp(line, "NoNewPrivs", 10) || !strncmp(line, "SigIgn", 6) || !strncmp(line, "SigBlk", 6) || !strncmp(line, "Groups", 6)) fputs(line, stdout);
-    char name[65] = "", cwd[256] = ""; gethostname(name, 64); getcwd(cwd, 255);
-    printf("pid %d uid %d gid %d host %s cwd %s\n", getpid(), getuid(), getgid(), name, cwd);
-    int open_fds = 0; for (int fd = 3; fd < 64; fd++) if (fcntl(fd, F_GETFD) >= 0 && fd != fileno(status)) open_fds++;
-    printf("extra descriptors %d\n", open_fds);
-    show("/proc/kcore"); show("/proc/timer_list");
-    int sys = open("/proc/sys/kernel/domainname", O_WRONLY); printf("proc/sys %s\n", sys < 0 ? "read-only" : "writable");
-    struct stat null; printf("null %d\n", stat("/dev/null", &null) == 0 && S_ISCHR(null.st_mode));
-    return 0;
-}
-"#;
+const PROGRAM: &str = include_str!("see.c");
 
-/// Compiled once a test program, into cargo's own folder for what tests make.
+/// Compiled once for all runs of the tests, into cargo's own folder for what they make: the name is the content's.
 fn program() -> &'static Path {
     static PROGRAM_FILE: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM_FILE.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let name = format!("see-{}", std::process::id());
-        let (source, program) = (folder.join(format!("{name}.c")), folder.join(&name));
-        fs::write(&source, PROGRAM).unwrap();
-        let built = Command::new("gcc")
-            .args(["-static", "-O1", "-o"])
-            .arg(&program)
-            .arg(&source)
-            .status();
-        assert!(built.unwrap().success());
-        fs::remove_file(source).unwrap();
-        // One file for all test programs, replaced as a whole.
-        let kept = folder.join("see");
-        fs::rename(program, &kept).unwrap();
-        kept
+        let mut content = DefaultHasher::new();
+        PROGRAM.hash(&mut content);
+        let name = format!("see-{:016x}", content.finish());
+        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if !program.is_file() {
+            compile(&program);
+        }
+        program
     })
+}
+
+fn compile(program: &Path) {
+    let new = program.with_extension(format!("{}.new", std::process::id()));
+    let source = new.with_extension("c");
+    fs::write(&source, PROGRAM).unwrap();
+    let gcc = Command::new("gcc")
+        .args(["-static", "-O1", "-Wall", "-Werror", "-o"])
+        .args([&new, &source])
+        .output()
+        .unwrap();
+    assert!(gcc.status.success(), "{}", text(&gcc));
+    fs::remove_file(source).unwrap();
+    fs::rename(new, program).unwrap();
 }
 
 pub struct Bundle {
@@ -278,4 +228,15 @@ pub fn text(output: &Output) -> String {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     )
+}
+
+/// Whether a process is gone, or waits for its parent to take note.
+pub fn ended(pid: u32) -> bool {
+    process_state(pid).is_none_or(|state| ['Z', 'X'].contains(&state))
+}
+
+/// The letter that proc_pid_stat(5) has for what a process does; `None` if there is no such process.
+pub fn process_state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
 }

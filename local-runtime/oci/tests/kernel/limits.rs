@@ -1,12 +1,6 @@
 //! Limits on real containers, and what a container sees of cgroups.
 
-// A panic is how a test fails.
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/bundle.rs"]
-mod bundle;
-
-use bundle::{Bundle, text};
+use super::bundle::{Bundle, text};
 use portolan_oci::spec::{ContainerParams, Limits};
 
 fn limited(bundle: &Bundle, arguments: &[&str], limits: Limits) -> ContainerParams {
