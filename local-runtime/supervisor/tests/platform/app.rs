@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use portolan_supervisor::driver::{Paths, Settings};
 use portolan_supervisor::protocol::{LogsRequest, ObjectState, Observation, Observed, PutOutcome, ServiceStatus};
 use portolan_supervisor::spec::{ContainerSpec, JobSpec, Kind, Object, ServiceSpec};
 use portolan_supervisor::{Client, Launch, ensure_running};
@@ -176,7 +177,20 @@ impl App {
     }
 
     pub fn cgroup_folder(&self) -> String {
-        self.launch.app.replace('/', ".")
+        let Launch {
+            app,
+            run_dir,
+            state_dir,
+            data_dir,
+            runtime,
+            ..
+        } = self.launch.clone();
+        let paths = Paths {
+            run: run_dir,
+            state: state_dir,
+            data: data_dir,
+        };
+        Settings::new(app, paths, runtime).instance
     }
 
     pub fn data(&self, volume: &str) -> PathBuf {

@@ -25,6 +25,10 @@ async fn two_replicas_answer_behind_one_port_and_nothing_stays() {
         seen,
         BTreeSet::from(["hello from web-1".to_string(), "hello from web-2".to_string()])
     );
+    assert!(
+        app.traces().await.cgroups.len() > 2,
+        "what is to be gone is looked for where it is"
+    );
     app.delete_everything().await;
     assert!(get(address, "/").await.is_err(), "the port is free again");
 }
