@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -40,9 +39,6 @@ impl Entrance {
 
     /// First of all in the child, while /proc is still the host's.
     pub fn begin(&self) -> Result<()> {
-        // Nobody in the container may look into this process or at its program while it is still ours (CVE-2019-5736).
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-            .map_err(Error::system("hide", "this process"))?;
         sys::reset_signals().map_err(Error::system("reset", "signals"))?;
         rustix::process::setsid().map_err(Error::system("begin", "a session"))?;
         match self.process.oom_score_adj() {
@@ -162,16 +158,8 @@ fn execve(program: &Path, process: &Process) -> Result<Infallible> {
     };
     let (arguments, env) = (strings(process.args().as_deref())?, strings(process.env().as_deref())?);
     let path = CString::new(program.as_os_str().as_bytes()).map_err(|_| invalid("a path holds a NUL"))?;
-    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
-        strings
-            .iter()
-            .map(|one| one.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
-    };
-    // SAFETY: both lists end in a null pointer, and every string outlives the call.
-    unsafe { libc::execve(path.as_ptr(), pointers(&arguments).as_ptr(), pointers(&env).as_ptr()) };
-    Err(Error::system("execute", program.display())(io::Error::last_os_error()))
+    let failed = sys::execute_path(&path, &arguments, &env);
+    Err(Error::system("execute", program.display())(failed))
 }
 
 fn resource(kind: PosixRlimitType) -> u32 {

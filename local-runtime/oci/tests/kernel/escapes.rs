@@ -1,74 +1,389 @@
 //! Known escapes, each as a bundle that tries it: a canary tree on the host stays unchanged and unread.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::fs::{self, File, FileTimes};
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use super::bundle::{Bundle, text};
 use portolan_oci::spec::{BindMount, ContainerParams};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde_json::{Value, json};
 
-#[test]
-fn links_of_an_image_lead_nowhere() {
-    for name in ["dev", "proc", "sys"] {
-        let Some(bundle) = Bundle::new("links_of_an_image_lead_nowhere") else {
-            return;
-        };
-        let canary = bundle.path("canary");
-        fs::create_dir(&canary).unwrap();
-        symlink(&canary, bundle.path("layer").join(name)).unwrap();
-        let output = bundle.run(&bundle.params(&[]));
-        assert_eq!(output.status.code(), Some(125), "{name}: {}", text(&output));
-        assert!(
-            text(&output).contains("other than a plain folder"),
-            "{name}: {}",
-            text(&output)
-        );
-        assert_eq!(entries(&canary), 0, "{name}: nothing was made on the host");
+/// Files of the host beside the bundle that no container may touch.
+struct Canary {
+    folder: PathBuf,
+    before: Vec<Look>,
+}
+
+type Look = (PathBuf, u32, u64, SystemTime, SystemTime);
+
+/// What the canary's file holds: nowhere else, so that who prints it has read it.
+const SECRET: &str = "yellow-feathers";
+
+impl Canary {
+    fn new(bundle: &Bundle) -> Canary {
+        let folder = bundle.path("canary");
+        fs::create_dir_all(folder.join("deep")).unwrap();
+        fs::write(folder.join("secret"), SECRET).unwrap();
+        fs::write(folder.join("deep/hosts"), SECRET).unwrap();
+        // Times of access that are older than those of change move by the first read (mount(8), "relatime").
+        for name in ["secret", "deep/hosts"] {
+            let times = FileTimes::new().set_accessed(SystemTime::UNIX_EPOCH + Duration::from_secs(1));
+            File::options()
+                .write(true)
+                .open(folder.join(name))
+                .unwrap()
+                .set_times(times)
+                .unwrap();
+        }
+        let before = look(&folder);
+        Canary { folder, before }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn assert_untouched(&self, output: &str, reason: &str) {
+        assert!(!output.contains(SECRET), "{reason}: it was read: {output}");
+        assert_eq!(look(&self.folder), self.before, "{reason}: {output}");
     }
 }
 
+/// Everything below a folder, by what changes when it is touched.
+fn look(folder: &Path) -> Vec<Look> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let metadata = fs::symlink_metadata(&entry).unwrap();
+        // Looking reads folders, which moves their time of access.
+        let read = if metadata.is_dir() {
+            SystemTime::UNIX_EPOCH
+        } else {
+            metadata.accessed().unwrap()
+        };
+        found.push((
+            entry.clone(),
+            metadata.mode(),
+            metadata.len(),
+            metadata.modified().unwrap(),
+            read,
+        ));
+        if metadata.is_dir() {
+            found.extend(look(&entry));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// What an image is, or a configuration asks, and what has to come of it.
+struct Attack {
+    reason: &'static str,
+    image: fn(layer: &Path, canary: &Canary),
+    config: fn(&mut Value),
+    expected: Expected,
+}
+
+enum Expected {
+    /// With this in the message.
+    Refused(&'static str),
+    /// With this in the output: the container stays inside.
+    Harmless(&'static str),
+}
+
+fn no_change(_: &mut Value) {}
+
+fn add(config: &mut Value, list: &str, entry: Value) {
+    config.pointer_mut(list).unwrap().as_array_mut().unwrap().push(entry);
+}
+
+#[test]
+fn images_and_configurations_do_not_lead_out() {
+    use Expected::{Harmless, Refused};
+    let attacks = [
+        Attack {
+            reason: "/dev is a link (CVE-2026-41579)",
+            image: |layer, canary| symlink(&canary.folder, layer.join("dev")).unwrap(),
+            config: no_change,
+            expected: Refused("/dev something other than a plain folder"),
+        },
+        Attack {
+            reason: "/proc is a link (CVE-2019-16884)",
+            image: |layer, canary| symlink(&canary.folder, layer.join("proc")).unwrap(),
+            config: no_change,
+            expected: Refused("/proc something other than a plain folder"),
+        },
+        Attack {
+            reason: "/sys is a link",
+            image: |layer, canary| symlink(&canary.folder, layer.join("sys")).unwrap(),
+            config: no_change,
+            expected: Refused("/sys something other than a plain folder"),
+        },
+        Attack {
+            reason: "/dev/null of the image is a link to a secret (CVE-2025-31133)",
+            image: |layer, canary| {
+                fs::create_dir(layer.join("dev")).unwrap();
+                symlink(canary.path("secret"), layer.join("dev/null")).unwrap();
+            },
+            config: no_change,
+            expected: Harmless("/proc/timer_list: empty\nproc/sys read-only\nnull 1"),
+        },
+        Attack {
+            reason: "without a /dev of its own the image's null device would mask",
+            image: |layer, canary| {
+                fs::create_dir(layer.join("dev")).unwrap();
+                symlink(canary.path("secret"), layer.join("dev/null")).unwrap();
+            },
+            config: |config| {
+                let mounts = config["mounts"].as_array_mut().unwrap();
+                mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+            },
+            expected: Refused("without a file system of its own at /dev"),
+        },
+        Attack {
+            reason: "a masked path is a link out: there is no such path inside",
+            image: |layer, canary| symlink(canary.path("secret"), layer.join("masked")).unwrap(),
+            config: |config| add(config, "/linux/maskedPaths", json!("/masked")),
+            expected: Harmless("cwd /"),
+        },
+        Attack {
+            reason: "a masked path is a link through /proc",
+            image: |layer, _| symlink("/proc/self/root/etc", layer.join("masked")).unwrap(),
+            config: |config| add(config, "/linux/maskedPaths", json!("/masked")),
+            expected: Refused("cannot open in the container /masked"),
+        },
+        Attack {
+            reason: "a read-only path is a link that climbs",
+            image: |layer, _| symlink("../../../../../../canary", layer.join("fixed")).unwrap(),
+            config: |config| add(config, "/linux/readonlyPaths", json!("/fixed/deep")),
+            expected: Harmless("cwd /"),
+        },
+        Attack {
+            reason: "a folder above a mount point is a link (CVE-2021-30465)",
+            image: |layer, canary| symlink(&canary.folder, layer.join("data")).unwrap(),
+            config: |config| add(config, "/mounts", json!({"destination": "/data/new", "type": "tmpfs"})),
+            expected: Refused("/data/new something other than a plain folder"),
+        },
+        Attack {
+            reason: "a mount point is a link",
+            image: |layer, canary| symlink(canary.path("deep"), layer.join("data")).unwrap(),
+            config: |config| add(config, "/mounts", json!({"destination": "/data", "type": "tmpfs"})),
+            expected: Refused("/data something other than a plain folder"),
+        },
+        Attack {
+            reason: "a folder for a mount point would be made through a link that climbs",
+            image: |layer, _| symlink("../../canary", layer.join("data")).unwrap(),
+            config: |config| add(config, "/mounts", json!({"destination": "/data/a/b", "type": "tmpfs"})),
+            expected: Refused("/data/a/b something other than a plain folder"),
+        },
+        Attack {
+            reason: "the program of the container is the runtime itself (CVE-2019-5736)",
+            image: |layer, _| symlink("/proc/self/exe", layer.join("bin/self")).unwrap(),
+            config: |config| config["process"]["args"] = json!(["/bin/self", "--help"]),
+            expected: Refused("cannot execute /bin/self"),
+        },
+        Attack {
+            reason: "a hook would run with what the image says",
+            image: |_, _| {},
+            config: |config| config["hooks"] = json!({"poststop": [{"path": "/bin/sh"}]}),
+            expected: Refused("`hooks` is not supported"),
+        },
+    ];
+    for attack in attacks {
+        let Some(bundle) = Bundle::new("images_and_configurations_do_not_lead_out") else {
+            return;
+        };
+        let canary = Canary::new(&bundle);
+        (attack.image)(&bundle.path("layer"), &canary);
+        bundle.write_changed(&bundle.params(&[]), attack.config);
+        let output = bundle.verb(&["run", "{id}"]);
+        let seen = text(&output);
+        let (code, part) = match attack.expected {
+            Refused(part) => (125, part),
+            Harmless(part) => (0, part),
+        };
+        assert_eq!(output.status.code(), Some(code), "{}: {seen}", attack.reason);
+        assert!(seen.contains(part), "{}: no `{part}` in {seen}", attack.reason);
+        canary.assert_untouched(&seen, attack.reason);
+        bundle.assert_gone();
+    }
+}
+
+/// CVE-2024-21626: a descriptor that leaked into the container would lead to the host.
 #[test]
 fn a_working_directory_behind_a_descriptor_is_refused() {
     let Some(bundle) = Bundle::new("a_working_directory_behind_a_descriptor_is_refused") else {
         return;
     };
-    for number in 3..12 {
+    let canary = Canary::new(&bundle);
+    let numbers = 3..12;
+    for number in numbers.clone() {
+        let link = bundle.path(&format!("layer/work-{number}"));
+        symlink(format!("/proc/self/fd/{number}"), link).unwrap();
+    }
+    let folders: Vec<String> = numbers
+        .flat_map(|number| [format!("/proc/self/fd/{number}"), format!("/work-{number}")])
+        .collect();
+    for folder in &folders {
         let params = ContainerParams {
-            working_dir: format!("/proc/self/fd/{number}"),
+            working_dir: folder.clone(),
             ..bundle.params(&[])
         };
         let output = bundle.run(&params);
-        assert_eq!(
-            output.status.code(),
-            Some(125),
-            "descriptor {number}: {}",
-            text(&output)
-        );
+        assert_eq!(output.status.code(), Some(125), "{folder}: {}", text(&output));
     }
+    bundle.start(&bundle.params(&["wait"]));
+    for folder in &folders {
+        let output = bundle.verb(&["exec", "--cwd", folder, "{id}", "see"]);
+        assert_eq!(output.status.code(), Some(125), "exec in {folder}: {}", text(&output));
+    }
+    canary.assert_untouched("", "working directories");
 }
 
 #[test]
-fn a_mount_point_behind_a_link_is_refused() {
-    let Some(bundle) = Bundle::new("a_mount_point_behind_a_link_is_refused") else {
+fn files_of_the_host_are_bound_on_plain_files_alone() {
+    let Some(bundle) = Bundle::new("files_of_the_host_are_bound_on_plain_files_alone") else {
         return;
     };
-    for name in ["canary", "volume"] {
-        fs::create_dir(bundle.path(name)).unwrap();
-    }
-    std::os::unix::fs::symlink(bundle.path("canary"), bundle.path("layer/data")).unwrap();
-    let mount = BindMount {
-        source: bundle.path("volume"),
-        destination: "/data/new".into(),
-        read_only: false,
+    let canary = Canary::new(&bundle);
+    fs::write(bundle.path("hosts"), "10.0.0.1 catalog\n").unwrap();
+    let etc = bundle.path("layer/etc");
+    fs::create_dir(&etc).unwrap();
+    let params = ContainerParams {
+        mounts: vec![BindMount {
+            source: bundle.path("hosts"),
+            destination: "/etc/hosts".into(),
+            read_only: false,
+        }],
+        ..bundle.params(&["write", "/etc/hosts"])
     };
-    let output = bundle.run(&ContainerParams {
-        mounts: vec![mount],
-        ..bundle.params(&[])
-    });
-    assert_eq!(output.status.code(), Some(125), "{}", text(&output));
-    assert_eq!(fs::read_dir(bundle.path("canary")).unwrap().count(), 0);
+    for (target, reason) in [
+        (canary.path("deep/hosts"), "a link to a file of the host"),
+        (canary.path("new"), "a link to where one could be made"),
+        ("../../canary/deep/hosts".into(), "a link that climbs"),
+    ] {
+        symlink(target, etc.join("hosts")).unwrap();
+        let seen = text(&bundle.run(&params));
+        assert!(
+            seen.contains("/etc/hosts something other than a plain file"),
+            "{reason}: {seen}"
+        );
+        canary.assert_untouched(&seen, reason);
+        fs::remove_file(etc.join("hosts")).unwrap();
+    }
+    // A store may share files by hard links: another name of the same file stays as it is.
+    fs::hard_link(canary.path("secret"), etc.join("hosts")).unwrap();
+    let linked = look(&canary.folder);
+    assert!(bundle.run(&params).status.success());
+    assert!(bundle.run(&bundle.params(&["write", "/etc/hosts"])).status.success());
+    assert_eq!(look(&canary.folder).len(), linked.len());
+    assert_eq!(
+        fs::read_to_string(canary.path("secret")).unwrap(),
+        SECRET,
+        "the layer's file was written"
+    );
 }
 
-fn entries(folder: &Path) -> usize {
-    fs::read_dir(folder).unwrap().count()
+/// CVE-2025-52565 and its like: /dev/console is a mount, and the image would choose where.
+#[test]
+fn the_console_of_an_image_is_not_met() {
+    let Some(bundle) = Bundle::new("the_console_of_an_image_is_not_met") else {
+        return;
+    };
+    let canary = Canary::new(&bundle);
+    fs::create_dir_all(bundle.path("layer/dev/pts")).unwrap();
+    symlink(canary.path("secret"), bundle.path("layer/dev/console")).unwrap();
+    symlink(canary.path("secret"), bundle.path("layer/dev/pts/ptmx")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(bundle.path("console")).unwrap();
+    let create = ["create", "--console-socket", "console", "{id}"];
+    bundle.write_changed(&bundle.params(&["wait"]), |config| {
+        config["process"]["terminal"] = true.into()
+    });
+    bundle.ok(&create);
+    canary.assert_untouched("", "a terminal");
+    bundle.ok(&["delete", "--force", "{id}"]);
+    bundle.write_changed(&bundle.params(&["wait"]), |config| {
+        config["process"]["terminal"] = true.into();
+        config["mounts"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|mount| mount["destination"] != "/dev/pts");
+    });
+    let said = bundle.refused(&create);
+    assert!(said.contains("cannot open a terminal"), "{said}");
+    canary.assert_untouched(&said, "a terminal without a devpts");
+}
+
+/// CVE-2021-30465: another container swaps the mount point for a link while this one is made.
+#[test]
+fn a_mount_point_that_changes_meanwhile_does_not_lead_out() {
+    let Some(bundle) = Bundle::new("a_mount_point_that_changes_meanwhile_does_not_lead_out") else {
+        return;
+    };
+    let canary = Canary::new(&bundle);
+    let (point, link) = (bundle.path("volume/point"), bundle.path("volume/link"));
+    fs::create_dir_all(&point).unwrap();
+    symlink(&canary.folder, &link).unwrap();
+    let params = ContainerParams {
+        mounts: vec![BindMount {
+            source: bundle.path("volume"),
+            destination: "/volume".into(),
+            read_only: false,
+        }],
+        ..bundle.params(&["write", "/volume/point/file"])
+    };
+    bundle.write_changed(&params, |config| {
+        add(
+            config,
+            "/mounts",
+            json!({"destination": "/volume/point", "type": "tmpfs"}),
+        );
+        add(
+            config,
+            "/mounts",
+            json!({"destination": "/volume/point/deep", "type": "tmpfs"}),
+        );
+    });
+    let enough = AtomicBool::new(false);
+    let runs = || {
+        let runs = (0..60).map(|_| bundle.verb(&["run", "{id}"])).collect::<Vec<_>>();
+        enough.store(true, Ordering::Relaxed);
+        runs
+    };
+    let runs = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !enough.load(Ordering::Relaxed) {
+                renameat_with(CWD, &point, CWD, &link, RenameFlags::EXCHANGE).unwrap();
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        });
+        runs()
+    });
+    let refused = runs
+        .iter()
+        .filter(|output| text(output).contains("other than a plain folder"))
+        .count();
+    assert!(
+        refused > 0,
+        "the swap was never met: {:?}",
+        runs.iter().map(text).collect::<Vec<_>>()
+    );
+    canary.assert_untouched("", "swapped");
+    bundle.assert_gone();
+}
+
+/// CVE-2019-5736: what waits to become the container's program is still the runtime; so might its program be.
+#[test]
+fn the_runtime_cannot_be_written_through_its_processes() {
+    let Some(bundle) = Bundle::new("the_runtime_cannot_be_written_through_its_processes") else {
+        return;
+    };
+    bundle.write(&bundle.params(&["wait"]));
+    bundle.create();
+    let runtime = format!("/proc/{}/exe", bundle.pid());
+    // Trying to write says "text file busy" for as long as it runs; what counts is what comes after.
+    let flags = rustix::fs::statvfs(runtime).unwrap().f_flag;
+    assert!(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY), "{flags:?}");
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use portolan_oci::error::{Result, chain};
 use portolan_oci::state::State;
-use portolan_oci::{Store, create, delete, exec, kill, run, start, state};
+use portolan_oci::{Store, create, delete, exec, kill, own_program, run, start, state};
 
 use arguments::{Arguments, Format, Verb};
 
@@ -41,6 +41,9 @@ fn carry_out(arguments: &Arguments) -> Result<ExitCode> {
         None => Store::default_root()?,
     };
     let store = Store::at(root);
+    if let Verb::Create { .. } | Verb::Run { .. } | Verb::Exec { .. } = arguments.verb {
+        own_program::protect()?;
+    }
     match &arguments.verb {
         Verb::Help => println!("{}", arguments::USAGE),
         Verb::Create { id, options } => create::create(&store, id, options)?,
