@@ -1,7 +1,7 @@
 //! The facade: what the command line, and later the daemon and the operator, call.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use portolan_core::plan::{Plan, Scope};
@@ -10,8 +10,7 @@ use portolan_core::status::Status;
 use portolan_provider_api::{Images, Provider};
 use tokio::sync::watch;
 
-use crate::budget::Budget;
-use crate::driver::{Clock, Driver, SharedBudget, blocking};
+use crate::driver::{Accounts, Clock, Driver, blocking};
 use crate::error::EngineError;
 use crate::event::EngineEvent;
 use crate::journal::{AppKey, AppRecord, HistoryEntry, Journal};
@@ -25,8 +24,7 @@ pub struct Engine {
     journal: Arc<dyn Journal>,
     images: Arc<dyn Images>,
     policy: Policy,
-    /// By target: the account behind it, as far as anybody knows before it is asked.
-    budgets: Mutex<BTreeMap<String, SharedBudget>>,
+    accounts: Arc<Accounts>,
 }
 
 /// Whoever follows a piece of work and may be asked about it.
@@ -44,7 +42,7 @@ impl Engine {
             journal,
             images,
             policy: Policy::default(),
-            budgets: Mutex::default(),
+            accounts: Arc::default(),
         }
     }
 
@@ -73,7 +71,9 @@ impl Engine {
             images: self.images.clone(),
             journal: self.journal.clone(),
             audience,
-            budget: self.budget(provider, &work),
+            accounts: self.accounts.clone(),
+            requests_per_second: requests_per_second(provider, &work),
+            budget: Arc::default(),
             key,
             clock: Clock::start(),
         };
@@ -150,16 +150,10 @@ impl Engine {
         let answer = blocking(move || ask(&*journal, &key)).await;
         answer.map_err(Into::into)
     }
+}
 
-    fn budget(&self, provider: &Provider, work: &Work) -> SharedBudget {
-        let target = &work.target;
-        // A map of buckets is whole after every line of its code.
-        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
-        let budget = budgets.entry(target.metadata.name.clone()).or_insert_with(|| {
-            let given = target.spec.budget.map(|budget| budget.requests_per_second);
-            let rate = given.unwrap_or_else(|| provider.shape.requests_per_second());
-            Arc::new(Mutex::new(Budget::new(rate)))
-        });
-        budget.clone()
-    }
+/// As its Target says, or as the platform takes.
+fn requests_per_second(provider: &Provider, work: &Work) -> u32 {
+    let given = work.target.spec.budget.map(|budget| budget.requests_per_second);
+    given.unwrap_or_else(|| provider.shape.requests_per_second())
 }

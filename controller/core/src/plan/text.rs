@@ -42,9 +42,9 @@ pub fn human(plan: &Plan) -> String {
 pub fn markdown(plan: &Plan) -> String {
     let mut text = String::new();
     let scope = &plan.scope;
-    _ = writeln!(text, "### {}/{} on `{}`\n", scope.namespace, scope.app, scope.target);
+    _ = writeln!(text, "### {}/{} on `{}`", scope.namespace, scope.app, scope.target);
     if !plan.steps.is_empty() {
-        _ = writeln!(text, "| | action | resource | changes |\n|---|---|---|---|");
+        _ = writeln!(text, "\n| | action | resource | changes |\n|---|---|---|---|");
     }
     for step in &plan.steps {
         let changes: Vec<String> = step

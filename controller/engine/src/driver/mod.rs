@@ -1,9 +1,10 @@
 //! The driver: carries out the machine's effects on tokio and brings back the answers. It decides nothing.
 
+mod accounts;
 mod clock;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use portolan_core::plan::Verb;
 use portolan_provider_api::{Accepted, CallError, Calls, ErrorClass, Images, Provider, WriteRequest};
@@ -12,7 +13,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{Instrument, Span, info_span};
 
+pub use accounts::Accounts;
 pub use clock::Clock;
+
+use accounts::SharedBudget;
 
 use crate::budget::Budget;
 use crate::engine::Audience;
@@ -21,9 +25,6 @@ use crate::journal::{AppKey, Journal};
 use crate::machine::{Answer, Ask, Effect, EffectId, Event, Input, State, Timestamp, step};
 use crate::outcome::Outcome;
 
-/// The bucket of one account, shared by everybody who asks it.
-pub type SharedBudget = Arc<Mutex<Budget>>;
-
 /// Everything outside that effects need.
 #[derive(Clone)]
 pub struct Driver {
@@ -31,7 +32,10 @@ pub struct Driver {
     pub images: Arc<dyn Images>,
     pub journal: Arc<dyn Journal>,
     pub audience: Arc<dyn Audience>,
-    pub budget: SharedBudget,
+    pub accounts: Arc<Accounts>,
+    pub requests_per_second: u32,
+    /// Known once the target has said which account is behind it.
+    pub budget: Arc<OnceLock<SharedBudget>>,
     pub key: AppKey,
     pub clock: Clock,
 }
@@ -82,7 +86,7 @@ impl Driver {
     async fn answer(self, ask: Ask) -> Answer {
         let calls = &self.provider.calls;
         match ask {
-            Ask::Realm => Answer::Realm(self.within_budget(calls.realm(), self.span("realm")).await),
+            Ask::Realm => Answer::Realm(self.realm().await),
             Ask::Pin(request) => {
                 let span = info_span!("pin", app = %self.key, container = %request.container);
                 Answer::Pin(self.images.pin(&request).instrument(span).await)
@@ -108,29 +112,40 @@ impl Driver {
         }
     }
 
+    /// Asked once, before there is a budget: it tells whose budget the rest is asked within.
+    async fn realm(&self) -> Result<String, CallError> {
+        let realm = self.provider.calls.realm().instrument(self.span("realm")).await?;
+        let name = self.provider.shape.name();
+        self.budget
+            .get_or_init(|| self.accounts.budget(name, &realm, self.requests_per_second));
+        // It counts too, in arrears.
+        self.with_budget(|budget, now| budget.take(now));
+        Ok(realm)
+    }
+
     /// Waits for a token, and then makes the call. A platform that wants to be left alone is left alone by everybody.
     async fn within_budget<T>(
         &self,
         call: impl Future<Output = Result<T, CallError>>,
         span: Span,
     ) -> Result<T, CallError> {
-        let wait = self.budget(|budget, now| budget.take(now));
-        sleep(wait).await;
+        let wait = self.with_budget(|budget, now| budget.take(now));
+        sleep(wait.unwrap_or_default()).await;
         let answer = call.instrument(span).await;
         if let Err(CallError {
             class: ErrorClass::Retry { after: Some(after) },
             ..
         }) = &answer
         {
-            self.budget(|budget, now| budget.pause_until(now.plus(*after)));
+            self.with_budget(|budget, now| budget.pause_until(now.plus(*after)));
         }
         answer
     }
 
-    fn budget<T>(&self, with: impl FnOnce(&mut Budget, Timestamp) -> T) -> T {
+    fn with_budget<T>(&self, with: impl FnOnce(&mut Budget, Timestamp) -> T) -> Option<T> {
         // A bucket is whole after every line of its code: whoever panicked with it left it usable.
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        with(&mut budget, self.clock.now())
+        let mut budget = self.budget.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(with(&mut budget, self.clock.now()))
     }
 
     fn span(&self, verb: &'static str) -> Span {
