@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{FieldChange, Kept, Plan, Problem, ReplaceOrder, Scope, Stage, Step, Verb};
+use super::{FieldChange, Kept, Plan, Problem, Scope, Stage, Step, Verb};
 use crate::observation::{Observation, ObservedResource, Ownership};
 use crate::resource::{Resource, ResourceId, Resources, close_references};
 
@@ -76,11 +76,11 @@ impl Draft {
     fn creates_and_updates(&mut self, input: &PlanInput<'_>) {
         for resource in input.desired.values() {
             let Some(observed) = input.observed.resources.get(&resource.id) else {
-                self.create(input, resource, None);
+                self.create(input, resource);
                 continue;
             };
             if observed.retained {
-                self.create(input, resource, None);
+                self.create(input, resource);
                 continue;
             }
             if let Some(problem) = conflict(resource, observed, input.options) {
@@ -89,21 +89,27 @@ impl Draft {
             }
             let resource = &closed(resource, input.observed);
             let changes = (input.diff)(resource, observed);
-            match changes.iter().find_map(|change| change.replace) {
-                _ if changes.is_empty() && input.options.retry && observed.failure().is_some() => {
-                    self.update(resource, changes);
+            let tried_again = input.options.retry && observed.failure().is_some();
+            match changes.iter().any(|change| change.replace) {
+                _ if changes.is_empty() && !tried_again => self.unchanged.push(resource.id.clone()),
+                _ if loses_data(&changes) && !input.options.allow_data_loss => {
+                    let origin = Some(resource.origin.clone());
+                    self.problems.push(data_loss_problem(&resource.id, origin));
                 }
-                _ if changes.is_empty() => self.unchanged.push(resource.id.clone()),
-                None => self.update(resource, changes),
-                Some(order) => self.replace(input, resource, observed, changes, order),
+                false => self.update(resource, changes),
+                true => self.replace(input, resource, observed, changes),
             }
         }
     }
 
-    fn create(&mut self, input: &PlanInput<'_>, resource: &Resource, replacement: Option<ReplaceOrder>) {
+    fn create(&mut self, input: &PlanInput<'_>, resource: &Resource) {
+        let step = self.create_step(input, resource);
+        self.push(resource, step);
+    }
+
+    fn create_step(&mut self, input: &PlanInput<'_>, resource: &Resource) -> Step {
         let mut step = step_for(resource, Verb::Create);
         step.needs_intent = !resource.create_is_idempotent;
-        step.replacement = replacement;
         let holders: Vec<&ObservedResource> = holders_of(input, resource).collect();
         if !holders.is_empty() {
             let names: Vec<String> = holders.iter().map(|holder| holder.id.to_string()).collect();
@@ -115,7 +121,7 @@ impl Draft {
             self.make_room
                 .extend(holders.into_iter().map(|holder| holder.id.clone()));
         }
-        self.push(resource, step);
+        step
     }
 
     fn update(&mut self, resource: &Resource, changes: Vec<FieldChange>) {
@@ -132,27 +138,19 @@ impl Draft {
         resource: &Resource,
         observed: &ObservedResource,
         changes: Vec<FieldChange>,
-        order: ReplaceOrder,
     ) {
-        let data_loss = changes.iter().find_map(|change| change.data_loss.clone());
-        if data_loss.is_some() && !input.options.allow_data_loss {
-            self.problems
-                .push(data_loss_problem(&resource.id, Some(resource.origin.clone())));
-            return;
-        }
         let mut delete = delete_step(observed, Stage::MakeRoom);
-        delete.replacement = Some(order);
+        delete.replacement = true;
         delete.downtime = changes.iter().find_map(|change| change.downtime.clone());
-        delete.data_loss = data_loss;
+        delete.data_loss = changes.iter().find_map(|change| change.data_loss.clone());
         delete.changes = changes;
-        if order == ReplaceOrder::CreateFirst {
-            delete.stage = Stage::Prune;
-        }
         self.steps.push(DraftStep {
             step: delete,
             needs: Vec::new(),
         });
-        self.create(input, resource, Some(order));
+        let mut create = self.create_step(input, resource);
+        create.replacement = true;
+        self.push(resource, create);
     }
 
     /// Within the apply stage a step comes after the steps of all that it has edges to.
@@ -228,6 +226,10 @@ impl Draft {
     }
 }
 
+fn loses_data(changes: &[FieldChange]) -> bool {
+    changes.iter().any(|change| change.data_loss.is_some())
+}
+
 /// The resource with every reference closed that the observation can answer: an output known from an earlier apply is
 /// no difference.
 fn closed(resource: &Resource, observed: &Observation) -> Resource {
@@ -249,7 +251,7 @@ fn step_for(resource: &Resource, verb: Verb) -> Step {
         edges: resource.edges.clone(),
         body: Some(resource.body.clone()),
         revision: resource.revision.clone(),
-        replacement: None,
+        replacement: false,
         downtime: None,
         data_loss: None,
         origin: Some(resource.origin.clone()),
@@ -268,7 +270,7 @@ fn delete_step(observed: &ObservedResource, stage: Stage) -> Step {
         edges: Vec::new(),
         body: None,
         revision: observed.revision.clone(),
-        replacement: None,
+        replacement: false,
         downtime: None,
         data_loss: None,
         origin: None,
@@ -303,7 +305,7 @@ fn conflict(resource: &Resource, observed: &ObservedResource, options: PlanOptio
 fn data_loss_problem(id: &ResourceId, origin: Option<String>) -> Problem {
     Problem {
         code: "DataLoss".into(),
-        message: format!("{id} holds data and would be deleted"),
+        message: format!("{id} holds data that would be lost"),
         origin,
         hint: Some("put it back into the manifest, or say --allow-data-loss".into()),
     }
@@ -468,7 +470,7 @@ mod tests {
             return Vec::new();
         }
         let mut change = FieldChange::in_place("body", Some(seen.body.clone()), Some(resource.body.clone()));
-        change.replace = resource.body.get("replace").map(|_| ReplaceOrder::DeleteFirst);
+        change.replace = resource.body.get("replace").is_some();
         vec![change]
     }
 

@@ -69,8 +69,8 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
     /// Whether this create or delete is half of a replacement.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replacement: Option<ReplaceOrder>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replacement: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downtime: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,13 +102,6 @@ pub enum Verb {
     Delete,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum ReplaceOrder {
-    CreateFirst,
-    DeleteFirst,
-}
-
 /// One field that differs, and what changing it costs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -120,9 +113,10 @@ pub struct FieldChange {
     /// Absent where the field goes away; may be open.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new: Option<Value>,
-    /// Absent: in place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replace: Option<ReplaceOrder>,
+    /// Whether the platform cannot change it in place, so that the resource is deleted and created anew. What is to be
+    /// created before the old one goes needs another name, and is two resources.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replace: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub downtime: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -136,7 +130,7 @@ impl FieldChange {
             field: field.into(),
             old,
             new,
-            replace: None,
+            replace: false,
             downtime: None,
             data_loss: None,
         }
@@ -161,6 +155,10 @@ pub struct Problem {
     pub origin: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Plan {

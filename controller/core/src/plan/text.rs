@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::{FieldChange, Plan, ReplaceOrder, Step, Verb};
+use super::{FieldChange, Plan, Step, Verb};
 use crate::resource::{Open, open_values};
 
 /// For a terminal or a log; without colour, which is never the only signal.
@@ -115,10 +115,8 @@ fn word(step: &Step) -> &'static str {
 
 fn remarks(step: &Step) -> String {
     let mut remarks = Vec::new();
-    match step.replacement {
-        Some(ReplaceOrder::CreateFirst) => remarks.push("replacement, created first".to_string()),
-        Some(ReplaceOrder::DeleteFirst) => remarks.push("replacement, deleted first".to_string()),
-        None => {}
+    if step.replacement {
+        remarks.push("replacement".to_string());
     }
     if step.verb == Verb::Update && step.changes.is_empty() {
         remarks.push("failed before, tried again".to_string());
@@ -153,7 +151,7 @@ fn change_line(change: &FieldChange) -> String {
             new.as_ref().map_or("?".into(), shown)
         ),
     };
-    if change.replace.is_some() {
+    if change.replace {
         line.push_str(" (forces replacement)");
     }
     line

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use portolan_core::name::hash_of;
 use portolan_core::observation::Failure;
-use portolan_core::plan::{Plan, PlanOptions, ReplaceOrder, Scope, Stage, Step, Verb};
+use portolan_core::plan::{Plan, PlanOptions, Scope, Stage, Step, Verb};
 use portolan_core::resource::{Resource, ResourceId, close_references, open_values};
 use portolan_provider_api::{Accepted, CallError, ErrorClass, OpenOperation, WriteRequest};
 use serde_json::Value;
@@ -105,9 +105,7 @@ impl Execution {
     /// What the platform took is done; a delete only when the resource is seen to be gone.
     fn settle(&mut self, world: &World) {
         for (step, run) in self.plan.steps.iter().zip(&mut self.steps) {
-            // The other half of this replacement has put a new object in its place.
-            let replaced = step.replacement == Some(ReplaceOrder::CreateFirst);
-            let done = step.verb != Verb::Delete || replaced || world.is_gone(&step.id);
+            let done = step.verb != Verb::Delete || world.is_gone(&step.id);
             if run.progress == Progress::Accepted && done {
                 run.progress = Progress::Done;
             }
