@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use crate::desired::{
-    After, DesiredJob, DesiredPort, DesiredProbe, DesiredProbes, DesiredRollout, DesiredService, DesiredSidecar,
-    DesiredState, DesiredStop, DesiredVolume, ProbeCheck,
+    After, DesiredContainer, DesiredJob, DesiredPort, DesiredProbe, DesiredProbes, DesiredRollout, DesiredService,
+    DesiredSidecar, DesiredState, DesiredStop, DesiredVolume, ProbeCheck,
 };
 use crate::facts::{BuildSource, ContainerPath, Facts, ImageSource};
 use crate::fault::Fault;
@@ -113,78 +113,84 @@ impl Resolver<'_> {
             port,
             after: &service.after,
         };
-        let container = self.container(&path, &path, &origin, &service.container, &needs);
-        let mut sidecars = BTreeMap::new();
-        for (sidecar_name, sidecar) in &service.sidecars {
-            let origin = format!("{origin}/sidecars/{sidecar_name}");
-            let port = sidecar.ports.first().map(|port| port.port);
-            let needs = env::Needs {
-                workload: name,
-                port,
-                after: &service.after,
-            };
-            let path = path.sidecar(sidecar_name);
-            let container = self.container(&path, &path, &origin, &sidecar.container, &needs);
-            let probes = probes(&sidecar.health, &sidecar.ports);
-            sidecars.insert(
-                sidecar_name.clone(),
-                DesiredSidecar {
-                    container,
-                    ports: ports(&sidecar.ports),
-                    probes,
-                },
-            );
-        }
-        let mut init = Vec::new();
-        for (index, step) in service.init.iter().enumerate() {
-            let origin = format!("{origin}/init/{index}");
-            let own = path.init(&step.name);
-            let image = if has_image(&step.container) { &own } else { &path };
-            init.push((
-                step.name.clone(),
-                self.container(&own, image, &origin, &step.container, &needs),
-            ));
-        }
-        let stop_signal = self
-            .facts
-            .images
-            .get(&path)
-            .and_then(|image| image.config.stop_signal.clone());
         let mut desired = DesiredService {
             name: name.to_string(),
             revision: None,
-            container,
-            sidecars,
-            init,
+            container: self.container(&path, &path, &origin, &service.container, &needs),
+            sidecars: self.sidecars(&path, &origin, service, name),
+            init: self.init(&path, &origin, service, &needs),
             ports: ports(&service.ports),
             probes: probes(&service.health, &service.ports),
-            origin,
             replicas: service.scale.min,
             rollout: DesiredRollout {
                 strategy: service.rollout.strategy,
                 deadline: service.rollout.deadline.into(),
             },
-            stop: DesiredStop {
-                signal: service
-                    .stop
-                    .signal
-                    .map(|signal| signal.as_str().to_string())
-                    .or(stop_signal)
-                    .unwrap_or_else(|| "SIGTERM".into()),
-                grace_period: service.stop.grace_period.into(),
-            },
+            stop: self.stop(&path, service),
             after: after(self.input.app, &service.after),
+            origin,
         };
         desired.revision = service_revision(&desired);
-        if let Some(revision) = &desired.revision {
-            let sidecars = desired.sidecars.values_mut().map(|sidecar| &mut sidecar.container);
-            let init = desired.init.iter_mut().map(|(_, container)| container);
-            sidecars
-                .chain(init)
-                .chain([&mut desired.container])
-                .for_each(|container| env::add_revision(container, revision));
+        if let Some(revision) = desired.revision.clone() {
+            containers_of(&mut desired).for_each(|container| env::add_revision(container, &revision));
         }
         desired
+    }
+
+    fn sidecars(
+        &mut self,
+        path: &ContainerPath,
+        origin: &str,
+        service: &Service,
+        name: &str,
+    ) -> BTreeMap<String, DesiredSidecar> {
+        let mut sidecars = BTreeMap::new();
+        for (sidecar_name, sidecar) in &service.sidecars {
+            let needs = env::Needs {
+                workload: name,
+                port: sidecar.ports.first().map(|port| port.port),
+                after: &service.after,
+            };
+            let path = path.sidecar(sidecar_name);
+            let origin = format!("{origin}/sidecars/{sidecar_name}");
+            let desired = DesiredSidecar {
+                container: self.container(&path, &path, &origin, &sidecar.container, &needs),
+                ports: ports(&sidecar.ports),
+                probes: probes(&sidecar.health, &sidecar.ports),
+            };
+            sidecars.insert(sidecar_name.clone(), desired);
+        }
+        sidecars
+    }
+
+    /// A step without an image of its own runs its service's.
+    fn init(
+        &mut self,
+        path: &ContainerPath,
+        origin: &str,
+        service: &Service,
+        needs: &env::Needs<'_>,
+    ) -> Vec<(String, DesiredContainer)> {
+        let mut init = Vec::new();
+        for (index, step) in service.init.iter().enumerate() {
+            let own = path.init(&step.name);
+            let image = if has_image(&step.container) { &own } else { path };
+            let origin = format!("{origin}/init/{index}");
+            let container = self.container(&own, image, &origin, &step.container, needs);
+            init.push((step.name.clone(), container));
+        }
+        init
+    }
+
+    /// The manifest's signal, or the image's, or SIGTERM.
+    fn stop(&self, path: &ContainerPath, service: &Service) -> DesiredStop {
+        let image = self.facts.images.get(path);
+        let said = service.stop.signal.map(|signal| signal.as_str().to_string());
+        let signal = said.or_else(|| image?.config.stop_signal.clone());
+        DesiredStop {
+            signal: signal.unwrap_or_else(|| "SIGTERM".into()),
+            grace_period: service.stop.grace_period.into(),
+        }
     }
 
     fn job(&mut self, name: &str, job: &Job) -> DesiredJob {
@@ -357,6 +363,12 @@ fn volumes(app: &App) -> BTreeMap<String, DesiredVolume> {
         }
     }
     volumes
+}
+
+fn containers_of(service: &mut DesiredService) -> impl Iterator<Item = &mut DesiredContainer> {
+    let sidecars = service.sidecars.values_mut().map(|sidecar| &mut sidecar.container);
+    let init = service.init.iter_mut().map(|(_, container)| container);
+    sidecars.chain(init).chain([&mut service.container])
 }
 
 /// What makes a new revision: the containers, the ports, the probes and the way to stop. Scaling does not.

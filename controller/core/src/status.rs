@@ -151,59 +151,11 @@ fn endpoints(outputs: &BTreeMap<String, Value>) -> Vec<String> {
 }
 
 fn conditions(resources: &[ResourceStatus], observed: &Observation, standing: &Standing) -> Vec<Condition> {
-    let failed = resources
-        .iter()
-        .find_map(|resource| resource.failure.as_ref().map(|failure| (&resource.id, failure)));
-    let waiting: Vec<String> = resources
-        .iter()
-        .filter(|resource| !matches!(resource.state, StateWord::Ready | StateWord::Completed))
-        .map(|resource| resource.id.to_string())
-        .collect();
-    let ready = match (&failed, observed.complete) {
-        (_, false) => (false, "PartialRead".into(), "the target did not show everything".into()),
-        (Some((id, failure)), _) => (false, failure.reason.clone(), format!("{id}: {}", failure.message)),
-        (None, _) if !resources.is_empty() && resources.iter().all(|one| one.state == StateWord::Absent) => {
-            (false, "NotApplied".into(), "nothing of it is on the target".into())
-        }
-        (None, _) if !waiting.is_empty() => (
-            false,
-            "Progressing".into(),
-            format!("waiting for {}", waiting.join(", ")),
-        ),
-        (None, _) => (
-            true,
-            "Ready".into(),
-            format!("{} of {} ready", resources.len(), resources.len()),
-        ),
-    };
-    let stalled = match &standing.held {
-        Some(failure) => (true, failure.reason.clone(), failure.message.clone()),
-        None => (false, "NotHeld".into(), String::new()),
-    };
-    let reconciling = match standing.reconciling {
-        true => (
-            true,
-            "Applying".into(),
-            format!("generation {} is being applied", standing.generation),
-        ),
-        false => (false, "Settled".into(), String::new()),
-    };
-    let drifted = match standing.drifted.is_empty() {
-        true => (false, "AsApplied".into(), String::new()),
-        false => {
-            let names: Vec<String> = standing.drifted.iter().map(ToString::to_string).collect();
-            (
-                true,
-                "Drifted".into(),
-                format!("{} differ from what was applied", names.join(", ")),
-            )
-        }
-    };
     [
-        (ConditionKind::Ready, ready),
-        (ConditionKind::Reconciling, reconciling),
-        (ConditionKind::Stalled, stalled),
-        (ConditionKind::Drifted, drifted),
+        (ConditionKind::Ready, ready(resources, observed)),
+        (ConditionKind::Reconciling, reconciling(standing)),
+        (ConditionKind::Stalled, stalled(standing)),
+        (ConditionKind::Drifted, drifted(standing)),
     ]
     .into_iter()
     .map(|(kind, (status, reason, message))| Condition {
@@ -213,4 +165,64 @@ fn conditions(resources: &[ResourceStatus], observed: &Observation, standing: &S
         message,
     })
     .collect()
+}
+
+/// Whether it is so, the reason, and a message.
+type Verdict = (bool, String, String);
+
+fn ready(resources: &[ResourceStatus], observed: &Observation) -> Verdict {
+    let failed = resources
+        .iter()
+        .find_map(|resource| resource.failure.as_ref().map(|failure| (&resource.id, failure)));
+    let waiting: Vec<String> = resources
+        .iter()
+        .filter(|resource| !matches!(resource.state, StateWord::Ready | StateWord::Completed))
+        .map(|resource| resource.id.to_string())
+        .collect();
+    let absent = !resources.is_empty() && resources.iter().all(|one| one.state == StateWord::Absent);
+    match failed {
+        _ if !observed.complete => no("PartialRead", "the target did not show everything"),
+        Some((id, failure)) => no(&failure.reason, format!("{id}: {}", failure.message)),
+        None if absent => no("NotApplied", "nothing of it is on the target"),
+        None if !waiting.is_empty() => no("Progressing", format!("waiting for {}", waiting.join(", "))),
+        None => (
+            true,
+            "Ready".into(),
+            format!("{} of {} ready", resources.len(), resources.len()),
+        ),
+    }
+}
+
+fn reconciling(standing: &Standing) -> Verdict {
+    match standing.reconciling {
+        true => (
+            true,
+            "Applying".into(),
+            format!("generation {} is being applied", standing.generation),
+        ),
+        false => no("Settled", ""),
+    }
+}
+
+fn stalled(standing: &Standing) -> Verdict {
+    match &standing.held {
+        Some(failure) => (true, failure.reason.clone(), failure.message.clone()),
+        None => no("NotHeld", ""),
+    }
+}
+
+fn drifted(standing: &Standing) -> Verdict {
+    if standing.drifted.is_empty() {
+        return no("AsApplied", "");
+    }
+    let names: Vec<String> = standing.drifted.iter().map(ToString::to_string).collect();
+    (
+        true,
+        "Drifted".into(),
+        format!("{} differ from what was applied", names.join(", ")),
+    )
+}
+
+fn no(reason: &str, message: impl Into<String>) -> Verdict {
+    (false, reason.into(), message.into())
 }

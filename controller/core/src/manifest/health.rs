@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{HumanDuration, grammar};
 
-/// Three questions asked of each replica. Without any, a replica is ready while its process runs.
+/// Three questions asked of each replica. Without any, each target has its own idea of ready: on this machine, that the first port
+/// accepts a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {

@@ -21,7 +21,7 @@ pub struct AppMetadata {
     #[serde(default = "default_namespace")]
     #[schemars(extend("pattern" = grammar::LABEL.pattern))]
     pub namespace: String,
-    /// Short words to find and group by; copied to everything that the app creates, where the target can hold them.
+    /// Short words for people and tools to find and group manifests by; kept with the manifest, and no part of what runs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = grammar::label_key_schema()))]
     pub labels: BTreeMap<String, String>,

@@ -1,7 +1,8 @@
 //! From resources and an observation to a plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::order::{DraftStep, numbered};
 use super::{FieldChange, Kept, Plan, Problem, Scope, Stage, Step, Verb};
 use crate::observation::{Observation, ObservedResource, Ownership};
 use crate::resource::{Resource, ResourceId, Resources, close_references};
@@ -56,12 +57,6 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
     }
 }
 
-/// A step before numbering: what it needs is still named by (verb, id).
-struct DraftStep {
-    step: Step,
-    needs: Vec<(Verb, ResourceId)>,
-}
-
 #[derive(Default)]
 struct Draft {
     steps: Vec<DraftStep>,
@@ -90,13 +85,14 @@ impl Draft {
             let resource = &closed(resource, input.observed);
             let changes = (input.diff)(resource, observed);
             let tried_again = input.options.retry && observed.failure().is_some();
+            let becomes_ours = !matches!(observed.ownership, Ownership::Ours { .. });
             match changes.iter().any(|change| change.replace) {
-                _ if changes.is_empty() && !tried_again => self.unchanged.push(resource.id.clone()),
+                _ if changes.is_empty() && !tried_again && !becomes_ours => self.unchanged.push(resource.id.clone()),
                 _ if loses_data(&changes) && !input.options.allow_data_loss => {
                     let origin = Some(resource.origin.clone());
                     self.problems.push(data_loss_problem(&resource.id, origin));
                 }
-                false => self.update(resource, changes),
+                false => self.update(input, resource, changes),
                 true => self.replace(input, resource, observed, changes),
             }
         }
@@ -104,32 +100,38 @@ impl Draft {
 
     fn create(&mut self, input: &PlanInput<'_>, resource: &Resource) {
         let step = self.create_step(input, resource);
-        self.push(resource, step);
+        self.push(input, resource, step);
     }
 
     fn create_step(&mut self, input: &PlanInput<'_>, resource: &Resource) -> Step {
         let mut step = step_for(resource, Verb::Create);
         step.needs_intent = !resource.create_is_idempotent;
-        let holders: Vec<&ObservedResource> = holders_of(input, resource).collect();
-        if !holders.is_empty() {
-            let names: Vec<String> = holders.iter().map(|holder| holder.id.to_string()).collect();
-            step.downtime = Some(format!(
-                "{} is held by {} until that is deleted",
-                resource.claims.join(", "),
-                names.join(", ")
-            ));
-            self.make_room
-                .extend(holders.into_iter().map(|holder| holder.id.clone()));
-        }
+        step.downtime = self.room_for(input, resource);
         step
     }
 
-    fn update(&mut self, resource: &Resource, changes: Vec<FieldChange>) {
+    fn update(&mut self, input: &PlanInput<'_>, resource: &Resource, changes: Vec<FieldChange>) {
         let mut step = step_for(resource, Verb::Update);
-        step.downtime = changes.iter().find_map(|change| change.downtime.clone());
+        let room = self.room_for(input, resource);
+        step.downtime = room.or_else(|| changes.iter().find_map(|change| change.downtime.clone()));
         step.data_loss = changes.iter().find_map(|change| change.data_loss.clone());
         step.changes = changes;
-        self.push(resource, step);
+        self.push(input, resource, step);
+    }
+
+    /// Lets what is to go and holds what `resource` claims go first. Answers the downtime that this means.
+    fn room_for(&mut self, input: &PlanInput<'_>, resource: &Resource) -> Option<String> {
+        let holders: Vec<&ResourceId> = holders_of(input, resource).map(|holder| &holder.id).collect();
+        if holders.is_empty() {
+            return None;
+        }
+        let names: Vec<String> = holders.iter().map(ToString::to_string).collect();
+        self.make_room.extend(holders.into_iter().cloned());
+        Some(format!(
+            "{} is held by {} until that is deleted",
+            resource.claims.join(", "),
+            names.join(", ")
+        ))
     }
 
     fn replace(
@@ -150,15 +152,16 @@ impl Draft {
         });
         let mut create = self.create_step(input, resource);
         create.replacement = true;
-        self.push(resource, create);
+        self.push(input, resource, create);
     }
 
-    /// Within the apply stage a step comes after the steps of all that it has edges to.
-    fn push(&mut self, resource: &Resource, step: Step) {
-        let needs = resource
-            .edges
-            .iter()
-            .flat_map(|edge| [(Verb::Create, edge.to.clone()), (Verb::Update, edge.to.clone())])
+    /// Within the apply stage a step comes after the steps of all that it has edges to, and after the updates by which
+    /// others give up what it claims.
+    fn push(&mut self, input: &PlanInput<'_>, resource: &Resource, step: Step) {
+        let edges = resource.edges.iter().map(|edge| &edge.to);
+        let needs = edges
+            .flat_map(|to| [(Verb::Create, to.clone()), (Verb::Update, to.clone())])
+            .chain(givers_of(input, resource).map(|giver| (Verb::Update, giver.clone())))
             .collect();
         self.steps.push(DraftStep { step, needs });
     }
@@ -287,6 +290,18 @@ fn holders_of<'a>(input: &'a PlanInput<'_>, resource: &'a Resource) -> impl Iter
     })
 }
 
+/// Desired resources that hold what `resource` claims, and will not once they are updated.
+fn givers_of<'a>(input: &'a PlanInput<'_>, resource: &'a Resource) -> impl Iterator<Item = &'a ResourceId> {
+    let others = input.desired.values().filter(|other| other.id != resource.id);
+    others
+        .filter(|other| {
+            let held = input.observed.resources.get(&other.id).map(|seen| &seen.claims);
+            let given_up = |claim: &String| !other.claims.contains(claim) && resource.claims.contains(claim);
+            held.is_some_and(|held| held.iter().any(given_up))
+        })
+        .map(|other| &other.id)
+}
+
 fn conflict(resource: &Resource, observed: &ObservedResource, options: PlanOptions) -> Option<Problem> {
     let whose = match &observed.ownership {
         Ownership::Ours { .. } => return None,
@@ -320,79 +335,10 @@ fn partial_read() -> Problem {
     }
 }
 
-/// Orders the steps by stage and by need, numbers them, and turns named needs into numbers. Needs never form a circle:
-/// edges are those of an acyclic manifest, and deletes follow what the platform itself accepted.
-fn numbered(drafts: Vec<DraftStep>) -> Vec<Step> {
-    let mut ordered: Vec<DraftStep> = Vec::with_capacity(drafts.len());
-    let index: BTreeMap<(Verb, ResourceId), usize> = drafts
-        .iter()
-        .enumerate()
-        .map(|(at, draft)| ((draft.step.verb, draft.step.id.clone()), at))
-        .collect();
-    let stages: Vec<Stage> = drafts.iter().map(|draft| draft.step.stage).collect();
-    let needs: Vec<Vec<usize>> = drafts
-        .iter()
-        .enumerate()
-        .map(|(at, draft)| {
-            draft
-                .needs
-                .iter()
-                .filter_map(|need| index.get(need))
-                .copied()
-                .filter(|need| stages[*need] == stages[at])
-                .collect()
-        })
-        .collect();
-    let order = topological(&stages, &needs);
-    let mut number_of = vec![0; drafts.len()];
-    for (position, at) in order.iter().enumerate() {
-        number_of[*at] = position + 1;
-    }
-    let mut slots: Vec<Option<DraftStep>> = drafts.into_iter().map(Some).collect();
-    for at in order {
-        let mut draft = slots[at].take().expect("each step is ordered once");
-        draft.step.number = number_of[at];
-        draft.step.needs = needs[at]
-            .iter()
-            .map(|need| number_of[*need])
-            .filter(|need| *need < number_of[at])
-            .collect();
-        draft.step.needs.sort_unstable();
-        draft.step.needs.dedup();
-        ordered.push(draft);
-    }
-    ordered.into_iter().map(|draft| draft.step).collect()
-}
-
-/// Stage by stage, depth first, stable: what came first stays first wherever needs allow it.
-fn topological(stages: &[Stage], needs: &[Vec<usize>]) -> Vec<usize> {
-    let mut order = Vec::with_capacity(stages.len());
-    let mut placed = vec![false; stages.len()];
-    for stage in [Stage::MakeRoom, Stage::Apply, Stage::Prune] {
-        for start in (0..stages.len()).filter(|at| stages[*at] == stage) {
-            let mut stack = vec![(start, false)];
-            while let Some((at, needs_placed)) = stack.pop() {
-                if needs_placed {
-                    order.push(at);
-                } else if !placed[at] {
-                    placed[at] = true;
-                    stack.push((at, true));
-                    stack.extend(
-                        needs[at]
-                            .iter()
-                            .rev()
-                            .filter(|need| !placed[**need])
-                            .map(|need| (*need, false)),
-                    );
-                }
-            }
-        }
-    }
-    order
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::name::OwnerId;
     use crate::observation::ResourceState;
@@ -643,6 +589,38 @@ mod tests {
     }
 
     #[test]
+    fn what_is_claimed_is_given_up_first() {
+        let claim = || vec!["host-port/8080".to_string()];
+        let body = |v: u32| json!({"v": v});
+        let taker = Resource {
+            claims: claim(),
+            ..desired("A/taker", body(2), &[])
+        };
+        let before = observed("A/taker", body(1), &[]);
+        let holder = |name: &str| ObservedResource {
+            claims: claim(),
+            ..observed(name, body(1), &[])
+        };
+        let none = PlanOptions::default();
+        assert_eq!(
+            check(
+                std::slice::from_ref(&taker),
+                &[before.clone(), holder("Z/old")],
+                none,
+                true
+            ),
+            "1. MakeRoom Delete Z/old <- []; 2. Apply Update A/taker <- []",
+            "by what goes, also for what is there already"
+        );
+        let giver = desired("Z/giver", body(2), &[]);
+        assert_eq!(
+            check(&[taker, giver], &[before, holder("Z/giver")], none, true),
+            "1. Apply Update Z/giver <- []; 2. Apply Update A/taker <- [1]",
+            "by what stays, and needs it no more"
+        );
+    }
+
+    #[test]
     fn what_failed_is_tried_again_only_when_told() {
         let mut seen = observed("A/web", json!({"v": 1}), &[]);
         let failure = crate::observation::Failure::new("CrashLoopBackOff", "it ended");
@@ -675,6 +653,12 @@ mod tests {
             check(&[want], &[seen.clone()], take_over, true),
             "1. Apply Update A/web <- []"
         );
+        let same = desired("A/web", json!({"v": 1}), &[]);
+        assert_eq!(
+            check(&[same], &[seen.clone()], take_over, true),
+            "1. Apply Update A/web <- []",
+            "nothing differs but its owner"
+        );
         assert_eq!(
             check(&[], &[seen.clone()], none, true),
             "",
@@ -706,7 +690,7 @@ mod tests {
         let text = crate::plan::human(&plan(&input));
         assert_eq!(
             text,
-            "default/shop on local, generation 1\n  + create A/web: image (known after build)\n1 to create, 0 to update, 0 to delete, 0 unchanged\n"
+            "default/shop on local, generation 1\n  + create A/web\n      image: (known after build)\n1 to create, 0 to update, 0 to delete, 0 unchanged\n"
         );
     }
 }

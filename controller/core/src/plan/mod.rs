@@ -6,6 +6,7 @@
 
 mod build;
 mod diff;
+mod order;
 mod text;
 
 use serde::{Deserialize, Serialize};

@@ -18,8 +18,8 @@ pub fn human(plan: &Plan) -> String {
     );
     for step in &plan.steps {
         _ = writeln!(text, "  {} {} {}{}", sign(step), word(step), step.id, remarks(step));
-        for change in &step.changes {
-            _ = writeln!(text, "      {}", change_line(change));
+        for line in details(step) {
+            _ = writeln!(text, "      {line}");
         }
     }
     for kept in &plan.kept {
@@ -47,10 +47,9 @@ pub fn markdown(plan: &Plan) -> String {
         _ = writeln!(text, "\n| | action | resource | changes |\n|---|---|---|---|");
     }
     for step in &plan.steps {
-        let changes: Vec<String> = step
-            .changes
+        let changes: Vec<String> = details(step)
             .iter()
-            .map(|change| format!("`{}`", escaped(&change_line(change))))
+            .map(|line| format!("`{}`", escaped(line)))
             .collect();
         let cell = [
             changes.join("<br>"),
@@ -127,17 +126,18 @@ fn remarks(step: &Step) -> String {
     if let Some(loss) = &step.data_loss {
         remarks.push(format!("loss of data: {loss}"));
     }
-    if step.verb == Verb::Create {
-        let open = step.body.as_ref().map(open_values).unwrap_or_default();
-        remarks.extend(
-            open.iter()
-                .map(|(pointer, open)| format!("{} {}", dotted(pointer), open_word(open))),
-        );
-    }
     match remarks.is_empty() {
         true => String::new(),
         false => format!(": {}", remarks.join("; ")),
     }
+}
+
+/// Field by field: what changes, and in what is created, what is not known yet.
+fn details(step: &Step) -> Vec<String> {
+    let open = step.body.as_ref().map(open_values).unwrap_or_default();
+    let open = open.iter().filter(|_| step.verb == Verb::Create);
+    let open = open.map(|(pointer, open)| format!("{}: {}", dotted(pointer), open_word(open)));
+    step.changes.iter().map(change_line).chain(open).collect()
 }
 
 fn change_line(change: &FieldChange) -> String {
