@@ -58,7 +58,8 @@ pub enum OutputFormat {
     Human,
     Json,
     Yaml,
-    /// For a pull request; `plan` alone
+    /// For a pull request; `plan` alone has it, and says so
+    #[value(hide = true)]
     Markdown,
 }
 
@@ -83,7 +84,7 @@ pub enum Command {
     Validate(ManifestArgs),
     /// Report how each field of a manifest fares on its targets
     Check(CheckArgs),
-    /// Show what `apply` would do, field by field
+    /// Show what `apply` would do, field by field; `-o markdown` for a pull request
     Plan(PlanArgs),
     /// Build, push, apply, and wait until all is ready
     Apply(ApplyArgs),
@@ -128,10 +129,34 @@ pub enum Command {
 }
 
 impl Command {
-    /// As it was typed.
-    pub fn name(&self) -> String {
-        let variant = format!("{self:?}");
-        variant.split(['(', ' ']).next().unwrap_or_default().to_lowercase()
+    /// As it was typed, for spans.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Init(_) => "init",
+            Self::Validate(_) => "validate",
+            Self::Check(_) => "check",
+            Self::Plan(_) => "plan",
+            Self::Apply(_) => "apply",
+            Self::Up(_) => "up",
+            Self::Status(_) => "status",
+            Self::Wait(_) => "wait",
+            Self::Logs(_) => "logs",
+            Self::Exec(_) => "exec",
+            Self::Run(_) => "run",
+            Self::History(_) => "history",
+            Self::Delete(_) => "delete",
+            Self::Build(_) => "build",
+            Self::Push(_) => "push",
+            Self::Pull(_) => "pull",
+            Self::Image(_) => "image",
+            #[cfg(feature = "local")]
+            Self::Doctor => "doctor",
+            Self::Explain(_) => "explain",
+            Self::Schema => "schema",
+            Self::Crd => "crd",
+            Self::Completion(_) => "completion",
+            Self::Man(_) => "man",
+        }
     }
 }
 
@@ -209,14 +234,8 @@ pub struct ApplyArgs {
     #[command(flatten)]
     pub select: SelectArgs,
     #[command(flatten)]
-    pub allow: AllowArgs,
-    /// Answer every question with yes
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Return once everything is applied, without waiting until it is ready
-    #[arg(long)]
-    pub no_wait: bool,
-    /// Show the plan and change nothing
+    pub how: CarryArgs,
+    /// Show the plan and change nothing: ends as `plan` does
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -228,6 +247,13 @@ pub struct UpArgs {
     /// Apps, as NAME or NAMESPACE/NAME [default: all in the manifests]
     #[arg(value_name = "APP")]
     pub apps: Vec<String>,
+    #[command(flatten)]
+    pub how: CarryArgs,
+}
+
+/// How a plan is carried out.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct CarryArgs {
     #[command(flatten)]
     pub allow: AllowArgs,
     /// Answer every question with yes
@@ -258,7 +284,7 @@ pub enum WaitCondition {
 
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// Files or folders to read manifests from [default: portolan.yaml here]
+    /// Files or folders to read manifests from [default: portolan.yaml here]; `-f` is --follow here
     #[arg(long = "file", value_name = "PATH")]
     pub files: Vec<PathBuf>,
     /// App, as NAME or NAMESPACE/NAME; needed where the manifests hold several

@@ -48,7 +48,7 @@ pub fn run(command: Command, output: Output) -> CommandResult {
         Command::Image(command) => image::image(command, output),
         #[cfg(feature = "local")]
         Command::Doctor => doctor::doctor(output),
-        Command::Explain(arguments) => manifest::explain(&arguments),
+        Command::Explain(arguments) => manifest::explain(&arguments, output),
         Command::Schema => manifest::schema(),
         Command::Crd => manifest::crd(),
         Command::Completion(arguments) => manual::completion(&arguments),

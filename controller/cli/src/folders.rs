@@ -20,7 +20,15 @@ pub struct Folders {
 
 impl Folders {
     pub fn of_this_user() -> Result<Self, Failure> {
-        if let Some(home) = variable("PORTOLAN_HOME") {
+        if let Some(home) = env::var_os("PORTOLAN_HOME").filter(|home| !home.is_empty()) {
+            let home = PathBuf::from(home);
+            if !home.is_absolute() {
+                return Err(
+                    Failure::usage("HomeRelative", format!("PORTOLAN_HOME is `{}`", home.display()))
+                        .because("a relative folder would be another one in each folder you are in")
+                        .hint("write it from the root: PORTOLAN_HOME=\"$PWD/...\""),
+                );
+            }
             return Ok(Self {
                 state: home.join("state"),
                 data: home.join("data"),

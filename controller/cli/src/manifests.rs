@@ -184,20 +184,36 @@ fn apps_of<'a>(documents: &'a [Document], names: &[String]) -> Result<Vec<&'a Do
     names.iter().map(|name| find_app(&apps, name)).collect()
 }
 
+/// NAME alone is the App of that name, if there is one only, or the one in the default namespace.
 fn find_app<'a>(apps: &[&'a Document], name: &str) -> Result<&'a Document, Failure> {
+    let full = |document: &Document| {
+        let metadata = document.manifest.as_app().map(|app| &app.metadata);
+        metadata.map(|metadata| (metadata.namespace.clone(), metadata.name.clone()))
+    };
+    let wanted = |namespace: &str, app: &str| Some((namespace.to_string(), app.to_string()));
     let (namespace, app) = name.split_once('/').unwrap_or((DEFAULT_NAMESPACE, name));
-    let metadata = |document: &&Document| document.manifest.as_app().map(|app| app.metadata.clone());
-    let found = apps.iter().find(|document| {
-        metadata(document).is_some_and(|metadata| metadata.namespace == namespace && metadata.name == app)
-    });
-    found.copied().ok_or_else(|| {
-        let known: Vec<&str> = apps.iter().map(|document| document.manifest.name()).collect();
-        let failure = Failure::new("AppNotFound", format!("no App is called `{name}`"));
-        match nearest(app, known.iter().copied()) {
-            Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure.hint(format!("there are {}", known.join(", "))),
-        }
-    })
+    if let Some(found) = apps.iter().find(|document| full(document) == wanted(namespace, app)) {
+        return Ok(found);
+    }
+    let mut named = apps.iter().filter(|document| document.manifest.name() == name);
+    match (named.next(), named.next()) {
+        (Some(only), None) => Ok(only),
+        _ => Err(app_not_found(apps.iter().filter_map(|document| full(document)), name)),
+    }
+}
+
+fn app_not_found(known: impl Iterator<Item = (String, String)>, name: &str) -> Failure {
+    let known: Vec<String> = known
+        .map(|(namespace, app)| match namespace.as_str() {
+            DEFAULT_NAMESPACE => app,
+            _ => format!("{namespace}/{app}"),
+        })
+        .collect();
+    let failure = Failure::new("AppNotFound", format!("no App is called `{name}`"));
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => failure.hint(format!("did you mean `{near}`?")),
+        None => failure.hint(format!("there are {}", known.join(", "))),
+    }
 }
 
 fn targets_of(document: &Document, wanted: Option<&str>) -> Result<Vec<String>, Failure> {

@@ -5,6 +5,28 @@ pub fn manifest(name: &str) -> String {
     TEMPLATE.replace("APP_NAME", name)
 }
 
+/// A valid name of an App that a folder's name leads to: `My App` to `my-app`.
+pub fn app_name(folder: &str) -> String {
+    let kept = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let name: String = folder
+        .chars()
+        .map(kept)
+        .skip_while(|c| !c.is_ascii_lowercase())
+        .take(40)
+        .collect();
+    let words: Vec<&str> = name.split('-').filter(|word| !word.is_empty()).collect();
+    match words.is_empty() {
+        true => "app".to_string(),
+        false => words.join("-"),
+    }
+}
+
 const TEMPLATE: &str = "\
 # What this app shall be. `portolan up` makes it so on this machine; `portolan explain FIELD` says what a field means.
 apiVersion: portolan.dev/v1alpha1
@@ -34,6 +56,20 @@ spec:
 mod tests {
     use super::*;
     use crate::parse::{SourceFile, parse_files};
+
+    #[test]
+    fn a_folder_gives_its_name_as_far_as_it_can() {
+        for (folder, name) in [
+            ("shop", "shop"),
+            ("My App", "my-app"),
+            ("2024_Reports.v2", "reports-v2"),
+            ("--", "app"),
+            ("", "app"),
+            ("Übersee", "bersee"),
+        ] {
+            assert_eq!(app_name(folder), name, "{folder}");
+        }
+    }
 
     #[test]
     fn the_first_manifest_has_no_fault() {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{plan, status};
-use crate::args::{ApplyArgs, PlanArgs, SelectArgs, UpArgs};
+use crate::args::{ApplyArgs, CarryArgs, PlanArgs, SelectArgs, UpArgs};
 use crate::audience::{Consent, Teller};
 use crate::failure::{self, CommandResult, Failure, exit};
 use crate::interrupt;
@@ -22,17 +22,11 @@ use crate::session::{AT_ONCE, Deployed, Session};
 
 pub async fn apply(arguments: ApplyArgs, output: Output) -> CommandResult {
     if arguments.dry_run {
-        let (select, allow) = (arguments.select, arguments.allow);
+        let (select, allow) = (arguments.select, arguments.how.allow);
         return plan::plan(PlanArgs { select, allow }, output).await;
     }
     let deployments = manifests::select_for_change(&arguments.select)?;
-    let how = How {
-        wish: Wish::Apply,
-        options: retrying(plan::options(arguments.allow)),
-        no_wait: arguments.no_wait,
-        consent: Consent::of(arguments.yes, output.is_machine()),
-    };
-    carry_out(deployments, how, output).await
+    carry_out(deployments, How::applying(arguments.how, output), output).await
 }
 
 /// `apply` to the targets that are this machine, whatever other targets an app has.
@@ -52,18 +46,7 @@ pub async fn up(arguments: UpArgs, output: Output) -> CommandResult {
                 .hint("add `local` to its targets, or use `portolan apply`"),
         );
     }
-    let how = How {
-        wish: Wish::Apply,
-        options: retrying(plan::options(arguments.allow)),
-        no_wait: arguments.no_wait,
-        consent: Consent::of(arguments.yes, output.is_machine()),
-    };
-    carry_out(here, how, output).await
-}
-
-/// Typed by a person, apply again is retry.
-fn retrying(options: PlanOptions) -> PlanOptions {
-    PlanOptions { retry: true, ..options }
+    carry_out(here, How::applying(arguments.how, output), output).await
 }
 
 /// What is done to each app.
@@ -73,6 +56,21 @@ pub struct How {
     pub options: PlanOptions,
     pub no_wait: bool,
     pub consent: Consent,
+}
+
+impl How {
+    /// Typed by a person, apply again is retry.
+    fn applying(arguments: CarryArgs, output: Output) -> Self {
+        Self {
+            wish: Wish::Apply,
+            options: PlanOptions {
+                retry: true,
+                ..plan::options(arguments.allow)
+            },
+            no_wait: arguments.no_wait,
+            consent: Consent::of(arguments.yes, output.is_machine()),
+        }
+    }
 }
 
 /// Does it to all of them, several at once, and tells what came of it.
@@ -231,7 +229,7 @@ impl Report {
         let served = self
             .rolled_back_to
             .map(|generation| format!("generation {generation} serves again\n"));
-        let status = self.status.as_ref().map(status::human);
+        let status = self.status.as_ref().map(status::summary);
         served.into_iter().chain(status).collect()
     }
 }

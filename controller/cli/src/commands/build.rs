@@ -121,6 +121,12 @@ async fn build_context(arguments: &BuildArgs, output: Output) -> Result<Vec<Buil
 
 fn source_of(arguments: &BuildArgs) -> Result<BuildSource, Failure> {
     let context = arguments.context.clone().unwrap_or_default();
+    if !context.is_dir() {
+        return Err(
+            Failure::new("ContextUnreadable", format!("`{}` is no folder", context.display()))
+                .hint("name the folder of a Dockerfile; the images of an app are built from its manifest, named by -f"),
+        );
+    }
     let absolute = std::path::absolute(&context).unwrap_or(context);
     let tag = match &arguments.tag {
         Some(tag) => reference(tag)?,

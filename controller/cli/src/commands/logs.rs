@@ -14,6 +14,14 @@ use crate::output::{Output, print};
 use crate::session::Session;
 
 pub async fn logs(arguments: LogsArgs, output: Output) -> CommandResult {
+    if let Some(path) = arguments
+        .workloads
+        .iter()
+        .find(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
+    {
+        return Err(Failure::usage("Invalid", format!("`{path}` is no service or job"))
+            .hint("`-f` is --follow here; a manifest is named by --file"));
+    }
     let deployment = select_one(&OneAppArgs {
         manifests: ManifestArgs { files: arguments.files },
         app: arguments.app,
@@ -58,7 +66,7 @@ pub fn duration(text: &str) -> Result<std::time::Duration, Failure> {
 }
 
 /// `web-0 stats  GET /`, or one JSON object a line.
-fn shown(line: &LogLine, output: Output) -> String {
+pub fn shown(line: &LogLine, output: Output) -> String {
     if !output.is_machine() {
         let container = match line.container == line.workload {
             true => String::new(),

@@ -20,10 +20,8 @@ pub fn init(arguments: &InitArgs, output: Output) -> CommandResult {
         )
         .because(error.to_string())
     })?;
-    let name = folder
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    let name = portolan_core::init::app_name(&name);
     let path = folder.join("portolan.yaml");
     // create_new: a file that somebody wrote is never overwritten.
     let file = fs::OpenOptions::new().write(true).create_new(true).open(&path);
@@ -71,12 +69,13 @@ pub fn validate(arguments: &ManifestArgs, output: Output) -> CommandResult {
     Ok(exit::DONE)
 }
 
-pub fn explain(arguments: &ExplainArgs) -> CommandResult {
-    if arguments.field == "env" {
-        print(&explain_env());
-        return Ok(exit::DONE);
-    }
-    print(&portolan_core::explain::explain(&arguments.field)?);
+pub fn explain(arguments: &ExplainArgs, output: Output) -> CommandResult {
+    let text = match arguments.field.as_str() {
+        "env" => explain_env(),
+        field => portolan_core::explain::explain(field)?,
+    };
+    let answer = json!({"field": arguments.field, "text": text});
+    output.answer(&answer, || text);
     Ok(exit::DONE)
 }
 

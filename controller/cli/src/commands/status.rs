@@ -99,41 +99,57 @@ fn final_failure(statuses: &[Status], condition: WaitCondition) -> Option<Failur
     Some(failure::observed(&format!("{} on {}", status.app, status.target), &failure).into())
 }
 
-/// One head line an app, one line a resource, and the cause below what has failed.
+/// One head line an app, one line a resource, and the last words of what has failed below it.
 pub fn human(status: &Status) -> String {
-    let ready = status.condition(ConditionKind::Ready);
-    let word = match ready {
-        Some(ready) if ready.status => "Ready".to_string(),
-        Some(ready) => format!("{}: {}", ready.reason, ready.message),
-        None => "Unknown".to_string(),
-    };
+    text(status, |one| {
+        let evidence = one.failure.iter().flat_map(|failure| &failure.evidence);
+        evidence.map(|line| format!("      | {line}\n")).collect()
+    })
+}
+
+/// The same without last words: for whoever is told them elsewhere.
+pub fn summary(status: &Status) -> String {
+    text(status, |_| String::new())
+}
+
+fn text(status: &Status, below: impl Fn(&ResourceStatus) -> String) -> String {
     let mut text = format!(
-        "{}/{} on {}, generation {}: {word}\n",
-        status.namespace, status.app, status.target, status.observed_generation
+        "{}/{} on {}, generation {}: {}\n",
+        status.namespace,
+        status.app,
+        status.target,
+        status.observed_generation,
+        head(status)
     );
-    let stalled = status
-        .condition(ConditionKind::Stalled)
-        .filter(|stalled| stalled.status);
-    if let Some(stalled) = stalled {
-        text.push_str(&format!("  held: {}: {}\n", stalled.reason, stalled.message));
-    }
     let width = |part: fn(&ResourceStatus) -> &str| {
         let widths = status.resources.iter().map(|one| part(one).len());
         widths.max().unwrap_or(0)
     };
     let (kinds, names) = (width(|one| &one.id.kind), width(|one| &one.id.name));
     for one in &status.resources {
-        text.push_str(&format!(
-            "  {:kinds$}  {:names$}  {}\n",
-            one.id.kind,
-            one.id.name,
-            state(one)
-        ));
-        for line in one.failure.iter().flat_map(|failure| &failure.evidence) {
-            text.push_str(&format!("  {:kinds$}  {:names$}  | {line}\n", "", ""));
-        }
+        let state = state(one);
+        text.push_str(&format!("  {:kinds$}  {:names$}  {state}\n", one.id.kind, one.id.name));
+        text.push_str(&below(one));
     }
     text
+}
+
+/// Where the app stands, in a word; what a resource's own line says is not said here too.
+fn head(status: &Status) -> String {
+    let holds = |kind| status.condition(kind).filter(|condition| condition.status);
+    let ready = status.condition(ConditionKind::Ready);
+    let told_below = status.resources.iter().any(|one| one.failure.is_some());
+    match (holds(ConditionKind::Stalled), ready) {
+        (Some(held), Some(ready)) if ready.status => {
+            format!("held, an older one serves: {}: {}", held.reason, held.message)
+        }
+        (Some(_), _) if told_below => "held".to_string(),
+        (Some(held), _) => format!("held: {}: {}", held.reason, held.message),
+        (None, Some(ready)) if ready.status => "Ready".to_string(),
+        (None, Some(ready)) if told_below => ready.reason.clone(),
+        (None, Some(ready)) => format!("{}: {}", ready.reason, ready.message),
+        (None, None) => "Unknown".to_string(),
+    }
 }
 
 fn state(one: &ResourceStatus) -> String {
