@@ -96,6 +96,13 @@ impl Bundle {
     /// Writes the configuration after a change that parameters do not know.
     pub fn write_changed(&self, params: &ContainerParams, change: impl FnOnce(&mut Value)) {
         let mut spec = serde_json::to_value(container_spec(params)).unwrap();
+        if !has_overlay() {
+            spec["root"]["path"] = "layer".into();
+            spec["annotations"]
+                .as_object_mut()
+                .unwrap()
+                .retain(|name, _| !name.contains("overlay"));
+        }
         change(&mut spec);
         fs::write(self.path("config.json"), serde_json::to_vec(&spec).unwrap()).unwrap();
     }
@@ -220,6 +227,11 @@ impl Drop for Bundle {
     fn drop(&mut self) {
         let _ = self.verb(&["delete", "--force", "{id}"]);
     }
+}
+
+/// Where the kernel has none, the layer itself is the root: enough for what is not about layers.
+fn has_overlay() -> bool {
+    fs::read_to_string("/proc/filesystems").unwrap().contains("overlay")
 }
 
 pub fn text(output: &Output) -> String {

@@ -15,3 +15,4 @@ mod limits;
 mod namespaces;
 mod process;
 mod terminal;
+mod unified;
