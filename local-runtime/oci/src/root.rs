@@ -81,7 +81,13 @@ impl Root {
 
     fn open_at(&self, path: &Path, flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        fs::openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+        let open = || fs::openat2(&self.0, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
+        // The kernel gives up on a `..` while anything on the machine is renamed or mounted, and says "again". Somebody
+        // who renames without end may make this fail, never stay.
+        const ATTEMPTS: usize = 1000;
+        let mut answers = std::iter::repeat_with(open).take(ATTEMPTS);
+        let settled = answers.find(|answer| !matches!(answer, Err(Errno::AGAIN)));
+        settled.unwrap_or(Err(Errno::AGAIN))
     }
 }
 
@@ -126,6 +132,7 @@ fn misplaced(error: Errno, path: &Path, wanted: &'static str) -> Error {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
 
@@ -165,5 +172,31 @@ mod tests {
             0,
             "the canary is untouched"
         );
+    }
+
+    #[test]
+    fn a_path_that_climbs_is_found_while_files_are_renamed() {
+        let outer = tempfile::tempdir().unwrap();
+        let inside = outer.path().join("root");
+        std::fs::create_dir_all(inside.join("a/b")).unwrap();
+        let (one, two) = (outer.path().join("one"), outer.path().join("two"));
+        std::fs::create_dir(&one).unwrap();
+        let root = Root::open(&inside).unwrap();
+        let enough = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !enough.load(Ordering::Relaxed) {
+                    std::fs::rename(&one, &two).unwrap();
+                    std::fs::rename(&two, &one).unwrap();
+                }
+            });
+            let found = (0..2000).map(|_| {
+                root.find(Path::new("/a/../a/b/../../a/b"))
+                    .is_ok_and(|found| found.is_some())
+            });
+            let missed = found.filter(|found| !found).count();
+            enough.store(true, Ordering::Relaxed);
+            assert_eq!(missed, 0);
+        });
     }
 }

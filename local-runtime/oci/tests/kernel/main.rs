@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bundle;
+mod canary;
 mod cgroup;
 mod escapes;
 mod exec;
