@@ -10,13 +10,14 @@ use portolan_core::status::Status;
 use portolan_provider_api::{Images, Provider};
 use tokio::sync::watch;
 
-use crate::driver::{Accounts, Clock, Driver, blocking};
+use crate::driver::{Accounts, Caller, Driver, blocking};
 use crate::error::EngineError;
 use crate::event::EngineEvent;
 use crate::journal::{AppKey, AppRecord, HistoryEntry, Journal};
 use crate::looking::Looking;
 use crate::machine::{Policy, State};
-use crate::outcome::{Outcome, Preview};
+use crate::outcome::{JobEnd, Outcome, Preview};
+use crate::rerun::Rerun;
 use crate::work::Work;
 
 /// Carries out work for any number of apps at the same time; one is enough for a process.
@@ -67,15 +68,11 @@ impl Engine {
         let _lock = self.journal(&key, |journal, key| journal.lock(key)).await?;
         let record = self.load(&key).await?;
         let driver = Driver {
-            provider: provider.clone(),
+            caller: self.caller(provider, &work),
             images: self.images.clone(),
             journal: self.journal.clone(),
             audience,
-            accounts: self.accounts.clone(),
-            requests_per_second: requests_per_second(provider, &work),
-            budget: Arc::default(),
             key,
-            clock: Clock::start(),
         };
         let state = State::new(Arc::new(work), provider.shape.clone(), self.policy, record);
         driver.run(state, stop).await
@@ -91,6 +88,35 @@ impl Engine {
     pub async fn status(&self, provider: &Provider, work: &Work) -> Result<Status, EngineError> {
         let record = self.load(&work.key()).await?;
         self.looking(provider, work).status(record).await
+    }
+
+    /// Runs a job of the app again, whatever the records of its success say, and waits for its end. [`Audience`] is told
+    /// each state that the job is seen in. Once `stop` is true nobody waits any more, and the job goes on.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] where the target cannot, [`EngineError::UnknownJob`] where the app has no such job, and
+    /// [`EngineError::Busy`] as [`Engine::reconcile`]: a job may not run beside a rollout.
+    pub async fn run_job(
+        &self,
+        provider: &Provider,
+        work: Work,
+        job: &str,
+        audience: Arc<dyn Audience>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<JobEnd, EngineError> {
+        let runner = provider.run_job.as_deref().ok_or(EngineError::Unsupported {
+            provider: provider.shape.name(),
+            operation: "run a job again",
+        })?;
+        let key = work.key();
+        let _lock = self.journal(&key, |journal, key| journal.lock(key)).await?;
+        let record = self.load(&key).await?;
+        let rerun = Rerun {
+            looking: self.looking(provider, &work),
+            runner,
+            audience: &*audience,
+        };
+        rerun.run(job, record, stop).await
     }
 
     /// Whose the app's resources are at the target.
@@ -126,10 +152,16 @@ impl Engine {
 
     fn looking<'a>(&'a self, provider: &'a Provider, work: &'a Work) -> Looking<'a> {
         Looking {
-            provider,
+            caller: self.caller(provider, work),
+            shape: &*provider.shape,
             images: &*self.images,
+            policy: &self.policy,
             work,
         }
+    }
+
+    fn caller(&self, provider: &Provider, work: &Work) -> Caller {
+        Caller::new(provider, work, self.accounts.clone())
     }
 
     async fn load(&self, key: &AppKey) -> Result<AppRecord, EngineError> {
@@ -150,10 +182,4 @@ impl Engine {
         let answer = blocking(move || ask(&*journal, &key)).await;
         answer.map_err(Into::into)
     }
-}
-
-/// As its Target says, or as the platform takes.
-fn requests_per_second(provider: &Provider, work: &Work) -> u32 {
-    let given = work.target.spec.budget.map(|budget| budget.requests_per_second);
-    given.unwrap_or_else(|| provider.shape.requests_per_second())
 }

@@ -20,6 +20,13 @@ pub enum EngineError {
     Journal(#[source] JournalError),
     #[error("{key} is being worked on by {}", holder(*.pid))]
     Busy { key: AppKey, pid: Option<u32> },
+    #[error("{provider} cannot {operation}")]
+    Unsupported {
+        provider: &'static str,
+        operation: &'static str,
+    },
+    #[error("{key} has no job `{job}`")]
+    UnknownJob { key: AppKey, job: String },
 }
 
 /// The image of one container that could not be pinned.
@@ -39,6 +46,7 @@ impl EngineError {
             Self::Call(error) => error.class,
             Self::Journal(error) => error.class(),
             Self::Busy { .. } => ErrorClass::Conflict,
+            Self::Unsupported { .. } | Self::UnknownJob { .. } => ErrorClass::Invalid,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What the engine tells while it works: progress lines, `-o json` streams and a controller's events are made of these.
+//! What the engine tells while it works: the command line makes progress lines of it. Answers, such as those of
+//! `-o json`, are made of the outcome and never of these.
 
 use portolan_core::facts::ContainerPath;
 use portolan_core::observation::{Failure, Replicas};

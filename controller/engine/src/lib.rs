@@ -15,10 +15,11 @@ pub mod journal;
 mod looking;
 pub mod machine;
 mod outcome;
+mod rerun;
 mod work;
 
 pub use engine::{Audience, Engine};
 pub use error::{EngineError, ImageFault};
 pub use event::{EngineEvent, StepName};
-pub use outcome::{GenerationStanding, Outcome, OutcomeKind, Preview};
-pub use work::{Rollback, Wish, Work};
+pub use outcome::{GenerationStanding, JobEnd, JobState, Outcome, OutcomeKind, Preview};
+pub use work::{Wish, Work};

@@ -1,4 +1,5 @@
-//! Looking without touching: what a reconcile would do, and where an app stands. One read of the target each.
+//! Looking without touching: what a reconcile would do, and where an app stands. One read of the target each, or a few
+//! where the first ones fail.
 
 use std::sync::Arc;
 
@@ -7,19 +8,22 @@ use portolan_core::observation::Observation;
 use portolan_core::plan::{PlanOptions, Scope};
 use portolan_core::resolve::image_requests;
 use portolan_core::status::{Standing, Status, summarise};
-use portolan_provider_api::{Images, PinRequest, Provider};
+use portolan_provider_api::{Images, PinRequest, Shape};
 
+use crate::driver::Caller;
 use crate::error::{EngineError, ImageFault};
 use crate::journal::{AppRecord, GenerationKind};
-use crate::machine::Policy;
 use crate::machine::goal::{self, Goal};
+use crate::machine::{Policy, look};
 use crate::outcome::{GenerationStanding, Preview};
 use crate::work::{Wish, Work};
 
 /// What looking needs; it lives for one look.
 pub struct Looking<'a> {
-    pub provider: &'a Provider,
+    pub caller: Caller,
+    pub shape: &'a dyn Shape,
     pub images: &'a dyn Images,
+    pub policy: &'a Policy,
     pub work: &'a Work,
 }
 
@@ -35,7 +39,7 @@ impl Looking<'_> {
         let mut goal = self.desired(&realm).await?;
         let observed = self.observe(&scope, &goal, &record).await?;
         let options = self.work.plan_options();
-        let plan = goal.plan(&scope, &record, &observed, &*self.provider.shape, options);
+        let plan = goal.plan(&scope, &record, &observed, self.shape, options);
         Ok(Preview {
             standing: standing_of(&goal, &record),
             desired: Arc::unwrap_or_clone(goal.resources),
@@ -56,13 +60,7 @@ impl Looking<'_> {
             None => self.desired(&realm).await?,
         };
         let observed = self.observe(&scope, &goal, &record).await?;
-        let plan = goal.plan(
-            &scope,
-            &record,
-            &observed,
-            &*self.provider.shape,
-            PlanOptions::default(),
-        );
+        let plan = goal.plan(&scope, &record, &observed, self.shape, PlanOptions::default());
         let standing = Standing {
             generation: record.latest.as_ref().map_or(0, |latest| latest.number),
             reconciling: false,
@@ -75,22 +73,28 @@ impl Looking<'_> {
         Ok(summarise(&scope, &goal.resources, &observed, &standing))
     }
 
-    async fn realm(&self) -> Result<String, EngineError> {
-        self.provider.calls.realm().await.map_err(EngineError::Call)
+    pub async fn realm(&self) -> Result<String, EngineError> {
+        let realm = self.caller.patiently(self.policy, || self.caller.realm()).await;
+        realm.map_err(EngineError::Call)
     }
 
+    /// A target that shows a part of itself only, however often it is asked, is shown so: plan and status say it.
     async fn observe(&self, scope: &Scope, goal: &Goal, record: &AppRecord) -> Result<Observation, EngineError> {
         let open: Vec<_> = record.operations.values().cloned().collect();
         let wanted = goal.wanted();
-        let observed = self.provider.calls.observe(scope, &wanted, &open).await;
+        let observe = || self.caller.observe(scope, &wanted, &open);
+        let whole = || async { observe().await.and_then(look::complete) };
+        let observed = match self.caller.patiently(self.policy, whole).await {
+            Err(error) if error.code == look::PARTIAL_READ => observe().await,
+            other => other,
+        };
         observed.map_err(EngineError::Call)
     }
 
     /// What the work means as far as it is known without building or pulling.
-    async fn desired(&self, realm: &str) -> Result<Goal, EngineError> {
+    pub async fn desired(&self, realm: &str) -> Result<Goal, EngineError> {
         let facts = self.known_facts(realm).await?;
-        let shape = &*self.provider.shape;
-        Goal::of(self.work, shape, realm, facts, &Policy::default()).map_err(EngineError::Faults)
+        Goal::of(self.work, self.shape, realm, facts, self.policy).map_err(EngineError::Faults)
     }
 
     async fn known_facts(&self, realm: &str) -> Result<Facts, EngineError> {

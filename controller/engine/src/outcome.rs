@@ -5,6 +5,8 @@ use portolan_core::plan::{Plan, Problem, Scope};
 use portolan_core::resource::Resources;
 use portolan_core::status::Status;
 
+use crate::machine::PhaseName;
+
 /// The end of a reconcile. What the engine could not even begin, or had to give up, is an [`crate::EngineError`].
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -36,11 +38,31 @@ pub enum OutcomeKind {
     Interrupted,
 }
 
-impl Outcome {
-    /// Whether what was wished for is so.
-    pub fn is_success(&self) -> bool {
-        matches!(self.kind, OutcomeKind::Converged | OutcomeKind::Applied)
+impl OutcomeKind {
+    pub(crate) fn phase(&self) -> PhaseName {
+        match self {
+            Self::Converged | Self::Applied => PhaseName::Converged,
+            Self::Held(_) | Self::RolledBack { .. } => PhaseName::Held,
+            Self::Refused(_) | Self::Declined => PhaseName::Refused,
+            Self::Interrupted => PhaseName::Stopped,
+        }
     }
+}
+
+/// The end of a job that was run again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobEnd {
+    pub state: JobState,
+    /// Where the target tells one.
+    pub exit_code: Option<i32>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobState {
+    Completed,
+    Failed(Failure),
+    /// Nobody waits for its end any more: the job goes on.
+    Interrupted,
 }
 
 /// What a reconcile would do.

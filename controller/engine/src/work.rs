@@ -23,7 +23,6 @@ pub struct Work {
     pub options: PlanOptions,
     /// Return once every step was taken, without waiting for the last of them to get ready.
     pub no_wait: bool,
-    pub rollback: Rollback,
 }
 
 /// What shall become of the app.
@@ -34,16 +33,6 @@ pub enum Wish {
     Delete {
         erase_data: bool,
     },
-}
-
-/// What happens when a generation fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rollback {
-    /// Back to the last generation that converged, if there is one.
-    #[default]
-    Auto,
-    /// Everything stays as the failure left it.
-    Never,
 }
 
 impl Work {
@@ -57,7 +46,6 @@ impl Work {
             wish: Wish::Apply,
             options: PlanOptions::default(),
             no_wait: false,
-            rollback: Rollback::Auto,
         }
     }
 

@@ -8,7 +8,7 @@ use harness::manifests::{apply, delete, hello, shop, with, with_options};
 use harness::{Run, Sim, plain};
 use portolan_core::name::OwnerId;
 use portolan_core::plan::PlanOptions;
-use portolan_engine::{EngineError, EngineEvent, OutcomeKind, Rollback, Work};
+use portolan_engine::{EngineError, EngineEvent, OutcomeKind, Work};
 use portolan_provider_api::{CallError, ErrorClass};
 use portolan_provider_fake::kinds::{NETWORK, SERVICE};
 use portolan_provider_fake::{Called, Fault, Object, On};
@@ -124,17 +124,6 @@ fn what_cannot_pass_fails_the_generation_at_once() {
         );
         assert_eq!(sim.shown(), before, "{class:?}");
     }
-}
-
-#[test]
-fn without_rollback_everything_stays_as_it_failed() {
-    let sim = shop_is_up();
-    let work = Work {
-        rollback: Rollback::Never,
-        ..apply(harness::manifests::failing(shop(), "services/web"))
-    };
-    assert!(matches!(sim.run(&work).kind(), OutcomeKind::Held(_)));
-    assert!(sim.shown()[&sim.shops(SERVICE, "web")].1["env"]["FAKE_FAILS"].is_string());
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn create_follows_the_edges() {
         PhaseName::Planned,
         PhaseName::Executing,
         PhaseName::Watching,
-        PhaseName::Finished,
+        PhaseName::Converged,
     ];
     assert_eq!(run.phases, phases);
     let outcome = run.outcome();

@@ -69,6 +69,7 @@ pub enum Called {
         writes: Vec<WriteRequest>,
     },
     Write(WriteRequest),
+    RunJob(ResourceId),
 }
 
 impl FakeCloud {
@@ -215,6 +216,22 @@ impl FakeCloud {
         }
     }
 
+    /// Starts a job that has run once more, in the revision that is there.
+    pub fn run_again(&self, job: &ResourceId) -> Result<(), CallError> {
+        let now = (self.clock)();
+        let mut inner = self.guard();
+        inner.calls.push(Called::RunJob(job.clone()));
+        let fault = inner.faults.meet(&On::RunJob);
+        if let Some(Fault::Refuse(error)) = fault {
+            return Err(error);
+        }
+        let answer = inner.begin_run(job, now);
+        match fault {
+            Some(_) => Err(answer_lost()),
+            None => answer,
+        }
+    }
+
     fn guard(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -301,6 +318,19 @@ impl Inner {
         Accepted::Operation {
             handle: Handle(format!("operation-{}", self.operations)),
         }
+    }
+
+    fn begin_run(&mut self, job: &ResourceId, now: u64) -> Result<(), CallError> {
+        let before = self.objects.clone();
+        let object = self
+            .objects
+            .get_mut(job)
+            .ok_or_else(|| conflict(format!("{job} is gone")))?;
+        object.changed_at = now;
+        let revision = object.revision.clone().unwrap_or_default();
+        *self.runs.entry((job.name.clone(), revision)).or_default() += 1;
+        self.remember(before, now);
+        Ok(())
     }
 
     /// A job runs once for each revision; one that ran with success is done at once.

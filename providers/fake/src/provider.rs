@@ -6,19 +6,20 @@ use async_trait::async_trait;
 use portolan_core::observation::Observation;
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
-use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, Provider, WriteRequest};
+use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, Provider, RunJob, WriteRequest};
 
 use crate::cloud::FakeCloud;
-use crate::render::FakeShape;
+use crate::kinds::JOB;
+use crate::render::{FakeShape, object};
 
 /// The provider for one account.
 pub fn provider(cloud: FakeCloud, shape: FakeShape) -> Provider {
     Provider {
         shape: Arc::new(shape),
-        calls: Arc::new(cloud),
+        calls: Arc::new(cloud.clone()),
         logs: None,
         exec: None,
-        run_job: None,
+        run_job: Some(Arc::new(cloud)),
     }
 }
 
@@ -51,5 +52,12 @@ impl Calls for FakeCloud {
 
     async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
         self.write(scope, request)
+    }
+}
+
+#[async_trait]
+impl RunJob for FakeCloud {
+    async fn run_job(&self, scope: &Scope, job: &str) -> Result<(), CallError> {
+        self.run_again(&object(scope, JOB, job))
     }
 }

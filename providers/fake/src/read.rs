@@ -48,7 +48,7 @@ fn observed(scope: &Scope, id: &ResourceId, object: &Object, now: u64) -> Observ
         ownership: ownership(scope, object),
         state: state(id, object, now),
         revision: object.revision.clone(),
-        outputs: outputs(id),
+        outputs: outputs(id, object, now),
         depends_on: depends_on(&object.body),
         claims: claims(&object.body),
         holds_data: kinds::kind(&id.kind).is_some_and(|kind| kind.holds_data),
@@ -107,9 +107,12 @@ pub fn has_failed(object: &Object) -> bool {
     fails(&object.body)
 }
 
-fn outputs(id: &ResourceId) -> BTreeMap<String, Value> {
-    match id.kind.as_str() {
-        "Volume" => BTreeMap::from([("path".to_string(), json!(format!("/volumes/{}", id.name)))]),
+fn outputs(id: &ResourceId, object: &Object, now: u64) -> BTreeMap<String, Value> {
+    let output = |name: &str, value| BTreeMap::from([(name.to_string(), value)]);
+    match (id.kind.as_str(), state(id, object, now)) {
+        ("Volume", _) => output("path", json!(format!("/volumes/{}", id.name))),
+        ("Job", ResourceState::Completed) => output("exitCode", json!(0)),
+        ("Job", ResourceState::Failed { .. }) => output("exitCode", json!(1)),
         _ => BTreeMap::new(),
     }
 }

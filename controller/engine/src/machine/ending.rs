@@ -14,7 +14,6 @@ use crate::event::EngineEvent;
 use crate::journal::JournalError;
 use crate::journal::{AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Hold, JournalEntry};
 use crate::outcome::{Outcome, OutcomeKind};
-use crate::work::Rollback;
 
 /// Why no new call is made. A later reason takes the place of an earlier one only if it is stronger.
 pub enum Winding {
@@ -186,10 +185,9 @@ impl Pursuit {
     /// The generation that served before this one, if it may be gone back to.
     fn way_back(&self, turn: &Turn) -> Option<Arc<Generation>> {
         let goal = &self.world.goal;
-        let wanted = turn.base.work.rollback == Rollback::Auto && goal.kind == GenerationKind::Apply;
-        let converged = turn.record().converged.as_ref().filter(|_| wanted)?;
-        let other = converged.kind == GenerationKind::Apply && converged.hash != goal.hash;
-        other.then(|| converged.clone())
+        let converged = turn.record().converged.as_ref()?;
+        let both_apply = [goal.kind, converged.kind] == [GenerationKind::Apply; 2];
+        (both_apply && converged.hash != goal.hash).then(|| converged.clone())
     }
 
     /// From here on the goal is what served before.

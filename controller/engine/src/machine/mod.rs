@@ -20,7 +20,7 @@ mod ending;
 mod execution;
 mod gather;
 pub(crate) mod goal;
-mod look;
+pub(crate) mod look;
 mod policy;
 mod pursuit;
 mod scribe;
@@ -31,7 +31,6 @@ mod world;
 use std::sync::Arc;
 
 use portolan_provider_api::{CallError, ErrorClass, Shape};
-use serde::{Deserialize, Serialize};
 
 pub use effect::{Answer, Ask, Effect, EffectId, Event, Input};
 pub use policy::Policy;
@@ -58,17 +57,24 @@ enum Phase {
     Finished(Box<Result<Outcome, EngineError>>),
 }
 
-/// Where a piece of work stands, in the words of the design.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// Where a piece of work stands, in the words of the design. The last four are ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PhaseName {
     Gathering,
+    /// Looked at and planned; nothing is written yet.
     Planned,
     AwaitingApproval,
     Executing,
     Watching,
     RollingBack,
-    Finished,
+    /// With `no_wait`: every step was taken.
+    Converged,
+    /// The generation has failed, and what served before serves again if there was something.
+    Held,
+    /// By the plan's problems, by the target's preflight or by whoever was asked.
+    Refused,
+    /// On request, or because the target, an image or the journal could not be used.
+    Stopped,
 }
 
 /// What a phase wants after it has proceeded.
@@ -100,7 +106,10 @@ impl State {
         match &self.phase {
             Phase::Gathering(_) => PhaseName::Gathering,
             Phase::Pursuing(pursuit) => pursuit.phase(),
-            Phase::Finished(_) => PhaseName::Finished,
+            Phase::Finished(result) => match &**result {
+                Ok(outcome) => outcome.kind.phase(),
+                Err(_) => PhaseName::Stopped,
+            },
         }
     }
 
@@ -186,17 +195,20 @@ fn interrupt(phase: &mut Phase, turn: &mut Turn) -> Next {
 
 /// What a question answers that has not been answered in time: the outcome is unknown, and it may be asked again.
 fn no_answer(purpose: &Purpose) -> Answer {
-    let error = || {
-        CallError::new(
-            ErrorClass::Retry { after: None },
-            "NoAnswer",
-            "the target did not answer in time",
-        )
-    };
+    let error = no_answer_in_time();
     match purpose {
-        Purpose::Observe { .. } => Answer::Observe(Err(error())),
-        Purpose::Preflight => Answer::Preflight(Err(error())),
-        Purpose::Call(_) => Answer::Call(Err(error())),
-        Purpose::Realm | Purpose::Pin(_) | Purpose::Approve | Purpose::Write => Answer::Realm(Err(error())),
+        Purpose::Observe { .. } => Answer::Observe(Err(error)),
+        Purpose::Preflight => Answer::Preflight(Err(error)),
+        Purpose::Call(_) => Answer::Call(Err(error)),
+        Purpose::Realm | Purpose::Pin(_) | Purpose::Approve | Purpose::Write => Answer::Realm(Err(error)),
     }
+}
+
+/// As if the target had said so itself.
+pub(crate) fn no_answer_in_time() -> CallError {
+    CallError::new(
+        ErrorClass::Retry { after: None },
+        "NoAnswer",
+        "the target did not answer in time",
+    )
 }

@@ -1,0 +1,162 @@
+//! Every call of a provider goes through here: in a span of its own, and within the budget of its account.
+
+use std::sync::{Arc, OnceLock, PoisonError};
+
+use portolan_core::observation::Observation;
+use portolan_core::plan::{Scope, Verb};
+use portolan_core::resource::ResourceId;
+use portolan_provider_api::{
+    Accepted, CallError, Calls, ErrorClass, OpenOperation, Provider, RunJob, Shape, WriteRequest,
+};
+use tokio::time::{sleep, timeout};
+use tracing::{Instrument, Span, info_span, warn};
+
+use super::accounts::{Accounts, SharedBudget};
+use super::clock::{Clock, random};
+use crate::budget::Budget;
+use crate::journal::AppKey;
+use crate::machine::{Policy, Timestamp, no_answer_in_time};
+use crate::work::Work;
+
+/// Calls one target on behalf of one app. Clones share the budget.
+#[derive(Clone)]
+pub struct Caller {
+    calls: Arc<dyn Calls>,
+    shape: Arc<dyn Shape>,
+    key: AppKey,
+    pub clock: Clock,
+    accounts: Arc<Accounts>,
+    requests_per_second: u32,
+    /// Known once the target has said which account is behind it.
+    budget: Arc<OnceLock<SharedBudget>>,
+}
+
+impl Caller {
+    pub fn new(provider: &Provider, work: &Work, accounts: Arc<Accounts>) -> Self {
+        Self {
+            calls: provider.calls.clone(),
+            shape: provider.shape.clone(),
+            key: work.key(),
+            clock: Clock::start(),
+            accounts,
+            requests_per_second: requests_per_second(provider, work),
+            budget: Arc::default(),
+        }
+    }
+
+    /// Asked once, before there is a budget: it tells whose budget the rest is asked within.
+    pub async fn realm(&self) -> Result<String, CallError> {
+        let realm = self.calls.realm().instrument(self.span("realm")).await?;
+        let name = self.shape.name();
+        self.budget
+            .get_or_init(|| self.accounts.budget(name, &realm, self.requests_per_second));
+        // It counts too, in arrears.
+        self.with_budget(|budget, now| budget.take(now));
+        Ok(realm)
+    }
+
+    pub async fn observe(
+        &self,
+        scope: &Scope,
+        wanted: &[ResourceId],
+        open: &[OpenOperation],
+    ) -> Result<Observation, CallError> {
+        let call = self.calls.observe(scope, wanted, open);
+        self.within_budget(call, self.span("observe")).await
+    }
+
+    pub async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {
+        let call = self.calls.preflight(scope, writes);
+        self.within_budget(call, self.span("preflight")).await
+    }
+
+    pub async fn write(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
+        let call = async {
+            match request.verb {
+                Verb::Create => self.calls.create(scope, request).await,
+                Verb::Update => self.calls.update(scope, request).await,
+                Verb::Delete => self.calls.delete(scope, request).await,
+            }
+        };
+        self.within_budget(call, self.write_span(request)).await
+    }
+
+    /// Tried once: whether a job whose answer was lost has begun cannot be told, and it may not run twice.
+    pub async fn run_job(
+        &self,
+        runner: &dyn RunJob,
+        scope: &Scope,
+        job: &str,
+        policy: &Policy,
+    ) -> Result<(), CallError> {
+        let call = self.within_budget(runner.run_job(scope, job), self.span("run_job"));
+        let answer = timeout(policy.call_deadline, call).await;
+        answer.unwrap_or_else(|_| Err(no_answer_in_time()))
+    }
+
+    /// A read that no machine stands behind: each try within its deadline, and what passes is tried again as a machine
+    /// would.
+    pub async fn patiently<T, F>(&self, policy: &Policy, read: impl Fn() -> F) -> Result<T, CallError>
+    where
+        F: Future<Output = Result<T, CallError>>,
+    {
+        let mut failures = 0;
+        loop {
+            let answer = timeout(policy.read_deadline, read()).await;
+            let error = match answer.unwrap_or_else(|_| Err(no_answer_in_time())) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            failures += 1;
+            match error.class {
+                ErrorClass::Retry { after } if failures < policy.tries => {
+                    warn!(app = %self.key, error = %error, "looking again");
+                    sleep(policy.pause(failures, after, random())).await;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Waits for a token, and then makes the call. A platform that wants to be left alone is left alone by everybody.
+    async fn within_budget<T>(
+        &self,
+        call: impl Future<Output = Result<T, CallError>>,
+        span: Span,
+    ) -> Result<T, CallError> {
+        let wait = self.with_budget(|budget, now| budget.take(now));
+        sleep(wait.unwrap_or_default()).await;
+        let answer = call.instrument(span).await;
+        if let Err(CallError {
+            class: ErrorClass::Retry { after: Some(after) },
+            ..
+        }) = &answer
+        {
+            self.with_budget(|budget, now| budget.pause_until(now.plus(*after)));
+        }
+        answer
+    }
+
+    fn with_budget<T>(&self, with: impl FnOnce(&mut Budget, Timestamp) -> T) -> Option<T> {
+        // A bucket is whole after every line of its code: whoever panicked with it left it usable.
+        let mut budget = self.budget.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(with(&mut budget, self.clock.now()))
+    }
+
+    fn span(&self, verb: &'static str) -> Span {
+        let AppKey { namespace, app, target } = &self.key;
+        info_span!("call", namespace, app, target, verb)
+    }
+
+    fn write_span(&self, request: &WriteRequest) -> Span {
+        let AppKey { namespace, app, target } = &self.key;
+        let (verb, resource, generation) = (request.verb, &request.id, request.generation);
+        info_span!("call", namespace, app, target, ?verb, %resource, generation)
+    }
+}
+
+/// As its Target says, or as the platform takes.
+fn requests_per_second(provider: &Provider, work: &Work) -> u32 {
+    let given = work.target.spec.budget.map(|budget| budget.requests_per_second);
+    given.unwrap_or_else(|| provider.shape.requests_per_second())
+}
