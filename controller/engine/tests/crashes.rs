@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harness::manifests::{apply, delete, failing, retry, shop, with};
 use harness::{Cut, Sim};
-use portolan_engine::{OutcomeKind, Work};
+use portolan_engine::{EngineEvent, OutcomeKind, Work};
 use portolan_provider_fake::kinds::JOB;
 use serde_json::{Value, json};
 
@@ -159,7 +159,9 @@ fn cut_everywhere(story: &Story, lag_ms: u64, cuts: &[fn(usize) -> Cut]) {
     for at in 0..asks {
         for cut in cuts {
             let sim = before.fork();
-            sim.drive(&story.work, Some(cut(at)));
+            let run = sim.drive(&story.work, Some(cut(at)));
+            let told = |event: &&EngineEvent| **event == EngineEvent::Interrupted;
+            assert!(run.events.iter().filter(told).count() <= 1, "{:?}: told once", cut(at));
             check_end(
                 story,
                 &sim,

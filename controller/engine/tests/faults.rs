@@ -8,6 +8,7 @@ use harness::manifests::{apply, delete, hello, shop, with, with_options};
 use harness::{Run, Sim, plain};
 use portolan_core::name::OwnerId;
 use portolan_core::plan::PlanOptions;
+use portolan_engine::machine::Ask;
 use portolan_engine::{EngineError, EngineEvent, OutcomeKind, Work};
 use portolan_provider_api::{CallError, ErrorClass};
 use portolan_provider_fake::kinds::{NETWORK, SERVICE};
@@ -194,20 +195,61 @@ fn another_writer_leads_to_another_plan() {
     sim.cloud
         .fail_next(on_web(&sim), Fault::Refuse(error(ErrorClass::Conflict)));
     let run = sim.run(&newer());
-    let anew = |event: &EngineEvent| matches!(event, EngineEvent::PlanningAnew { .. });
-    assert_eq!(run.events.iter().filter(|event| anew(event)).count(), 1);
+    assert_eq!(count(&run, is_anew), 1);
     assert_eq!(run.kind(), OutcomeKind::Converged);
 }
 
+fn count(run: &Run, wanted: fn(&EngineEvent) -> bool) -> usize {
+    run.events.iter().filter(|event| wanted(event)).count()
+}
+
+fn is_anew(event: &EngineEvent) -> bool {
+    matches!(event, EngineEvent::PlanningAnew { .. })
+}
+
 #[test]
-fn a_conflict_without_end_is_one_failure() {
+fn a_conflict_without_end_is_told_once_and_is_one_failure() {
     let sim = shop_is_up();
-    for _ in 0..=sim.policy.replans {
+    for _ in 0..100 {
         sim.cloud
             .fail_next(on_web(&sim), Fault::Refuse(error(ErrorClass::Conflict)));
     }
-    let kind = sim.run(&newer()).kind();
-    assert!(matches!(kind, OutcomeKind::RolledBack { .. }), "{kind:?}");
+    let began = sim.now_ms();
+    let run = sim.run(&newer());
+    let failed = run
+        .events
+        .iter()
+        .position(|event| matches!(event, EngineEvent::RollingBack { .. }));
+    let told = |event: &&EngineEvent| matches!(event, EngineEvent::Planned { .. });
+    assert_eq!(run.events[..failed.expect("it failed")].iter().filter(told).count(), 1);
+    assert_eq!(count(&run, is_anew), 1);
+    let tries = sim.cloud.write_times(&sim.shops(SERVICE, "web"));
+    let [_, first, second] = tries[..] else {
+        panic!("{tries:?}")
+    };
+    assert!(second - first >= 2000, "a conflict has time to pass: {tries:?}");
+    assert!(sim.now_ms() - began < 10_000);
+    assert!(matches!(run.kind(), OutcomeKind::RolledBack { .. }));
+}
+
+/// Three times in a row somebody is faster; each time the world is another one, and so is the plan.
+#[test]
+fn a_race_is_run_again_as_long_as_somebody_else_moves() {
+    let sim = shop_is_up();
+    let web = sim.shops(SERVICE, "web");
+    let mut cut = 0;
+    let run = sim.drive_with(&newer(), &mut |ask| {
+        if cut < 3 && matches!(ask, Ask::Call { .. }) {
+            cut += 1;
+            let mut object = sim.cloud.objects()[&web].clone();
+            object.body["by"] = json!(cut);
+            sim.cloud.put_by_hand(web.clone(), object);
+            sim.cloud
+                .fail_next(on_web(&sim), Fault::Refuse(error(ErrorClass::Conflict)));
+        }
+    });
+    assert_eq!(count(&run, is_anew), 3);
+    assert_eq!(run.kind(), OutcomeKind::Converged);
 }
 
 #[test]

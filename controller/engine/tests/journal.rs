@@ -224,6 +224,8 @@ fn one_holder_at_a_time() {
         .expect("another app is free");
     drop(lock);
     other.lock(&key()).map(drop).expect("free again");
+    let locks = std::fs::read_dir(folder.path().join("locks")).expect("a folder");
+    assert_eq!(locks.count(), 0, "and nothing of it stays");
 }
 
 /// A process that dies in the middle of a transaction, leaving its log behind, leaves the record as it was before.

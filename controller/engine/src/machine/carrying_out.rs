@@ -6,7 +6,7 @@ use portolan_provider_api::{Accepted, CallError};
 use super::Next;
 use super::ending::Winding;
 use super::execution::Verdict;
-use super::pursuit::{Leg, Pursuit};
+use super::pursuit::{Conflict, Leg, Pursuit};
 use super::turn::Turn;
 
 impl Pursuit {
@@ -57,9 +57,29 @@ impl Pursuit {
         self.look.soon(turn);
         match execution.answered(number, answer, &mut self.world, turn) {
             Verdict::GoOn => {}
-            Verdict::PlanAnew(failure) => self.wind(Winding::Anew(failure), turn),
+            Verdict::PlanAnew(failure) => {
+                let plan = execution.plan.digest();
+                self.met_a_conflict(plan, failure, turn);
+            }
             Verdict::Fail(failure) => self.wind(Winding::Fail(failure), turn),
         }
+    }
+
+    /// Whoever wrote in between has changed what the next plan is made from. Where that very plan meets the very conflict
+    /// again nobody has, and it will not pass.
+    fn met_a_conflict(&mut self, plan: String, failure: Failure, turn: &mut Turn) {
+        if self.winding.is_some() {
+            return;
+        }
+        let known = self.conflict.as_ref();
+        let lasts = known.is_some_and(|known| known.plan == plan && known.failure == failure);
+        let winding = match lasts {
+            true => Winding::Fail(failure.clone()),
+            false => Winding::Anew(failure.clone()),
+        };
+        let at = turn.now;
+        self.conflict = Some(Conflict { plan, failure, at });
+        self.wind(winding, turn);
     }
 
     /// Each look that is young enough either shows the end, or that something else has to be done, or that it takes time.

@@ -30,7 +30,12 @@ impl Pursuit {
             self.look.ask_if_due(&self.scope, &self.world, turn);
             return Next::Wait;
         }
-        turn.publish(planned(&plan));
+        if let Some(until) = self.repeats_a_conflict(&plan, turn) {
+            self.look.not_before(until);
+            self.look.ask_if_due(&self.scope, &self.world, turn);
+            return Next::Wait;
+        }
+        self.tell(&plan, turn);
         let settled = plan.is_empty() && self.world.is_settled();
         if !plan.problems.is_empty() {
             self.refuse(plan.problems.clone(), turn);
@@ -78,6 +83,23 @@ impl Pursuit {
         let lag = turn.base.shape.read_lag();
         let settled = turn.now >= self.began.plus(lag) || !self.after_a_cut;
         !self.world.is_all_fresh() || plan.is_empty() && !settled
+    }
+
+    /// The very plan that met a conflict waits until a read must show what was in its way, if it has gone by itself.
+    fn repeats_a_conflict(&self, plan: &Plan, turn: &Turn) -> Option<Timestamp> {
+        let conflict = self.conflict.as_ref()?;
+        let pause = turn.base.shape.read_lag().max(turn.base.policy.poll_longest);
+        let until = conflict.at.plus(pause);
+        (turn.now < until && plan.digest() == conflict.plan).then_some(until)
+    }
+
+    /// Each plan once, however often it is made again.
+    fn tell(&mut self, plan: &Plan, turn: &mut Turn) {
+        let digest = Some(plan.digest());
+        if self.told != digest {
+            turn.publish(planned(plan));
+            self.told = digest;
+        }
     }
 
     /// Why this generation is not tried again.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Failure, Observation};
 use portolan_core::plan::{Plan, Problem, Scope};
 use portolan_core::resource::ResourceId;
 use portolan_core::status::{Standing, Status, summarise};
@@ -31,14 +31,27 @@ pub struct Pursuit {
     pub(super) plan: Option<Arc<Plan>>,
     /// Digest of the plan that somebody said yes to.
     pub(super) approved: Option<String>,
+    /// Digest of the plan that was told last.
+    pub(super) told: Option<String>,
     /// How often a plan had to be made anew.
     pub(super) replans: u32,
+    /// What the plan before this one ended with, if it was a conflict.
+    pub(super) conflict: Option<Conflict>,
     pub(super) last_progress: Timestamp,
     pub(super) began: Timestamp,
     /// Whether the run before was cut off, so that it may have written a moment ago.
     pub(super) after_a_cut: bool,
     /// Set once no new call shall be made.
     pub(super) winding: Option<Winding>,
+}
+
+/// A plan that could not be carried out because somebody else wrote.
+#[derive(Debug)]
+pub(super) struct Conflict {
+    /// Digest.
+    pub plan: String,
+    pub failure: Failure,
+    pub at: Timestamp,
 }
 
 /// Where between planning and the end it stands.
@@ -72,7 +85,9 @@ impl Pursuit {
             leg: Leg::Observing,
             plan: None,
             approved: None,
+            told: None,
             replans: 0,
+            conflict: None,
             last_progress: Timestamp::default(),
             winding: None,
         }
@@ -118,9 +133,10 @@ impl Pursuit {
         }
     }
 
-    /// The end that is being recorded cannot be stopped any more.
+    /// The end that is being recorded cannot be stopped any more, and one that is near is not stopped twice.
     pub fn interrupt(&mut self, turn: &mut Turn) -> Next {
-        if !matches!(self.leg, Leg::Recording(..)) {
+        let ending = matches!(self.leg, Leg::Recording(..)) || matches!(self.winding, Some(Winding::End(_)));
+        if !ending {
             turn.publish(EngineEvent::Interrupted);
             self.wind(Winding::End(Ok(OutcomeKind::Interrupted)), turn);
         }

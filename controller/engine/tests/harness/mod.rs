@@ -41,7 +41,7 @@ pub enum Cut {
     CrashBefore(usize),
     /// It is, and nobody hears the answer.
     CrashAfter(usize),
-    /// The user presses Ctrl-C when it is asked.
+    /// The user wants to stop when it is asked, and says so twice.
     Interrupt(usize),
 }
 
@@ -112,6 +112,15 @@ impl Sim {
     }
 
     pub fn drive(&self, work: &Work, cut: Option<Cut>) -> Run {
+        self.carry_on(work, cut, &mut |_| {})
+    }
+
+    /// As `run`, but with something that happens outside just before an ask is answered.
+    pub fn drive_with(&self, work: &Work, before: &mut dyn FnMut(&Ask)) -> Run {
+        self.carry_on(work, None, before)
+    }
+
+    fn carry_on(&self, work: &Work, cut: Option<Cut>, before: &mut dyn FnMut(&Ask)) -> Run {
         let record = self.journal.load(&work.key()).expect("the memory can be read");
         let mut state = State::new(Arc::new(work.clone()), Arc::new(self.shape), self.policy, record);
         let mut run = Run {
@@ -122,6 +131,7 @@ impl Sim {
         };
         let mut on_their_way = OnTheirWay::new();
         let mut event = Event::Start;
+        let mut interrupts = 0u32;
         for turn in 0..20_000u64 {
             let input = Input {
                 now: Timestamp(self.now_ms()),
@@ -132,7 +142,6 @@ impl Sim {
             state = next;
             run.note_phase(state.phase());
             let mut wake = None;
-            let mut interrupted = false;
             for effect in effects {
                 match effect {
                     Effect::Ask(id, ask) => {
@@ -141,11 +150,14 @@ impl Sim {
                         if cut == Some(Cut::CrashBefore(number)) {
                             return run;
                         }
+                        before(&ask);
                         let answer = self.answer(work, ask);
                         if cut == Some(Cut::CrashAfter(number)) {
                             return run;
                         }
-                        interrupted |= cut == Some(Cut::Interrupt(number));
+                        if cut == Some(Cut::Interrupt(number)) {
+                            interrupts = 2;
+                        }
                         on_their_way.insert((self.now_ms() + self.latency_ms, id), answer);
                     }
                     Effect::Abandon(id) => on_their_way.retain(|(_, other), _| *other != id),
@@ -157,10 +169,11 @@ impl Sim {
                 run.result = state.into_result();
                 return run;
             }
-            event = match interrupted {
-                true => Event::Interrupt,
-                false => self.next_event(&mut on_their_way, wake),
+            event = match interrupts {
+                0 => self.next_event(&mut on_their_way, wake),
+                _ => Event::Interrupt,
             };
+            interrupts = interrupts.saturating_sub(1);
         }
         panic!(
             "no end in sight; last events: {:#?}",
