@@ -10,6 +10,7 @@ pub mod home;
 pub mod http;
 pub mod machine;
 pub mod session;
+pub mod shop;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

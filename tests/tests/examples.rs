@@ -1,0 +1,92 @@
+//! Every example but the shop, which has a file of its own, applied as its README says.
+
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::net::SocketAddr;
+
+use portolan_tests::home::Home;
+use portolan_tests::http::get;
+use portolan_tests::{is_root, root, skip};
+
+/// An example that is up, and gone with the value.
+struct Example {
+    home: Home,
+    folder: std::path::PathBuf,
+}
+
+impl Example {
+    fn up(name: &str, change: impl FnOnce(String) -> String) -> Self {
+        let home = Home::new();
+        home.import_base_image();
+        let folder = home.example(name);
+        let manifest = folder.join("portolan.yaml");
+        fs::write(&manifest, change(fs::read_to_string(&manifest).unwrap())).unwrap();
+        let example = Self { home, folder };
+        example.says(&["up"]);
+        example
+    }
+
+    fn says(&self, arguments: &[&str]) -> String {
+        String::from_utf8(self.home.run(&self.folder, arguments).stdout).unwrap()
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let delete = self
+            .home
+            .portolan(&self.folder, ["delete", "--yes", "--volumes"])
+            .output();
+        assert!(std::thread::panicking() || delete.unwrap().status.success());
+    }
+}
+
+#[test]
+fn hello_answers() {
+    if !is_root() {
+        return skip("hello_answers", "containers are started by root");
+    }
+    let example = Example::up("hello", |manifest| manifest.replace("port: 8090", "port: 18190"));
+    let answer = get(SocketAddr::from(([127, 0, 0, 1], 18190)), "/").unwrap();
+    assert!(answer.body.starts_with("hello from hello, revision "), "{answer:?}");
+    assert!(example.says(&["status"]).contains("Ready"));
+}
+
+#[test]
+fn a_pipeline_runs_in_order_and_once() {
+    if !is_root() {
+        return skip("a_pipeline_runs_in_order_and_once", "containers are started by root");
+    }
+    let example = Example::up("pipeline", |manifest| manifest);
+    let status = example.says(&["status"]);
+    assert_eq!(status.matches("completed").count(), 3, "{status}");
+    let report = example.says(&["logs", "report"]);
+    assert!(!report.trim().is_empty(), "it prints what the ones before it have made");
+    example.says(&["up"]);
+    assert_eq!(example.says(&["logs", "report"]), report, "`up` again runs nothing");
+    let again = example.says(&["run", "report"]);
+    assert!(
+        report.contains(again.trim()),
+        "{again} is what it printed before: {report}"
+    );
+}
+
+#[test]
+fn every_example_is_named_with_the_test_that_applies_it() {
+    let readme = fs::read_to_string(root().join("examples/README.md")).unwrap();
+    for entry in fs::read_dir(root().join("examples")).unwrap().flatten() {
+        if entry.path().join("portolan.yaml").is_file() {
+            let name = entry.file_name().into_string().unwrap();
+            let row = readme.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+            let row = row.unwrap_or_else(|| panic!("examples/README.md has no row for {name}"));
+            let test = row.rsplit('`').nth(1).unwrap();
+            let text = fs::read_to_string(root().join(test)).unwrap_or_else(|_| panic!("there is no {test}"));
+            assert!(
+                text.contains(&format!("\"{name}\"")) || test.contains(&name),
+                "{test} does not apply {name}"
+            );
+        }
+    }
+}
