@@ -225,7 +225,11 @@ async fn what_a_command_sees(bench: &Bench) {
     let filtered = bench
         .prints("RUN while read -r name value; do case $name in Seccomp:|NoNewPrivs:) echo $name $value;; esac; done < /proc/self/status")
         .await;
-    assert_eq!(filtered, ["NoNewPrivs: 1", "Seccomp: 2"], "a step has the runtime's filter");
+    assert_eq!(
+        filtered,
+        ["NoNewPrivs: 1", "Seccomp: 2"],
+        "a step has the runtime's filter"
+    );
 }
 
 async fn what_a_command_leaves(bench: &Bench) {

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{self, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
@@ -35,7 +36,13 @@ impl Folder {
     pub(super) fn file(&self, name: &str) -> Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let within = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let opened = fs::openat2(&self.fd, name, flags, Mode::empty(), within);
+        let opened = loop {
+            match fs::openat2(&self.fd, name, flags, Mode::empty(), within) {
+                // The kernel gives up on a `..` when something is renamed beside it.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                other => break other,
+            }
+        };
         let file = File::from(opened.map_err(Error::file("open", self.path.join(name)))?);
         let found = file.metadata().map_err(Error::file("read", self.path.join(name)))?;
         match found.is_file() {
