@@ -14,6 +14,7 @@ use regex::Regex;
 const NO_CODES: &[&str] = &[
     "BindingValue",
     "ByteQuantity",
+    "CapEff",
     "CpuQuantity",
     "CustomResourceDefinition",
     "PascalCase",
@@ -105,4 +106,58 @@ fn every_exit_code_has_a_row_in_the_document() {
             &code[1]
         );
     }
+}
+
+#[test]
+fn every_promise_names_a_test_that_exists() {
+    let row = Regex::new(r"^\| (?P<promise>.+) \| `(?P<file>[^`]+)`: `(?P<test>[a-z0-9_]+)` \|$").unwrap();
+    let text = read("docs/promises.md");
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).collect();
+    let mut broken = Vec::new();
+    for line in rows.iter().filter(|line| !line.starts_with("| promise |")) {
+        let found = row
+            .captures(line)
+            .unwrap_or_else(|| panic!("no promise with its test: {line}"));
+        let source = fs::read_to_string(root().join(&found["file"])).unwrap_or_default();
+        if !source.contains(&format!("fn {}(", &found["test"])) {
+            broken.push(format!("{}: `{}`", &found["file"], &found["test"]));
+        }
+    }
+    assert!(
+        broken.is_empty(),
+        "docs/promises.md names tests that are not there: {broken:#?}"
+    );
+}
+
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    let link = Regex::new(r"\]\((?P<path>[^)#:]+)(#[^)]*)?\)").unwrap();
+    let mut files = vec![root().join("README.md"), root().join("CONTRIBUTING.md")];
+    for folder in [
+        "docs",
+        "docs/decisions",
+        "examples",
+        "examples/shop",
+        "examples/hello",
+        "examples/pipeline",
+    ] {
+        let entries = fs::read_dir(root().join(folder)).unwrap().flatten();
+        files.extend(
+            entries
+                .map(|entry| entry.path())
+                .filter(|path| path.extension().is_some_and(|end| end == "md")),
+        );
+    }
+    let mut dead = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let folder = file.parent().unwrap();
+        let links = link.captures_iter(&text).map(|found| found["path"].to_string());
+        dead.extend(
+            links
+                .filter(|path| !folder.join(path).exists())
+                .map(|path| format!("{}: {path}", file.display())),
+        );
+    }
+    assert!(dead.is_empty(), "links that lead nowhere: {dead:#?}");
 }
