@@ -43,7 +43,7 @@ impl Engine {
             journal,
             images,
             policy: Policy::default(),
-            accounts: Arc::default(),
+            accounts: Arc::new(Accounts::new()),
         }
     }
 

@@ -2,73 +2,17 @@
 
 mod harness;
 
-use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use async_trait::async_trait;
+use harness::bench::{Bench, Slow};
 use harness::manifests::{apply, delete, failing, hello, shop, with};
 use portolan_core::manifest::Budget;
-use portolan_core::plan::{Plan, Verb};
-use portolan_engine::journal::{Journal, SqliteJournal};
-use portolan_engine::{Audience, Engine, EngineError, EngineEvent, OutcomeKind, Work};
-use portolan_provider_api::Provider;
-use portolan_provider_fake::{FakeCloud, FakeImages, FakeShape, provider};
+use portolan_core::plan::Verb;
+use portolan_engine::journal::Journal;
+use portolan_engine::{EngineError, EngineEvent, OutcomeKind, Work};
 use serde_json::json;
 use tokio::sync::watch;
-use tokio::time::Instant;
-
-/// Remembers what it was told.
-#[derive(Default)]
-struct Listener(Mutex<Vec<EngineEvent>>);
-
-#[async_trait]
-impl Audience for Listener {
-    fn event(&self, event: &EngineEvent) {
-        self.0.lock().expect("nobody panicked").push(event.clone());
-    }
-
-    async fn approve(&self, _plan: &Plan, _reasons: &[String]) -> bool {
-        true
-    }
-}
-
-struct Bench {
-    _folder: tempfile::TempDir,
-    journal: Arc<SqliteJournal>,
-    engine: Engine,
-    cloud: FakeCloud,
-    provider: Provider,
-    listener: Arc<Listener>,
-    _go_on: watch::Sender<bool>,
-    stop: watch::Receiver<bool>,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let journal = Arc::new(SqliteJournal::open(folder.path()).expect("a journal"));
-        let began = Instant::now();
-        let clock = Arc::new(move || u64::try_from(began.elapsed().as_millis()).expect("a short test"));
-        let cloud = FakeCloud::new(clock);
-        let (go_on, stop) = watch::channel(false);
-        Self {
-            engine: Engine::new(journal.clone(), Arc::new(FakeImages::default())),
-            provider: provider(cloud.clone(), FakeShape::default()),
-            listener: Arc::default(),
-            _folder: folder,
-            _go_on: go_on,
-            journal,
-            cloud,
-            stop,
-        }
-    }
-
-    async fn reconcile(&self, work: Work) -> Result<OutcomeKind, EngineError> {
-        let outcome = self
-            .engine
-            .reconcile(&self.provider, work, self.listener.clone(), self.stop.clone());
-        outcome.await.map(|outcome| outcome.kind)
-    }
-}
+use tokio::time::{Instant, sleep};
 
 #[tokio::test(start_paused = true)]
 async fn an_app_lives_and_goes() {
@@ -158,7 +102,7 @@ async fn an_interrupt_stops_and_the_next_run_finishes() {
         .reconcile(&bench.provider, work.clone(), bench.listener.clone(), stopped);
     let press = async {
         while bench.cloud.writes().is_empty() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            sleep(Duration::from_millis(5)).await;
         }
         stop.send(true).expect("somebody listens");
     };
@@ -168,6 +112,34 @@ async fn an_interrupt_stops_and_the_next_run_finishes() {
     assert!(written < 5, "it stopped half way");
     assert_eq!(bench.reconcile(work).await.expect("an end"), OutcomeKind::Converged);
     assert_eq!(bench.cloud.writes().len(), 5, "and what was done is not done again");
+}
+
+/// The signal stays true: a driver that asks for it again and again never hears the answer that it waits for.
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_is_heard_once_and_what_is_under_way_is_awaited() {
+    let mut bench = Bench::new();
+    bench.slow_down(Slow {
+        writes: Duration::from_secs(5),
+        ..Slow::default()
+    });
+    let (stop, stopped) = watch::channel(false);
+    let run = bench
+        .engine
+        .reconcile(&bench.provider, apply(hello()), bench.listener.clone(), stopped);
+    let press = async {
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(bench.cloud.writes().len(), 0, "the first is under way");
+        stop.send(true).expect("somebody listens");
+    };
+    let (outcome, ()) = tokio::join!(run, press);
+    let outcome = outcome.expect("an end");
+    assert_eq!((outcome.kind, outcome.changed), (OutcomeKind::Interrupted, true));
+    assert_eq!(bench.cloud.writes().len(), 1, "it was made, and no other");
+    let told = bench
+        .events()
+        .into_iter()
+        .filter(|event| *event == EngineEvent::Interrupted);
+    assert_eq!(told.count(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,5 +195,5 @@ async fn a_look_costs_little() {
     }
     let took = began.elapsed();
     println!("100 previews took {took:?}");
-    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
 }

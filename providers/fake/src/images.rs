@@ -1,8 +1,8 @@
 //! Images without any: a digest is a hash over the source, and over what a test says the source holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use portolan_core::facts::{ImageDefaults, ImageSource, PinnedImage};
@@ -14,6 +14,7 @@ use portolan_provider_api::{ImageError, Images, PinRequest};
 #[derive(Clone, Default)]
 pub struct FakeImages {
     contents: Arc<Mutex<BTreeMap<String, String>>>,
+    lacking: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl FakeImages {
@@ -21,6 +22,16 @@ impl FakeImages {
     pub fn change_source(&self, container: &str, content: &str) {
         let mut contents = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
         contents.insert(container.to_string(), content.to_string());
+    }
+
+    /// The image of the container is neither built nor pulled: [`Images::pinned_already`] does not know it until
+    /// [`Images::pin`] was asked for it.
+    pub fn lack(&self, container: &str) {
+        self.lacking().insert(container.to_string());
+    }
+
+    fn lacking(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.lacking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn pin_now(&self, request: &PinRequest) -> PinnedImage {
@@ -43,11 +54,13 @@ impl FakeImages {
 #[async_trait]
 impl Images for FakeImages {
     async fn pin(&self, request: &PinRequest) -> Result<PinnedImage, ImageError> {
+        self.lacking().remove(request.container.as_str());
         Ok(self.pin_now(request))
     }
 
     async fn pinned_already(&self, request: &PinRequest) -> Result<Option<PinnedImage>, ImageError> {
-        Ok(Some(self.pin_now(request)))
+        let lacks = self.lacking().contains(request.container.as_str());
+        Ok((!lacks).then(|| self.pin_now(request)))
     }
 
     async fn is_unpacked(&self, _digest: &Digest) -> Result<bool, ImageError> {

@@ -140,7 +140,7 @@ impl Caller {
     fn with_budget<T>(&self, with: impl FnOnce(&mut Budget, Timestamp) -> T) -> Option<T> {
         // A bucket is whole after every line of its code: whoever panicked with it left it usable.
         let mut budget = self.budget.get()?.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(with(&mut budget, self.clock.now()))
+        Some(with(&mut budget, self.accounts.now()))
     }
 
     fn span(&self, verb: &'static str) -> Span {

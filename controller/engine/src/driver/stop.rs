@@ -21,3 +21,21 @@ impl Stop {
         self.heard = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_wish_is_heard_once() {
+        let (say, signal) = watch::channel(false);
+        let mut stop = Stop::new(signal);
+        say.send(true).expect("somebody listens");
+        stop.wished().await;
+        tokio::select! {
+            biased;
+            () = stop.wished() => panic!("heard again"),
+            () = std::future::ready(()) => {}
+        }
+    }
+}

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod bench;
 pub mod manifests;
 
 use std::collections::BTreeMap;
