@@ -129,7 +129,7 @@ pub fn image(error: ImageError) -> Vec<Diagnostic> {
 fn at(code: &str, place: Place) -> Diagnostic {
     let length = place.text.chars().count() as u32;
     Diagnostic::error(code.to_string(), place.message).at(Location {
-        file: crate::folders::shown(&place.file),
+        file: crate::output::shown(&place.file),
         line: place.line as u32,
         column: 1,
         end_column: length + 1,

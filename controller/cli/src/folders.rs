@@ -1,7 +1,7 @@
 //! Where things are kept on this machine, after the XDG Base Directory specification, and where our programs are.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::failure::Failure;
 
@@ -98,14 +98,6 @@ pub fn runtime() -> Result<PathBuf, Failure> {
 /// The program that keeps one app's containers.
 pub fn supervisor() -> Result<PathBuf, Failure> {
     program("portolan-supervisor", "PORTOLAN_SUPERVISOR")
-}
-
-/// A path as the user would write it here: relative to the current folder where it is below it.
-pub fn shown(path: &Path) -> String {
-    let here = env::current_dir().ok();
-    let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
-    let relative = relative.unwrap_or(path);
-    relative.strip_prefix(".").unwrap_or(relative).display().to_string()
 }
 
 /// An absolute path from the environment; relative ones are ignored, as XDG asks.

@@ -1,6 +1,8 @@
 //! Data to stdout, words to stderr.
 
+use std::env;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 use portolan_core::diagnostic::{Diagnostic, Style, render_all};
 use serde::Serialize;
@@ -71,6 +73,14 @@ pub fn print(text: &str) {
     let mut stdout = io::stdout().lock();
     _ = stdout.write_all(text.as_bytes());
     _ = stdout.flush();
+}
+
+/// A path as the user would write it here: relative to the current folder where it is below it.
+pub fn shown(path: &Path) -> String {
+    let here = env::current_dir().ok();
+    let relative = here.as_deref().and_then(|here| path.strip_prefix(here).ok());
+    let relative = relative.unwrap_or(path);
+    relative.strip_prefix(".").unwrap_or(relative).display().to_string()
 }
 
 fn json(value: &impl Serialize) -> String {
