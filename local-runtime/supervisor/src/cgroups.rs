@@ -15,9 +15,10 @@ pub fn instance(app: &str, run: &Path) -> String {
     format!("{}.{}", app.replace('/', "."), hex(&hash[..4]))
 }
 
-/// `/portolan/<instance>/<workload>-<pod>-<container>`, from the root of each hierarchy.
+/// `/portolan/<instance>/<workload>.<pod>.<container>`, from the root of each hierarchy. Names have no dots, so no two
+/// containers have one path.
 pub fn path(instance: &str, key: &ContainerKey) -> String {
-    format!("/{TOP}/{instance}/{}-{}-{}", key.workload, key.pod, key.name)
+    format!("/{TOP}/{instance}/{}.{}.{}", key.workload, key.pod, key.name)
 }
 
 /// Removes the instance's folder, and the one common to all, wherever they are empty.

@@ -63,20 +63,7 @@ impl Client {
     }
 
     pub async fn observe(&mut self) -> Result<Observation, ClientError> {
-        self.call(&Request::Observe {
-            after: None,
-            wait_ms: 0,
-        })
-        .await
-    }
-
-    /// As `observe`, but answers only once something has changed after the given change number, or after `wait_ms`.
-    pub async fn observe_after(&mut self, change: u64, wait_ms: u64) -> Result<Observation, ClientError> {
-        self.call(&Request::Observe {
-            after: Some(change),
-            wait_ms,
-        })
-        .await
+        self.call(&Request::Observe).await
     }
 
     pub async fn put(&mut self, object: Object) -> Result<PutOutcome, ClientError> {
@@ -103,11 +90,6 @@ impl Client {
     /// Tries a failed rollout again.
     pub async fn retry(&mut self, service: &str) -> Result<(), ClientError> {
         self.call(&Request::Retry { name: service.into() }).await
-    }
-
-    /// Ends the supervisor and leaves the containers running.
-    pub async fn shutdown(&mut self) -> Result<(), ClientError> {
-        self.call(&Request::Shutdown).await
     }
 
     pub async fn logs(mut self, request: LogsRequest) -> Result<LogStream, ClientError> {

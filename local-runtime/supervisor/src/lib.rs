@@ -17,6 +17,7 @@ pub mod error;
 pub mod frames;
 mod hash;
 pub mod launch;
+mod limits;
 mod lock;
 mod logs;
 pub mod machine;

@@ -79,14 +79,8 @@ pub enum Class {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "method", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// Everything there is, as an [`Observation`]. With `after`, waits up to `wait_ms` (at most a minute) until the
-    /// change number is higher than `after`.
-    Observe {
-        #[serde(default)]
-        after: Option<u64>,
-        #[serde(default)]
-        wait_ms: u64,
-    },
+    /// Everything there is, as an [`Observation`].
+    Observe,
     /// Creates or updates; answers [`PutOutcome`] once it is durable, not once it is carried out.
     Put {
         object: Box<Object>,
@@ -109,8 +103,6 @@ pub enum Request {
     Retry {
         name: String,
     },
-    /// Ends the supervisor; containers go on, and the next supervisor takes them over. Answers `null`.
-    Shutdown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -195,8 +187,6 @@ pub struct WindowSize {
 /// Everything there is, at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
-    /// Grows with every change; only comparable between answers of one supervisor process.
-    pub change: u64,
     pub objects: Vec<Observed>,
     /// Folders whose volume was deleted without `erase`; a put of that name takes the data up again.
     pub kept_volumes: Vec<String>,
@@ -249,7 +239,7 @@ pub enum ObjectState {
 /// Why something is not as it was asked for. It may still heal by itself unless the service or job has given up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// CamelCase: `CrashLoopBackOff`, `OomKilled`, `StartFailed`, `ProgressDeadlineExceeded`, `JobFailed`, `Timeout`, ...
+    /// CamelCase: `CrashLoopBackOff`, `OomKilled`, `StartFailed`, `ProgressDeadlineExceeded`, `PortInUse`, `JobFailed`, `Timeout`, ...
     pub reason: String,
     /// One line that names the container and the cause.
     pub message: String,
@@ -326,7 +316,7 @@ pub struct ReplicaStatus {
     /// Unique in the app, never used again.
     pub id: u64,
     pub revision: String,
-    /// `preparing`, `init`, `sidecars`, `running`, `draining`, `stopping`.
+    /// `preparing`, `running`, `draining`, `stopping`.
     pub phase: String,
     pub ready: bool,
     pub address: Ipv4Addr,

@@ -1,8 +1,29 @@
 //! Small specs for the tests of this crate.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use crate::machine::ContainerKey;
 use crate::spec::*;
+
+/// A port of the host that no other test asks for: each call has an address of 127.0.0.0/8 to itself.
+pub fn loopback() -> SocketAddrV4 {
+    static COUNT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, b, c] = std::process::id().to_be_bytes();
+    let last = COUNT.fetch_add(1, Ordering::Relaxed);
+    SocketAddrV4::new(Ipv4Addr::new(127, b, c, last), 8080)
+}
+
+/// A container of replica 7 of the service `web`.
+pub fn key(container: &str) -> ContainerKey {
+    ContainerKey {
+        kind: Kind::Service,
+        workload: "web".into(),
+        pod: 7,
+        name: container.into(),
+    }
+}
 
 pub fn container(name: &str) -> ContainerSpec {
     ContainerSpec {
@@ -42,7 +63,6 @@ pub fn service(name: &str, replicas: u32) -> ServiceSpec {
             protocol: Protocol::Tcp,
             publish: None,
         }],
-        restart: RestartPolicy::Always,
         stop: StopSpec {
             grace_period: Duration::from_secs(10),
             ..Default::default()

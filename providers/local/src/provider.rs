@@ -203,7 +203,6 @@ fn digest_of(id: &ResourceId) -> Result<Digest, CallError> {
 fn kept_on_disk(data_dir: &Path) -> SupervisorObservation {
     let kept = portolan_supervisor::data::kept(data_dir);
     SupervisorObservation {
-        change: 0,
         objects: Vec::new(),
         kept_volumes: kept.volumes,
         kept_job_records: kept.job_records,

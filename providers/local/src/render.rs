@@ -226,10 +226,8 @@ impl Renderer<'_> {
                 .chain(sidecar_ports)
                 .map(|port| self.port(port))
                 .collect(),
-            restart: spec::RestartPolicy::Always,
             stop: spec::StopSpec {
                 signal: service.stop.signal.clone(),
-                drain: std::time::Duration::ZERO,
                 grace_period: service.stop.grace_period,
             },
             rollout: spec::RolloutSpec {

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::runtime::Output;
 use super::users::{self, UserError};
 use crate::cgroups;
-use crate::machine::ContainerKey;
+use crate::machine::{self, ContainerKey};
 use crate::protocol::WindowSize;
 use crate::secrets::{self, SecretError};
 use crate::spec::ContainerSpec;
@@ -165,7 +165,7 @@ fn params(place: &Place, spec: &ContainerSpec, env: Variables) -> Result<Contain
             gid: ids.gid,
             additional_gids: ids.groups,
         },
-        hostname: Some(super::carry_out::host_name(&place.key.workload, place.key.pod)),
+        hostname: Some(machine::pod_hostname(&place.key.workload, place.key.pod)),
         limits: Limits {
             memory_bytes: spec.resources.memory_bytes,
             cpu_millis: spec.resources.cpu_millis,
@@ -205,7 +205,7 @@ fn writable_layer(place: &Place) -> Result<Writable, BundleError> {
 }
 
 fn mounts(place: &Place, spec: &ContainerSpec, bundle: &Bundle) -> Result<Vec<BindMount>, BundleError> {
-    let host_name = super::carry_out::host_name(&place.key.workload, place.key.pod);
+    let host_name = machine::pod_hostname(&place.key.workload, place.key.pod);
     let mut mounts = vec![read_only(place.paths.hosts(place.key.pod), "/etc/hosts")];
     for (name, content) in [
         ("hostname", format!("{host_name}\n")),
@@ -262,7 +262,7 @@ pub(super) fn read_pid(path: &Path) -> io::Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{FileSpec, Kind, SecretRef, VolumeMount};
+    use crate::spec::{FileSpec, SecretRef, VolumeMount};
     use crate::testing;
 
     fn paths(folder: &Path) -> Paths {
@@ -270,15 +270,6 @@ mod tests {
             run: folder.join("run"),
             state: folder.join("state"),
             data: folder.join("data"),
-        }
-    }
-
-    fn key() -> ContainerKey {
-        ContainerKey {
-            kind: Kind::Service,
-            workload: "web".into(),
-            pod: 7,
-            name: "main".into(),
         }
     }
 
@@ -298,7 +289,7 @@ mod tests {
             key: "API_KEY".into(),
         };
         spec.secret_env.insert("TOKEN".into(), reference);
-        let (paths, key) = (paths(folder.path()), key());
+        let (paths, key) = (paths(folder.path()), testing::key("main"));
         let place = Place {
             paths: &paths,
             instance: "default.shop.0",
@@ -319,7 +310,7 @@ mod tests {
     #[test]
     fn files_and_volumes_are_bound_and_a_layer_that_is_gone_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let (paths, key) = (paths(folder.path()), key());
+        let (paths, key) = (paths(folder.path()), testing::key("main"));
         let place = Place {
             paths: &paths,
             instance: "default.shop.0",
@@ -359,6 +350,6 @@ mod tests {
             0o640,
             "the mode is the spec's, whatever the umask"
         );
-        assert_eq!(config["linux"]["cgroupsPath"], "/portolan/default.shop.0/web-7-main");
+        assert_eq!(config["linux"]["cgroupsPath"], "/portolan/default.shop.0/web.7.main");
     }
 }

@@ -20,6 +20,7 @@ impl Platform {
             tracing::debug!(?effect, "effect");
             self.carry_out(effect);
         }
+        self.tell_port_failures();
     }
 
     fn follow_routes(&mut self) {
@@ -30,18 +31,24 @@ impl Platform {
         {
             tracing::error!(error = chain(&error), "services' addresses are not all there");
         }
-        for (subject, error) in self.balance.set_routes(routes) {
-            tracing::error!(%error, "cannot listen for {subject}");
+        self.balance.set_routes(routes);
+    }
+
+    /// The last thing of a step, since it may begin another one.
+    fn tell_port_failures(&mut self) {
+        let failures = self.balance.failures();
+        if failures != self.state.port_failures() {
+            self.take(Event::Listening { failures });
         }
     }
 
     /// Written in place, because containers have the file itself mounted.
     fn follow_names(&mut self) {
-        let names = machine::host_names(&self.state);
-        if names == self.host_names {
+        let names = machine::service_names(&self.state);
+        if names == self.service_names {
             return;
         }
-        self.host_names = names;
+        self.service_names = names;
         for (id, workload, address) in pods(&self.state) {
             self.write_hosts(id, &workload, address);
         }
@@ -49,7 +56,7 @@ impl Platform {
 
     fn write_hosts(&self, pod: u64, workload: &str, address: Ipv4Addr) {
         let path = self.settings.paths.hosts(pod);
-        let text = hosts_file((&host_name(workload, pod), address), &self.host_names);
+        let text = hosts_file((&machine::pod_hostname(workload, pod), address), &self.service_names);
         let written = storage::create_folder(&self.settings.paths.pod(pod))
             .and_then(|()| storage::write_in_place(&path, text.as_bytes()));
         if let Err(error) = written {
@@ -90,6 +97,7 @@ impl Platform {
                     tracing::error!(error = chain(&error), "the success of job `{job}` is not recorded");
                 }
             }
+            Effect::ListenAgain => self.balance.try_again(),
             Effect::RemoveNetwork => {
                 if let Err(error) = self.network.remove() {
                     tracing::error!(error = chain(&error), "the network is left over");
@@ -142,11 +150,6 @@ impl Platform {
         self.records.set_volumes(&self.state.volumes)?;
         self.save(Durability::Power)
     }
-}
-
-/// What a container is called inside.
-pub(super) fn host_name(workload: &str, pod: u64) -> String {
-    format!("{}-{pod}", &workload[..workload.len().min(40)])
 }
 
 fn pods(state: &State) -> impl Iterator<Item = (u64, String, Ipv4Addr)> {

@@ -1,8 +1,5 @@
 //! Requests, answered by the task that owns the state.
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
-
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
@@ -19,8 +16,6 @@ pub(super) type Answer = Result<Value, ErrorBody>;
 /// A request on its way to the state's owner, with the place for its answer.
 pub(super) enum Command {
     Request(Request, oneshot::Sender<Answer>),
-    /// A client was told that the supervisor ends.
-    End,
     /// Which container an exec goes into.
     FindContainer(
         ExecRequest,
@@ -29,31 +24,31 @@ pub(super) enum Command {
 }
 
 impl Platform {
-    /// Breaks when the supervisor is to end.
-    pub(super) fn answer(&mut self, command: Command) -> ControlFlow<()> {
+    pub(super) fn answer(&mut self, command: Command) {
         // A client that is gone needs no answer.
         match command {
-            Command::End => return ControlFlow::Break(()),
             Command::FindContainer(request, to) => drop(to.send(self.find_container(&request))),
             Command::Request(request, to) => drop(to.send(self.answer_request(request))),
         }
-        ControlFlow::Continue(())
     }
 
     fn answer_request(&mut self, request: Request) -> Answer {
         match request {
-            Request::Observe { .. } => Ok(json!(self.observe())),
+            Request::Observe => Ok(json!(self.observe())),
             Request::Put { object } => self.put(*object).map(|outcome| json!(outcome)),
             Request::Delete { kind, name, erase } => self.delete(kind, &name, erase).map(|outcome| json!(outcome)),
             Request::RunJob { name } => {
-                self.must_exist(Kind::Job, &name, self.state.jobs.contains_key(&name))?;
+                self.must_run(Kind::Job, &name)?;
                 self.take_request(Event::RunJob { name }).map(|()| Value::Null)
             }
             Request::Retry { name } => {
-                self.must_exist(Kind::Service, &name, self.state.services.contains_key(&name))?;
+                self.must_run(Kind::Service, &name)?;
                 self.take_request(Event::Retry { name }).map(|()| Value::Null)
             }
-            Request::Shutdown | Request::Logs(_) | Request::Exec(_) => Ok(Value::Null),
+            // Whether there is such a workload; the lines are read elsewhere.
+            Request::Logs(request) => self.must_run(request.kind, &request.name).map(|()| Value::Null),
+            // Is a command of its own, `FindContainer`.
+            Request::Exec(_) => Ok(Value::Null),
         }
     }
 
@@ -74,7 +69,6 @@ impl Platform {
         let mut kept_job_records = self.records.recorded_jobs();
         kept_job_records.retain(|name| !self.state.jobs.contains_key(name));
         Observation {
-            change: *self.change.borrow(),
             objects,
             kept_volumes,
             kept_job_records,
@@ -86,47 +80,34 @@ impl Platform {
         if outcome == PutOutcome::Unchanged {
             return Ok(outcome);
         }
-        let mut subnet = None;
-        let mut published = BTreeMap::new();
-        let mut done = false;
-        match &object {
-            Object::Network(_) if outcome == PutOutcome::Created => {
-                subnet = Some(
-                    self.network
-                        .create(None)
-                        .map_err(|e| refusal("NetworkFailed", Class::Retry, &e))?,
-                );
-            }
-            Object::Service(spec) => {
-                let known = self
-                    .state
-                    .services
-                    .get(&spec.name)
-                    .map(|s| s.published.clone())
-                    .unwrap_or_default();
-                let reserved = self.balance.reserve(spec, &known);
-                if reserved.is_err() {
-                    self.balance.release_reserved();
-                }
-                published = reserved?;
-            }
-            Object::Job(spec) => {
-                let found = self.records.has_succeeded(&spec.name, &spec.revision);
-                done = found.map_err(|e| storage_refusal(&e))?;
-            }
-            _ => {}
-        }
         let is_volume = object.kind() == Kind::Volume;
-        self.take_request(Event::Put {
-            object: Box::new(object),
-            subnet,
-            published,
-            done,
-        })?;
+        let event = self.prepare(object)?;
+        let taken = self.take_request(event);
+        self.balance.release_reserved();
+        taken?;
         if is_volume {
             self.save_volumes().map_err(|e| storage_refusal(&e))?;
         }
         Ok(outcome)
+    }
+
+    /// Does and asks what must have succeeded before the object is taken.
+    fn prepare(&mut self, object: Object) -> Result<Event, ErrorBody> {
+        let (mut subnet, mut done) = (None, false);
+        match &object {
+            Object::Network(_) if self.state.network.is_none() => {
+                let made = self.network.create(None);
+                subnet = Some(made.map_err(|e| refusal("NetworkFailed", Class::Retry, &e))?);
+            }
+            Object::Service(spec) => self.balance.reserve(spec)?,
+            Object::Job(spec) => {
+                let found = self.records.has_succeeded(&spec.name, &spec.revision);
+                done = found.map_err(|e| storage_refusal(&e))?;
+            }
+            Object::Network(_) | Object::Volume(_) => {}
+        }
+        let object = Box::new(object);
+        Ok(Event::Put { object, subnet, done })
     }
 
     fn delete(&mut self, kind: Kind, name: &str, erase: bool) -> Result<DeleteOutcome, ErrorBody> {
@@ -152,8 +133,8 @@ impl Platform {
     }
 
     fn find_container(&self, request: &ExecRequest) -> Result<(ContainerKey, Box<ContainerSpec>), ErrorBody> {
+        self.must_run(Kind::Service, &request.service)?;
         let service = self.state.services.get(&request.service);
-        self.must_exist(Kind::Service, &request.service, service.is_some())?;
         let candidates = service.into_iter().flat_map(|s| &s.pods);
         let running =
             |pod: &machine::Pod, name: &str| pod.containers.get(name).is_some_and(machine::Container::is_running);
@@ -204,14 +185,20 @@ impl Platform {
             .map(Box::new)
     }
 
-    fn must_exist(&self, kind: Kind, name: &str, there: bool) -> Result<(), ErrorBody> {
+    /// There is a service or job of this name.
+    fn must_run(&self, kind: Kind, name: &str) -> Result<(), ErrorBody> {
+        let there = match kind {
+            Kind::Service => self.state.services.contains_key(name),
+            Kind::Job => self.state.jobs.contains_key(name),
+            Kind::Network | Kind::Volume => false,
+        };
         if there {
             return Ok(());
         }
         Err(machine::refusal(
             "NotFound",
             Class::Invalid,
-            format!("there is no {kind} `{name}`"),
+            format!("there is no {kind} `{name}` that runs here"),
         ))
     }
 }

@@ -1,7 +1,6 @@
 //! One client: hello, then its requests in order, until it goes or asks for a stream.
 
 use std::io;
-use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -18,8 +17,6 @@ use crate::machine::refusal;
 use crate::protocol::{
     Class, ErrorBody, Hello, LogLine, LogsRequest, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Reply, Request, Welcome,
 };
-
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 type Reader = BufReader<OwnedReadHalf>;
 
@@ -41,13 +38,8 @@ pub(super) async fn serve(stream: UnixStream, shared: Shared) -> io::Result<()> 
             }
             Ok(Request::Logs(request)) => return serve_logs(reader, writer, request, &shared).await,
             Ok(Request::Exec(request)) => return exec::serve(reader, writer, request, shared).await,
-            Ok(Request::Shutdown) => {
-                send_answer(&mut writer, Ok(Value::Null)).await?;
-                // Told first: afterwards there is nobody to tell it.
-                _ = shared.commands.send(Command::End).await;
-            }
             Ok(request) => {
-                let answer = answer(request, &shared).await;
+                let answer = ask(&shared, |to| Command::Request(request, to)).await;
                 send_answer(&mut writer, answer).await?;
             }
         }
@@ -86,20 +78,6 @@ async fn greet(reader: &mut Reader, writer: &mut OwnedWriteHalf, shared: &Shared
     }
 }
 
-async fn answer(request: Request, shared: &Shared) -> Answer {
-    if let Request::Observe {
-        after: Some(after),
-        wait_ms,
-    } = request
-    {
-        let patience = Duration::from_millis(wait_ms).min(LONGEST_WAIT);
-        let mut change = shared.change.clone();
-        // Out of time and out of changes are answered alike: with what there is.
-        let _ = tokio::time::timeout(patience, change.wait_for(|now| *now > after)).await;
-    }
-    ask(shared, |to| Command::Request(request, to)).await
-}
-
 /// Asks the owner of the state.
 pub(super) async fn ask<T>(
     shared: &Shared,
@@ -117,16 +95,14 @@ async fn serve_logs(
     request: LogsRequest,
     shared: &Shared,
 ) -> io::Result<()> {
-    let folder = shared.settings.paths.logs(request.kind, &request.name);
-    if !folder.is_dir() {
-        let message = format!("{} `{}` has no logs", request.kind, request.name);
-        return send(
-            &mut writer,
-            &Reply::<Value>::Error(refusal("NotFound", Class::Invalid, message)),
-        )
-        .await;
+    let known = ask(shared, |to| Command::Request(Request::Logs(request.clone()), to)).await;
+    let refused = known.is_err();
+    send_answer(&mut writer, known).await?;
+    if refused {
+        return Ok(());
     }
-    send(&mut writer, &Reply::Ok(())).await?;
+    // A workload that has not run has no folder yet: there is nothing to tell so far.
+    let folder = shared.settings.paths.logs(request.kind, &request.name);
     let mut written = shared.log_written.subscribe();
     let follow = request.follow;
     let mut log = LogReader::new(folder, request);

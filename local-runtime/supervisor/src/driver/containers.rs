@@ -50,11 +50,11 @@ struct Running {
 impl Containers {
     pub fn new(
         settings: Arc<Settings>,
+        runtime: Runtime,
         network: Network,
         events: mpsc::UnboundedSender<Event>,
         log_written: watch::Sender<u64>,
     ) -> Containers {
-        let runtime = Runtime::new(&settings.runtime, settings.paths.runtime_root());
         Containers(Arc::new(Shared {
             settings,
             runtime,
@@ -153,7 +153,7 @@ impl Containers {
         terminal: Option<WindowSize>,
     ) -> exec::Prepared {
         let number = self.0.execs.fetch_add(1, Ordering::Relaxed);
-        let folder = self.0.settings.paths.pod(key.pod).join(format!("exec-{number}"));
+        let folder = self.0.settings.paths.exec(key.pod, number);
         let process = bundle::exec_process(&self.place(key), spec, argv, terminal);
         exec::Prepared::new(self.0.runtime.clone(), id(key), folder, process)
     }

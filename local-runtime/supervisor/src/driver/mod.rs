@@ -33,6 +33,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::balance::Balance;
 use crate::clock;
+use crate::limits;
 use crate::lock::{Lock, LockError};
 use crate::machine::{Event, Millis, State, step};
 use crate::network::{Network, NetworkError};
@@ -41,6 +42,7 @@ pub use crate::storage::Paths;
 use crate::storage::{self, Durability, Records, StorageError};
 use commands::Command;
 use containers::Containers;
+use runtime::Runtime;
 
 /// A supervisor that holds nothing waits this long for its first connection,
 const FIRST_CONNECTION: Duration = Duration::from_secs(10);
@@ -69,6 +71,11 @@ impl Settings {
             paths,
             runtime,
         }
+    }
+
+    /// The name of the app's bridge, whether or not there is one now.
+    pub fn bridge(&self) -> String {
+        crate::network::bridge_name(&self.instance)
     }
 }
 
@@ -106,12 +113,8 @@ pub async fn run(settings: Settings) -> Result<Ending, DriverError> {
     let (events, incoming) = mpsc::unbounded_channel();
     let mut platform = Platform::load(settings.clone(), events)?;
     platform.resume().await?;
-    let (change, written, containers) = (
-        platform.change.subscribe(),
-        platform.log_written.clone(),
-        platform.containers.clone(),
-    );
-    let (server, commands) = server::Server::start(&settings, change, written, containers)?;
+    let (written, containers) = (platform.log_written.clone(), platform.containers.clone());
+    let (server, commands) = server::Server::start(&settings, written, containers)?;
     let reaper = tokio::spawn(orphans::reap());
     let ending = platform.serve(incoming, commands, &server).await?;
     reaper.abort();
@@ -135,10 +138,10 @@ struct Platform {
     balance: Balance,
     containers: Containers,
     events: mpsc::UnboundedSender<Event>,
-    change: watch::Sender<u64>,
     log_written: watch::Sender<u64>,
     wake_at: Option<Millis>,
-    host_names: BTreeMap<String, Ipv4Addr>,
+    /// As the pods' hosts files have them.
+    service_names: BTreeMap<String, Ipv4Addr>,
 }
 
 impl Platform {
@@ -154,7 +157,14 @@ impl Platform {
         state.volumes = records.volumes()?;
         let network = Network::of(&settings.instance);
         let log_written = watch::Sender::new(0);
-        let containers = Containers::new(settings.clone(), network.clone(), events.clone(), log_written.clone());
+        let runtime = Runtime::new(&settings.runtime, settings.paths.runtime_root(), limits::raise());
+        let containers = Containers::new(
+            settings.clone(),
+            runtime,
+            network.clone(),
+            events.clone(),
+            log_written.clone(),
+        );
         Ok(Platform {
             boot_id,
             state,
@@ -162,13 +172,12 @@ impl Platform {
             same_boot,
             records,
             network,
-            balance: Balance::default(),
+            balance: Balance::new(limits::max_connections()),
             containers,
             events,
-            change: watch::Sender::new(1),
             log_written,
             wake_at: None,
-            host_names: BTreeMap::new(),
+            service_names: BTreeMap::new(),
             settings,
         })
     }
@@ -184,11 +193,7 @@ impl Platform {
         loop {
             tokio::select! {
                 Some(event) = events.recv() => self.take(event),
-                Some(command) = commands.recv() => {
-                    if self.answer(command).is_break() {
-                        return Ok(Ending::HandedOver);
-                    }
-                }
+                Some(command) = commands.recv() => self.answer(command),
                 () = sleep_until(self.wake_at) => self.take(Event::Tick),
                 () = server.idle(FIRST_CONNECTION, LAST_CONNECTION), if self.state.is_empty() => {
                     return Ok(Ending::NothingLeft);
@@ -224,10 +229,7 @@ impl Platform {
 
     fn save(&mut self, durability: Durability) -> Result<(), StorageError> {
         let path = self.settings.paths.state_file();
-        if storage::save(&path, &self.boot_id, &self.state, durability, &mut self.saved)? {
-            self.change.send_modify(|change| *change += 1);
-        }
-        Ok(())
+        storage::save(&path, &self.boot_id, &self.state, durability, &mut self.saved)
     }
 
     /// Ends with no file but the data, no link, no cgroup. The lock goes last.

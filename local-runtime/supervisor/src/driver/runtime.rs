@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::process::Command;
 
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,8 @@ pub(super) enum RuntimeError {
 pub(super) struct Runtime {
     program: PathBuf,
     root: PathBuf,
+    /// Of open files: what the supervisor began with, for it has raised its own since.
+    limit: Rlimit,
 }
 
 /// Where a container's output goes, each end opened for it alone.
@@ -28,10 +31,11 @@ pub(super) struct Output {
 }
 
 impl Runtime {
-    pub fn new(program: &Path, root: PathBuf) -> Runtime {
+    pub fn new(program: &Path, root: PathBuf, limit: Rlimit) -> Runtime {
         Runtime {
             program: program.into(),
             root,
+            limit,
         }
     }
 
@@ -79,6 +83,9 @@ impl Runtime {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(&self.root).stdin(Stdio::null());
+        let limit = self.limit;
+        // SAFETY: between fork and exec there is one system call on a value that was copied in: no allocation, no lock.
+        unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?)) };
         command
     }
 

@@ -34,7 +34,6 @@ struct Presence {
 pub(super) struct Shared {
     pub settings: Arc<Settings>,
     pub commands: mpsc::Sender<Command>,
-    pub change: watch::Receiver<u64>,
     pub log_written: watch::Sender<u64>,
     pub containers: Containers,
 }
@@ -42,7 +41,6 @@ pub(super) struct Shared {
 impl Server {
     pub fn start(
         settings: &Settings,
-        change: watch::Receiver<u64>,
         log_written: watch::Sender<u64>,
         containers: Containers,
     ) -> Result<(Server, mpsc::Receiver<Command>), DriverError> {
@@ -57,7 +55,6 @@ impl Server {
         let shared = Shared {
             settings: Arc::new(settings.clone()),
             commands,
-            change,
             log_written,
             containers,
         };

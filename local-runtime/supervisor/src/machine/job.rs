@@ -96,6 +96,21 @@ impl Job {
         }
     }
 
+    /// The supervisor before may have ended between the success and its record.
+    pub(super) fn record_again(&self, turn: &mut Turn) {
+        if self.phase == JobPhase::Succeeded && !self.deleting {
+            self.record(turn);
+        }
+    }
+
+    /// Nothing to do for a job that has run in no attempt of ours: it is known from its records.
+    fn record(&self, turn: &mut Turn) {
+        if let Some(unix_ms) = self.finished_unix_ms {
+            let (job, revision) = (self.spec.name.clone(), self.spec.revision.clone());
+            turn.emit(Effect::RecordJob { job, revision, unix_ms });
+        }
+    }
+
     fn begin_again(&mut self, now: Millis) {
         self.phase = JobPhase::Pending { until: now };
         self.attempts = 0;
@@ -130,7 +145,7 @@ impl Job {
         };
         for (id, pod) in &mut self.pods {
             if Some(*id) != wanted {
-                pod.begin_stop(&self.templates[&pod.template].stop, turn.now.at);
+                pod.begin_stop(turn.now.at);
             }
         }
     }
@@ -163,12 +178,7 @@ impl Job {
         self.finished_unix_ms = Some(turn.now.unix_ms);
         self.phase = match verdict {
             Ok(()) => {
-                let (job, revision) = (self.spec.name.clone(), self.spec.revision.clone());
-                turn.emit(Effect::RecordJob {
-                    job,
-                    revision,
-                    unix_ms: turn.now.unix_ms,
-                });
+                self.record(turn);
                 JobPhase::Succeeded
             }
             Err(_) if self.attempts <= self.spec.retries => JobPhase::Pending {

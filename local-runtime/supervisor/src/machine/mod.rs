@@ -34,8 +34,8 @@ pub use container::{Container, ContainerStatus, ProbeKind, Process};
 pub use job::{Job, JobPhase};
 pub use observe::observe;
 pub use pod::{Goal, Pod, Role, Sandbox, Template, Templates};
-pub use routing::{Route, RoutePort, host_names, routes};
-pub use service::{Rollout, Service};
+pub use routing::{Route, RoutePort, pod_hostname, routes, service_names};
+pub use service::{PortFailure, Rollout, Service};
 
 /// Milliseconds since the machine's boot, sleep included (CLOCK_BOOTTIME): steps of the wall clock change nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -113,12 +113,11 @@ pub struct ContainerKey {
 /// Something that has happened outside.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Accepted by [`admit_put`]. `subnet` comes with a new network; `published` with a service's ports, by port name;
-    /// `done` says that the records know this revision of a job as succeeded.
+    /// Accepted by [`admit_put`]. `subnet` comes with a new network; `done` says that the records know this revision
+    /// of a job as succeeded.
     Put {
         object: Box<Object>,
         subnet: Option<Subnet>,
-        published: BTreeMap<String, u16>,
         done: bool,
     },
     /// Accepted by [`admit_delete`].
@@ -167,6 +166,10 @@ pub enum Event {
         probe: ProbeKind,
         result: Result<(), String>,
         tail: Vec<String>,
+    },
+    /// Which services have a port that could not be listened on when it was last tried; all others have theirs.
+    Listening {
+        failures: BTreeMap<String, PortFailure>,
     },
     /// A new supervisor process has read this state. Only what `alive` names still runs; all effects under way are lost.
     Resumed {
@@ -219,6 +222,8 @@ pub enum Effect {
         revision: String,
         unix_ms: u64,
     },
+    /// Ports that could not be listened on are tried once more. Answered by `Listening` if that has changed anything.
+    ListenAgain,
     RemoveNetwork,
     /// The workload is gone; its logs may go.
     Forget {
@@ -284,12 +289,7 @@ impl State {
     fn note(&mut self, event: Event, turn: &mut Turn) {
         let now = turn.now.at;
         match event {
-            Event::Put {
-                object,
-                subnet,
-                published,
-                done,
-            } => self.note_put(*object, subnet, published, done, turn),
+            Event::Put { object, subnet, done } => self.note_put(*object, subnet, done, turn),
             Event::Delete { kind, name } => self.note_delete(kind, &name, turn),
             Event::RunJob { name } => {
                 if let Some(job) = self.jobs.get_mut(&name) {
@@ -334,8 +334,17 @@ impl State {
             } => {
                 self.with_container(pod, &container, |c| c.probed(start, probe, result, tail, now));
             }
-            Event::Resumed { alive } => self.all_pods().for_each(|(id, pod)| pod.resumed(id, &alive)),
+            Event::Listening { failures } => {
+                for (name, service) in &mut self.services {
+                    service.note_port_failure(failures.get(name).cloned(), now);
+                }
+            }
+            Event::Resumed { alive } => {
+                self.all_pods().for_each(|(id, pod)| pod.resumed(id, &alive));
+                self.jobs.values().for_each(|job| job.record_again(turn));
+            }
             Event::Rebooted => {
+                self.jobs.values().for_each(|job| job.record_again(turn));
                 self.services.values_mut().for_each(|service| service.rebooted(now));
                 self.jobs.values_mut().for_each(|job| job.rebooted(now));
             }
@@ -343,14 +352,7 @@ impl State {
         }
     }
 
-    fn note_put(
-        &mut self,
-        object: Object,
-        subnet: Option<Subnet>,
-        published: BTreeMap<String, u16>,
-        done: bool,
-        turn: &Turn,
-    ) {
+    fn note_put(&mut self, object: Object, subnet: Option<Subnet>, done: bool, turn: &Turn) {
         match object {
             Object::Network(spec) => match (&mut self.network, subnet) {
                 (Some(network), _) => network.spec = spec,
@@ -359,10 +361,10 @@ impl State {
             },
             Object::Volume(spec) => drop(self.volumes.insert(spec.name.clone(), spec)),
             Object::Service(spec) => match self.services.get_mut(&spec.name) {
-                Some(service) => service.update(spec, published, turn.now.at),
+                Some(service) => service.update(spec, turn.now.at),
                 None => {
                     if let Some(address) = self.free_service_address() {
-                        let service = Service::new(spec, address, published, turn.now.at);
+                        let service = Service::new(spec, address, turn.now.at);
                         self.services.insert(service.spec.name.clone(), service);
                     }
                 }
@@ -396,7 +398,24 @@ impl State {
             job.reconcile(&mut addresses, turn);
         }
         self.last_pod = addresses.last_pod;
+        self.retry_ports(turn);
         self.forget_the_deleted(turn);
+    }
+
+    fn retry_ports(&mut self, turn: &mut Turn) {
+        let mut any = false;
+        for service in self.services.values_mut() {
+            any |= service.wants_its_port(turn);
+        }
+        if any {
+            turn.emit(Effect::ListenAgain);
+        }
+    }
+
+    /// Every port that is known to fail, by service.
+    pub fn port_failures(&self) -> BTreeMap<String, PortFailure> {
+        let failing = |(name, service): (&String, &Service)| Some((name.clone(), service.port_failure.clone()?));
+        self.services.iter().filter_map(failing).collect()
     }
 
     fn forget_the_deleted(&mut self, turn: &mut Turn) {

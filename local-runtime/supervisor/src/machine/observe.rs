@@ -1,11 +1,16 @@
 //! What the state says about each object, in the words of the protocol; and how failures are told.
 
+use std::net::SocketAddrV4;
+
 use crate::protocol::{
     self, Endpoint, Failure, JobStatus, NetworkStatus, ObjectState, Observed, ReplicaStatus, ServiceStatus,
 };
-use crate::spec::{Object, ServiceSpec};
+use crate::spec::{Object, PortSpec, ServiceSpec};
 
-use super::{Container, ContainerStatus, Goal, Job, JobPhase, Network, Pod, Rollout, Sandbox, Service, State, Subnet};
+use super::{
+    Container, ContainerStatus, Goal, Job, JobPhase, Network, Pod, PortFailure, Rollout, Sandbox, Service, State,
+    Subnet,
+};
 
 /// Lines of evidence beside a failure.
 const EVIDENCE_LINES: usize = 10;
@@ -67,6 +72,9 @@ fn service_state(service: &Service) -> ObjectState {
     if let Some(failure) = crash_failure(service.pods_of(service.current)) {
         return ObjectState::Failed(failure);
     }
+    if let Some(failure) = &service.port_failure {
+        return ObjectState::Failed(port_failure(failure));
+    }
     let wanted = service.spec.replicas as usize;
     let ready = service.count(|p| p.template == service.current && p.ready);
     let old = service.count(|p| p.template != service.current);
@@ -75,6 +83,17 @@ fn service_state(service: &Service) -> ObjectState {
     }
     ObjectState::Progressing {
         message: progress_message(service, ready, old),
+    }
+}
+
+/// Of the service as a whole, whatever its replicas do.
+fn port_failure(failure: &PortFailure) -> Failure {
+    Failure {
+        reason: failure.reason.clone(),
+        message: failure.message.clone(),
+        replica: None,
+        container: None,
+        evidence: vec![],
     }
 }
 
@@ -125,13 +144,12 @@ fn service_status(service: &Service) -> ServiceStatus {
 }
 
 fn endpoints(service: &Service) -> Vec<Endpoint> {
-    let endpoint = |port: &crate::spec::PortSpec| Endpoint {
+    let endpoint = |port: &PortSpec| Endpoint {
         name: port.name.clone(),
         internal: format!("{}:{}", service.spec.name, port.port),
-        published: port.publish.map(|publish| {
-            let number = service.published.get(&port.name).copied().unwrap_or(publish.port);
-            std::net::SocketAddrV4::new(publish.address, number)
-        }),
+        published: port
+            .publish
+            .map(|publish| SocketAddrV4::new(publish.address, publish.port)),
     };
     service.spec.ports.iter().map(endpoint).collect()
 }

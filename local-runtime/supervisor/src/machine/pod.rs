@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::container::{OnEnd, backoff, effective_health, must_settle};
 use super::{Container, ContainerKey, Effect, Millis, Turn};
-use crate::spec::{ContainerSpec, Kind, PodSpec, RestartPolicy, StopSpec};
+use crate::spec::{ContainerSpec, Kind, PodSpec, StopSpec};
+
+/// A replica is out of the balance this long before its first signal: connections that were on their way to it are
+/// answered, also by a program that ends at once.
+const DRAIN: Duration = Duration::from_millis(200);
 
 /// What pods of one kind are made from. Never changed: an update makes a new one beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,10 +36,7 @@ pub type Templates = BTreeMap<u64, Template>;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    Service {
-        restart: RestartPolicy,
-        first_port: Option<u16>,
-    },
+    Service { first_port: Option<u16> },
     Job,
 }
 
@@ -48,14 +50,7 @@ impl Role {
 
     fn on_main_end(&self) -> OnEnd {
         match self {
-            Role::Service {
-                restart: RestartPolicy::Always,
-                ..
-            } => OnEnd::Restart,
-            Role::Service {
-                restart: RestartPolicy::OnFailure,
-                ..
-            } => OnEnd::RestartOnFailure,
+            Role::Service { .. } => OnEnd::Restart,
             Role::Job => OnEnd::Stay,
         }
     }
@@ -154,10 +149,10 @@ impl Pod {
         }
     }
 
-    /// Takes it out of the balance at once; signals follow after the drain time if it took connections.
-    pub(super) fn begin_stop(&mut self, stop: &StopSpec, now: Millis) {
+    /// Takes it out of the balance at once; signals follow a moment later if it took connections.
+    pub(super) fn begin_stop(&mut self, now: Millis) {
         if self.goal == Goal::Run {
-            let signal_at = if self.ready { now + stop.drain } else { now };
+            let signal_at = if self.ready { now + DRAIN } else { now };
             self.goal = Goal::Stop { since: now, signal_at };
             self.ready = false;
         }

@@ -20,7 +20,6 @@ pub struct Route {
 pub struct RoutePort {
     pub name: String,
     pub port: u16,
-    /// With its port resolved.
     pub publish: Option<Publish>,
 }
 
@@ -32,7 +31,11 @@ pub fn routes(state: &State) -> Vec<Route> {
             .spec
             .ports
             .iter()
-            .map(|port| route_port(service, port))
+            .map(|port| RoutePort {
+                name: port.name.clone(),
+                port: port.port,
+                publish: port.publish,
+            })
             .collect(),
         backends: service
             .pods
@@ -44,24 +47,17 @@ pub fn routes(state: &State) -> Vec<Route> {
     state.services.values().filter(|s| !s.deleting).map(route).collect()
 }
 
-fn route_port(service: &super::Service, port: &crate::spec::PortSpec) -> RoutePort {
-    let resolved = |publish: Publish| Publish {
-        port: service.published.get(&port.name).copied().unwrap_or(publish.port),
-        ..publish
-    };
-    RoutePort {
-        name: port.name.clone(),
-        port: port.port,
-        publish: port.publish.map(resolved),
-    }
-}
-
 /// The names that containers resolve.
-pub fn host_names(state: &State) -> BTreeMap<String, Ipv4Addr> {
+pub fn service_names(state: &State) -> BTreeMap<String, Ipv4Addr> {
     state
         .services
         .values()
         .filter(|s| !s.deleting)
         .map(|s| (s.spec.name.clone(), s.address))
         .collect()
+}
+
+/// What a pod's containers are called inside: unique in the app, and short enough for a host name (64 characters).
+pub fn pod_hostname(workload: &str, pod: u64) -> String {
+    format!("{}-{pod}", &workload[..workload.len().min(40)])
 }

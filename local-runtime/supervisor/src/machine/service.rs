@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,8 @@ use crate::spec::{ServiceSpec, Strategy};
 
 /// How many replicas there may be above the number wanted while old ones are replaced.
 const SURGE: usize = 1;
+/// A port of the host that somebody has taken is tried again after this.
+const PORT_RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {
@@ -19,8 +22,12 @@ pub struct Service {
     pub deleting: bool,
     /// Stable for the life of the service.
     pub address: Ipv4Addr,
-    /// The host's ports, by port name.
-    pub published: BTreeMap<String, u16>,
+    /// A port that it should answer on and does not.
+    #[serde(default)]
+    pub port_failure: Option<PortFailure>,
+    /// When that port is tried again.
+    #[serde(default)]
+    port_retry_at: Millis,
     pub templates: Templates,
     /// The template of the spec.
     pub current: u64,
@@ -28,6 +35,14 @@ pub struct Service {
     pub stable: Option<u64>,
     pub rollout: Rollout,
     pub pods: BTreeMap<u64, Pod>,
+}
+
+/// Why nothing listens where a service should answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortFailure {
+    /// CamelCase: `PortInUse`, `PortDenied`, `PortUnusable`.
+    pub reason: String,
+    pub message: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,7 +59,7 @@ pub enum Rollout {
 }
 
 impl Service {
-    pub(super) fn new(spec: ServiceSpec, address: Ipv4Addr, published: BTreeMap<String, u16>, now: Millis) -> Service {
+    pub(super) fn new(spec: ServiceSpec, address: Ipv4Addr, now: Millis) -> Service {
         let templates = Templates::from([(1, template_of(&spec))]);
         let rollout = Rollout::Progressing { since: now, best: 0 };
         let pods = BTreeMap::new();
@@ -52,7 +67,8 @@ impl Service {
             spec,
             deleting: false,
             address,
-            published,
+            port_failure: None,
+            port_retry_at: now,
             templates,
             current: 1,
             stable: None,
@@ -62,7 +78,7 @@ impl Service {
     }
 
     /// Takes another spec. One that runs the same as a template still known goes back to that template: a rollback.
-    pub(super) fn update(&mut self, spec: ServiceSpec, published: BTreeMap<String, u16>, now: Millis) {
+    pub(super) fn update(&mut self, spec: ServiceSpec, now: Millis) {
         let template = template_of(&spec);
         let known = self
             .templates
@@ -80,7 +96,6 @@ impl Service {
             }
         };
         self.spec = spec;
-        self.published = published;
         self.retry(now);
     }
 
@@ -94,6 +109,21 @@ impl Service {
         if !matches!(self.rollout, Rollout::Failed(_)) {
             self.retry(now);
         }
+    }
+
+    pub(super) fn note_port_failure(&mut self, failure: Option<PortFailure>, now: Millis) {
+        self.port_failure = failure;
+        self.port_retry_at = now + PORT_RETRY;
+    }
+
+    /// True when a port that failed is to be tried again now.
+    pub(super) fn wants_its_port(&mut self, turn: &mut Turn) -> bool {
+        let due = self.port_failure.is_some() && !self.deleting && turn.due(self.port_retry_at);
+        if due {
+            self.port_retry_at = turn.now.at + PORT_RETRY;
+            turn.due(self.port_retry_at);
+        }
+        due
     }
 
     /// The template whose replicas are wanted now.
@@ -227,7 +257,7 @@ impl Service {
     fn stop_pod(&mut self, id: u64, turn: &mut Turn) {
         if let Some(pod) = self.pods.get_mut(&id) {
             let template = &self.templates[&pod.template];
-            pod.begin_stop(&template.stop, turn.now.at);
+            pod.begin_stop(turn.now.at);
             pod.advance(id, &self.spec.name, template, turn);
         }
     }
@@ -251,7 +281,6 @@ fn template_of(spec: &ServiceSpec) -> Template {
         pod: spec.pod.clone(),
         stop: spec.stop.clone(),
         role: Role::Service {
-            restart: spec.restart,
             first_port: spec.ports.first().map(|p| p.port),
         },
     }

@@ -115,7 +115,8 @@ fn a_rolling_update_stops_an_old_replica_only_for_a_new_one_that_is_ready() {
         .into_iter()
         .filter(|word| !word.starts_with("remove"))
         .collect();
-    assert_eq!(order[..2], ["start 3/main", "SIGTERM 1/main"], "a new one first");
+    let expected = ["start 3/main", "start 4/main", "SIGTERM 1/main", "SIGTERM 2/main"];
+    assert_eq!(order, expected, "each old one goes after its successor has come");
 }
 
 #[test]
@@ -301,7 +302,7 @@ fn a_pod_waits_for_its_sidecars_startup_probe_and_for_its_init() {
 #[test]
 fn delete_drains_then_signals_then_kills_and_leaves_nothing() {
     let mut spec = changed(&service("web", 1), "r1", "stubborn");
-    (spec.stop.drain, spec.stop.grace_period) = (seconds(3), seconds(5));
+    spec.stop.grace_period = seconds(5);
     let mut world = up(&spec);
     let began = world.now.0;
     world.delete(Kind::Service, "web");
@@ -316,10 +317,10 @@ fn delete_drains_then_signals_then_kills_and_leaves_nothing() {
         .map(|(at, word)| (at - began, word.as_str()))
         .collect();
     let expected = [
-        (3000, "SIGTERM 1/main"),
-        (8000, "SIGKILL 1/main"),
-        (8000, "remove 1"),
-        (8000, "forget service web"),
+        (200, "SIGTERM 1/main"),
+        (5200, "SIGKILL 1/main"),
+        (5200, "remove 1"),
+        (5200, "forget service web"),
     ];
     assert_eq!(times, expected);
     assert!(world.state.services.is_empty());
@@ -358,6 +359,54 @@ fn a_job_runs_once_a_revision() {
     world.event(Event::RunJob { name: "migrate".into() });
     world.run(LONG);
     assert_eq!(world.recorded.len(), 3, "and so does one that is told to");
+}
+
+#[test]
+fn a_success_that_was_not_recorded_is_recorded_by_the_next_supervisor() {
+    for (reason, next) in [
+        ("a killed supervisor", World::resume as fn(&mut World)),
+        ("a reboot", World::reboot),
+    ] {
+        let mut spec = job("migrate", "r1");
+        spec.pod.main.image = "done".into();
+        let mut world = World::new();
+        put_job(&mut world, &spec);
+        world.run(LONG);
+        world.recorded.clear();
+        next(&mut world);
+        assert_eq!(world.recorded, [("migrate".into(), "r1".into())], "{reason}");
+        world.delete(Kind::Job, "migrate");
+        world.run(LONG);
+        world.words();
+        put_job(&mut world, &spec);
+        world.run(LONG);
+        assert!(world.words().is_empty(), "{reason}: it does not run twice");
+        next(&mut world);
+        assert!(
+            world.words().is_empty(),
+            "{reason}: what the records told is not told to them"
+        );
+    }
+}
+
+#[test]
+fn a_service_whose_port_is_taken_is_not_ready_until_it_has_it_again() {
+    let mut world = up(&service("web", 1));
+    let failure = PortFailure {
+        reason: "PortInUse".into(),
+        message: "taken".into(),
+    };
+    let taken = BTreeMap::from([("web".to_string(), failure)]);
+    world.event(Event::Listening { failures: taken });
+    assert_eq!(world.verdict(Kind::Service, "web"), "PortInUse");
+    world.run(seconds(3));
+    assert_eq!(world.words(), ["listen again"; 3], "once a second");
+    world.event(Event::Listening {
+        failures: BTreeMap::new(),
+    });
+    assert_eq!(world.verdict(Kind::Service, "web"), "Ready");
+    world.run(seconds(3));
+    assert!(world.words().is_empty(), "and no further try");
 }
 
 #[test]

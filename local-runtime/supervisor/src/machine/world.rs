@@ -54,13 +54,8 @@ impl World {
         admit_put(&self.state, &object).expect("the test's object is admitted");
         let subnet = Some(Subnet("10.1.2.0".parse().unwrap()));
         let done = matches!(&object, Object::Job(spec) if self.has_recorded(&spec.name, &spec.revision));
-        let (object, published) = (Box::new(object), BTreeMap::new());
-        self.event(Event::Put {
-            object,
-            subnet,
-            published,
-            done,
-        });
+        let object = Box::new(object);
+        self.event(Event::Put { object, subnet, done });
     }
 
     pub fn put_if_admitted(&mut self, object: Object) {
@@ -131,7 +126,7 @@ impl World {
                     tail,
                 });
             }
-            Effect::RecordJob { .. } | Effect::RemoveNetwork | Effect::Forget { .. } => {}
+            Effect::RecordJob { .. } | Effect::ListenAgain | Effect::RemoveNetwork | Effect::Forget { .. } => {}
         }
     }
 
@@ -243,6 +238,7 @@ impl World {
                 format!("record {job} {revision}")
             }
             Effect::Forget { kind, workload } => format!("forget {kind} {workload}"),
+            Effect::ListenAgain => "listen again".into(),
             Effect::RemoveNetwork => "remove network".into(),
             Effect::PrepareSandbox { .. } | Effect::Probe { .. } => String::new(),
         };

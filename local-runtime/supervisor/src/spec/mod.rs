@@ -118,7 +118,7 @@ pub struct VolumeSpec {
 
 /// A long-running workload: replicas of one pod behind one stable address.
 ///
-/// Changing `pod`, `stop`, `restart` or the container side of `ports` makes new replicas by `rollout`; changing the
+/// Changing `pod`, `stop` or the container side of `ports` makes new replicas by `rollout`; changing the
 /// number of replicas, a publication, `rollout`, the labels or the revision string alone touches no container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,8 +136,6 @@ pub struct ServiceSpec {
     #[serde(default)]
     pub ports: Vec<PortSpec>,
     #[serde(default)]
-    pub restart: RestartPolicy,
-    #[serde(default)]
     pub stop: StopSpec,
     #[serde(default)]
     pub rollout: RolloutSpec,
@@ -146,7 +144,7 @@ pub struct ServiceSpec {
 /// A workload that runs to its end, once per revision.
 ///
 /// That a revision has succeeded is recorded in the data folder, beside the volumes, and survives `delete`: putting the
-/// same revision again reports it as done without running it. A failed one is tried again by `rerun` or a new revision.
+/// same revision again reports it as done without running it. A failed one is tried again by `run_job` or a new revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
@@ -159,7 +157,8 @@ pub struct JobSpec {
     /// Further attempts after the first one has failed.
     #[serde(default)]
     pub retries: u32,
-    /// For one attempt, from its first container's start; none means no limit.
+    /// For one attempt from its very beginning, so that also one whose containers never start comes to an end; none means
+    /// no limit.
     #[serde(
         default,
         rename = "timeout_ms",
@@ -217,7 +216,7 @@ pub struct PortSpec {
 pub enum Protocol {
     #[default]
     Tcp,
-    /// Refused for now, with the error `UdpUnsupported`.
+    /// Refused for now, as a fault of the spec (`InvalidSpec`).
     Udp,
 }
 
@@ -227,7 +226,7 @@ pub enum Protocol {
 pub struct Publish {
     #[serde(default = "loopback")]
     pub address: Ipv4Addr,
-    /// 0 lets the kernel choose one, which is then kept for the life of the service and reported in `endpoints`.
+    /// Not 0: an address that is published is one that the user knows.
     pub port: u16,
 }
 
@@ -235,26 +234,13 @@ fn loopback() -> Ipv4Addr {
     Ipv4Addr::LOCALHOST
 }
 
-/// When the main container of a service is started again after it has ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RestartPolicy {
-    #[default]
-    Always,
-    /// Exit code 0 leaves it stopped: the replica then counts as not ready.
-    OnFailure,
-}
-
-/// How containers end: out of the balance, `drain` later the signal, `grace_period` later SIGKILL.
+/// How containers end: out of the balance, a moment later the signal, `grace_period` later SIGKILL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StopSpec {
     /// A name as in signal(7), such as `SIGTERM`.
     #[serde(default = "sigterm")]
     pub signal: String,
-    /// New connections already go elsewhere during this time.
-    #[serde(default, rename = "drain_ms", with = "millis")]
-    pub drain: Duration,
     #[serde(default = "ten_seconds", rename = "grace_period_ms", with = "millis")]
     pub grace_period: Duration,
 }
@@ -263,7 +249,6 @@ impl Default for StopSpec {
     fn default() -> Self {
         StopSpec {
             signal: sigterm(),
-            drain: Duration::ZERO,
             grace_period: ten_seconds(),
         }
     }

@@ -53,7 +53,7 @@ fn job(spec: &JobSpec, faults: &mut Faults) {
 }
 
 fn ports(ports: &[PortSpec], faults: &mut Faults) {
-    let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    let (mut names, mut numbers, mut published) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (i, port) in ports.iter().enumerate() {
         let at = format!("ports[{i}]");
         faults.check(port.port != 0, &format!("{at}.port"), || "0 is no port".into());
@@ -64,8 +64,15 @@ fn ports(ports: &[PortSpec], faults: &mut Faults) {
             format!("{} is used twice", port.port)
         });
         faults.check(port.protocol != Protocol::Udp, &format!("{at}.protocol"), || {
-            "UdpUnsupported: the local platform balances tcp only".into()
+            "the local platform balances tcp only".into()
         });
+        if let Some(publish) = port.publish {
+            let at = format!("{at}.publish");
+            faults.check(publish.port != 0, &at, || "0 is no port".into());
+            faults.check(published.insert((publish.address, publish.port)), &at, || {
+                format!("{}:{} is used twice", publish.address, publish.port)
+            });
+        }
     }
 }
 
@@ -197,6 +204,7 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Publish;
     use crate::testing;
 
     fn check(reason: &str, change: impl FnOnce(&mut ServiceSpec), expected: &[&str]) {
@@ -229,6 +237,22 @@ mod tests {
             "udp is refused, not ignored",
             |s| s.ports[0].protocol = Protocol::Udp,
             &["ports[0].protocol"],
+        );
+        check(
+            "one socket cannot stand for two ports",
+            |s| {
+                s.ports[0].publish = Some(Publish {
+                    address: [127, 0, 0, 1].into(),
+                    port: 80,
+                });
+                let port = PortSpec {
+                    name: "other".into(),
+                    port: 9090,
+                    ..s.ports[0].clone()
+                };
+                s.ports.push(port);
+            },
+            &["ports[1].publish"],
         );
         check(
             "an unknown signal could not be sent later",

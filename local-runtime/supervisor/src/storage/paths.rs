@@ -36,7 +36,12 @@ impl Paths {
     }
 
     pub fn bundle(&self, key: &ContainerKey) -> PathBuf {
-        self.pod(key.pod).join(&key.name)
+        self.pod(key.pod).join("containers").join(&key.name)
+    }
+
+    /// What one exec in a container of the pod needs while it runs.
+    pub fn exec(&self, pod: u64, number: u64) -> PathBuf {
+        self.pod(pod).join("execs").join(number.to_string())
     }
 
     pub fn state_file(&self) -> PathBuf {
@@ -83,5 +88,26 @@ impl Paths {
 
     pub fn job_record(&self, job: &str) -> PathBuf {
         self.jobs().join(format!("{job}.json"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn no_name_of_a_container_meets_a_file_of_the_pod() {
+        let paths = Paths {
+            run: "/run".into(),
+            state: "/state".into(),
+            data: "/data".into(),
+        };
+        let others = [paths.hosts(7), paths.exec(7, 0)];
+        for name in ["hosts", "exec-0", "execs", "containers", "0"] {
+            let bundle = paths.bundle(&testing::key(name));
+            let apart = |other: &PathBuf| !bundle.starts_with(other) && !other.starts_with(&bundle);
+            assert!(others.iter().all(apart), "a container named `{name}`");
+        }
     }
 }

@@ -51,14 +51,14 @@ pub fn load(path: &Path, boot_id: &str) -> Result<(State, bool), StorageError> {
     Ok((read.state, same_boot))
 }
 
-/// Writes unless the content is `last`, which becomes what was written. Tells whether it wrote.
+/// Writes unless the content is `last`, which becomes what was written.
 pub fn save(
     path: &Path,
     boot_id: &str,
     state: &State,
     durability: Durability,
     last: &mut Vec<u8>,
-) -> Result<bool, StorageError> {
+) -> Result<(), StorageError> {
     let written = Written {
         format: FORMAT,
         boot_id,
@@ -66,17 +66,18 @@ pub fn save(
     };
     let content = serde_json::to_vec(&written).expect("the state has string and number keys only");
     if content == *last {
-        return Ok(false);
+        return Ok(());
     }
     write_atomically(path, &content, durability)?;
     *last = content;
-    Ok(true)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn what_cannot_be_trusted_is_refused() {
@@ -88,11 +89,11 @@ mod tests {
             "no file is a fresh start"
         );
         let mut last = vec![];
-        assert!(save(&path, "a", &State::default(), Durability::Power, &mut last).unwrap());
-        assert!(
-            !save(&path, "a", &State::default(), Durability::Power, &mut last).unwrap(),
-            "the same is not written again"
-        );
+        let inode = || fs::metadata(&path).map(|file| file.ino()).unwrap();
+        save(&path, "a", &State::default(), Durability::Power, &mut last).unwrap();
+        let first = inode();
+        save(&path, "a", &State::default(), Durability::Power, &mut last).unwrap();
+        assert_eq!(inode(), first, "the same is not written again");
         assert!(!load(&path, "b").unwrap().1, "another boot is noticed");
         let content = fs::read(&path).unwrap();
         fs::write(&path, &content[..content.len() / 2]).unwrap();

@@ -1,7 +1,8 @@
 //! One app under test: three folders, a supervisor, and small specs.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use portolan_supervisor::driver::{Paths, Settings};
@@ -10,25 +11,27 @@ use portolan_supervisor::spec::{ContainerSpec, JobSpec, Kind, Object, ServiceSpe
 use portolan_supervisor::{Client, Launch, ensure_running};
 use serde_json::{Value, json};
 
-use crate::machine::{self, Traces};
+use crate::machine::{self, Signal, Traces};
 use crate::program;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct App {
     pub launch: Launch,
-    bridge: String,
     _folder: tempfile::TempDir,
 }
 
 impl App {
     /// With a network and a volume `data`. `None`, said aloud, where containers cannot be run.
     pub async fn new(test: &str) -> Option<App> {
-        let mut app = App::empty(test)?;
-        app.put(json!({"kind": "network", "name": "app"})).await;
-        app.put(json!({"kind": "volume", "name": "data"})).await;
-        app.bridge = app.bridge().await;
+        let app = App::empty(test)?;
+        app.put_basics().await;
         Some(app)
+    }
+
+    pub async fn put_basics(&self) {
+        self.put(json!({"kind": "network", "name": "app"})).await;
+        self.put(json!({"kind": "volume", "name": "data"})).await;
     }
 
     pub fn empty(test: &str) -> Option<App> {
@@ -49,9 +52,18 @@ impl App {
         };
         Some(App {
             launch,
-            bridge: String::new(),
             _folder: folder,
         })
+    }
+
+    /// A program in the supervisor's place that becomes it under these limits of open files.
+    pub fn with_few_descriptors(&self, soft: u32, hard: u32) -> PathBuf {
+        let path = self.launch.run_dir.with_file_name("limited");
+        let program = self.launch.binary.display();
+        let text = format!("#!/bin/sh\nulimit -Sn {soft} && ulimit -Hn {hard} || exit 1\nexec {program} \"$@\"\n");
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
     }
 
     pub async fn client(&self) -> Client {
@@ -88,7 +100,8 @@ impl App {
                 return found;
             }
             assert!(begun.elapsed() < PATIENCE, "{found:#?}\n{}", self.supervisor_log());
-            seen = client.observe_after(seen.change, 1000).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            seen = client.observe().await.unwrap();
         }
     }
 
@@ -136,21 +149,24 @@ impl App {
         }
     }
 
+    /// Tells the supervisor to go, and waits until it has gone.
+    pub async fn end_supervisor(&self) {
+        let pid = self.client().await.welcome().pid;
+        machine::signal(pid, Signal::SIGTERM);
+        while machine::is_alive(pid) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     pub async fn traces(&self) -> Traces {
-        let bridge = self.bridge().await;
-        let mut traces = Traces::of(
-            &self.cgroup_folder(),
-            &bridge,
-            &[self.launch.run_dir.clone(), self.launch.state_dir.clone()],
-        );
+        let mut traces = self.traces_now();
         traces.processes.insert(self.client().await.welcome().pid);
         traces
     }
 
-    async fn bridge(&self) -> String {
-        let observation = self.observe().await;
-        let network = observation.objects.iter().find_map(|seen| seen.network.clone());
-        network.map(|network| network.bridge).unwrap_or_default()
+    fn traces_now(&self) -> Traces {
+        let folders = [self.launch.run_dir.clone(), self.launch.state_dir.clone()];
+        Traces::of(&self.cgroup_folder(), &self.settings().bridge(), &folders)
     }
 
     /// Deletes every object and waits until nothing is left but the data.
@@ -177,6 +193,10 @@ impl App {
     }
 
     pub fn cgroup_folder(&self) -> String {
+        self.settings().instance
+    }
+
+    fn settings(&self) -> Settings {
         let Launch {
             app,
             run_dir,
@@ -190,7 +210,7 @@ impl App {
             state: state_dir,
             data: data_dir,
         };
-        Settings::new(app, paths, runtime).instance
+        Settings::new(app, paths, runtime)
     }
 
     pub fn data(&self, volume: &str) -> PathBuf {
@@ -202,27 +222,19 @@ impl App {
     }
 }
 
-/// After a failed test alone there is anything to do: then by force, so that the machine stays clean.
+/// However the test has ended: by force, for there may be no supervisor any more that would do it. Nothing in here panics,
+/// which during a panic would end the whole program and leave the other tests' apps behind.
 impl Drop for App {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            return;
-        }
-        let socket = portolan_supervisor::protocol::socket_path(&self.launch.run_dir);
-        if let Ok(stream) = std::os::unix::net::UnixStream::connect(&socket)
-            && let Ok(peer) = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)
-        {
-            machine::kill(peer.pid() as u32);
-        }
-        let cgroups = machine::cgroups(&self.cgroup_folder());
-        Traces::of(&self.cgroup_folder(), "", &[])
-            .processes
-            .into_iter()
-            .for_each(machine::kill);
-        std::thread::sleep(Duration::from_millis(200));
-        cgroups.iter().rev().for_each(|path| drop(std::fs::remove_dir(path)));
-        if !self.bridge.is_empty() {
-            _ = Command::new("ip").args(["link", "delete", &self.bridge]).status();
+        let mut left = self.traces_now();
+        left.processes.extend(machine::processes_about(&self.launch.run_dir));
+        let begun = Instant::now();
+        while left.is_on_the_machine() && begun.elapsed() < PATIENCE {
+            left.remove_by_force();
+            std::thread::sleep(Duration::from_millis(20));
+            let still = left.still_there().processes;
+            left = self.traces_now();
+            left.processes.extend(still);
         }
     }
 }
@@ -234,15 +246,23 @@ pub fn container(name: &str, arguments: &[&str]) -> ContainerSpec {
     serde_json::from_value(spec).unwrap()
 }
 
-/// Answers `TEXT from HOST` on 8080, and on a port of the host that the kernel chooses.
+/// Answers `TEXT from HOST` on 8080, and at an address of the host that no other test asks for.
 pub fn service(name: &str, replicas: u32, text: &str) -> ServiceSpec {
     let spec = json!({
         "name": name, "revision": text, "replicas": replicas,
         "pod": {"main": container("main", &["serve", "8080", text])},
-        "ports": [{"name": "http", "port": 8080, "publish": {"port": 0}}],
+        "ports": [{"name": "http", "port": 8080, "publish": loopback()}],
         "stop": {"grace_period_ms": 2000},
     });
     serde_json::from_value(spec).unwrap()
+}
+
+/// An address of 127.0.0.0/8 for each call.
+fn loopback() -> Value {
+    static COUNT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, b, c] = std::process::id().to_be_bytes();
+    let last = COUNT.fetch_add(1, Ordering::Relaxed);
+    json!({"address": format!("127.{b}.{c}.{last}"), "port": 8080})
 }
 
 pub fn job(name: &str, revision: &str, arguments: &[&str]) -> JobSpec {

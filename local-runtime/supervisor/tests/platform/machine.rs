@@ -1,8 +1,13 @@
 //! What an app has on the machine, by looking: processes, cgroups, links, mounts, files.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub use nix::sys::signal::Signal;
 
 /// Everything that bears the app's name or was seen with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +32,23 @@ impl Traces {
         }
     }
 
+    /// More than files, which go with their folder.
+    pub fn is_on_the_machine(&self) -> bool {
+        !(self.processes.is_empty() && self.cgroups.is_empty() && self.links.is_empty())
+    }
+
+    /// Kills the processes, then removes what they leave. What is still busy stays for the next try.
+    pub fn remove_by_force(&self) {
+        self.processes.iter().copied().for_each(end);
+        self.cgroups.iter().rev().for_each(|path| _ = fs::remove_dir(path));
+        for name in &self.links {
+            _ = Command::new("ip")
+                .args(["link", "delete", name])
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+
     /// What was there once and is there still.
     pub fn still_there(&self) -> Traces {
         Traces {
@@ -44,11 +66,29 @@ pub fn is_alive(pid: u32) -> bool {
 }
 
 pub fn kill(pid: u32) {
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(pid as i32),
-        nix::sys::signal::Signal::SIGKILL,
-    )
-    .unwrap();
+    signal(pid, Signal::SIGKILL);
+}
+
+pub fn signal(pid: u32, signal: Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal).unwrap();
+}
+
+/// Kills what may be gone already.
+pub fn end(pid: u32) {
+    _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), Signal::SIGKILL);
+}
+
+/// Every process that was started with this folder, or one in it, among its arguments.
+pub fn processes_about(folder: &Path) -> Vec<u32> {
+    let about = |pid: &u32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments
+            .split(|byte| *byte == 0)
+            .any(|argument| Path::new(OsStr::from_bytes(argument)).starts_with(folder))
+    };
+    let entries = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(about).collect()
 }
 
 /// Children of a process, by the first 15 characters of their program's name.

@@ -1,11 +1,13 @@
 //! Probes, logs and exec.
 
+use std::time::Duration;
+
 use portolan_supervisor::frames::Frame;
 use portolan_supervisor::protocol::{ExecRequest, ObjectState, Observed, WindowSize};
 use portolan_supervisor::spec::{Health, Kind};
 use serde_json::{Value, json};
 
-use crate::app::{App, service};
+use crate::app::{App, get, job, service};
 
 fn health(ready: Value) -> Health {
     serde_json::from_value(json!({"ready": {"check": ready, "interval_ms": 100, "failure_threshold": 1}})).unwrap()
@@ -98,6 +100,63 @@ async fn logs_are_followed_over_a_restart() {
         count += 1;
     }
     drop(stream);
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn a_workload_that_has_not_run_has_an_empty_log_that_can_be_followed() {
+    let test = "a_workload_that_has_not_run_has_an_empty_log_that_can_be_followed";
+    let Some(app) = App::new(test).await else { return };
+    for _ in 0..2 {
+        app.put_job(job("migrate", "r1", &["exit", "0"])).await;
+        app.ready(Kind::Job, "migrate").await;
+        app.delete(Kind::Job, "migrate").await;
+    }
+    app.put_job(job("migrate", "r1", &["exit", "0"])).await;
+    assert!(
+        app.logs(Kind::Job, "migrate").await.is_empty(),
+        "known by its record alone"
+    );
+    let request = serde_json::from_value(json!({"kind": "job", "name": "migrate", "follow": true})).unwrap();
+    let mut stream = app.client().await.logs(request).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(200), stream.next()).await;
+    assert!(early.is_err(), "it waits");
+    app.client().await.run_job("migrate").await.unwrap();
+    let line = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
+    assert_eq!(line.unwrap().unwrap().unwrap().text, "about to end");
+    drop(stream);
+    let request = serde_json::from_value(json!({"kind": "job", "name": "nobody"})).unwrap();
+    let refused = app.client().await.logs(request).await.unwrap_err();
+    assert!(refused.to_string().contains("nobody"), "{refused}");
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_leaves_room_for_everything_else() {
+    let Some(mut app) = App::empty("a_flood_of_connections_leaves_room_for_everything_else") else {
+        return;
+    };
+    app.launch.binary = app.with_few_descriptors(100, 240);
+    app.put_basics().await;
+    let mut spec = service("web", 1, "hello");
+    spec.pod.main.health = health(json!({"exec": {"command": ["/bin/app", "is", "/bin/app"]}}));
+    app.put_service(spec).await;
+    let address = app.address("web").await;
+    let limits = get(address, "/file/proc/self/limits").await.unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let soft = files.split_whitespace().nth(3);
+    assert_eq!(soft, Some("100"), "the raised limit is the supervisor's alone");
+    let mut flood = vec![];
+    for _ in 0..150 {
+        flood.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let (said, code) = run(&app, request(&["/bin/app", "env", "HOME"]), &[]).await;
+    assert_eq!((said.as_str(), code), ("/\n", 0), "an exec");
+    let seen = app.until(Kind::Service, "web", |_| true).await;
+    assert_eq!(seen.state, ObjectState::Ready, "the probes go on");
+    drop(flood);
+    assert_eq!(get(address, "/").await.unwrap(), "hello from web-1", "afterwards");
     app.delete_everything().await;
 }
 

@@ -1,11 +1,11 @@
 //! A supervisor that is killed, told to go, or asked for twice.
 
-use portolan_supervisor::protocol::Observed;
+use portolan_supervisor::protocol::{ObjectState, Observed};
 use portolan_supervisor::spec::Kind;
 use portolan_supervisor::{Client, ensure_running};
 
 use crate::app::{App, get, service};
-use crate::machine::{is_alive, kill};
+use crate::machine::{Traces, is_alive, kill};
 
 #[tokio::test]
 async fn containers_outlive_a_killed_supervisor_and_are_taken_over() {
@@ -44,10 +44,7 @@ async fn what_ended_while_no_supervisor_ran_is_started_again() {
     app.put_service(service("web", 2, "hello")).await;
     app.ready(Kind::Service, "web").await;
     let before = app.pids("web").await;
-    let mut client = app.client().await;
-    client.shutdown().await.unwrap();
-    drop(client);
-    while Client::connect(&app.launch.run_dir).await.is_ok() {}
+    app.end_supervisor().await;
     kill(before[0]);
     restarted(&app).await;
     let after = app.pids("web").await;
@@ -56,6 +53,41 @@ async fn what_ended_while_no_supervisor_ran_is_started_again() {
         "{before:?} {after:?}"
     );
     app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn a_port_taken_while_no_supervisor_ran_is_a_failure_until_it_is_free() {
+    let test = "a_port_taken_while_no_supervisor_ran_is_a_failure_until_it_is_free";
+    let Some(app) = App::new(test).await else { return };
+    app.put_service(service("web", 1, "hello")).await;
+    let address = app.address("web").await;
+    app.end_supervisor().await;
+    let other = std::net::TcpListener::bind(address).unwrap();
+    let failed = |seen: &Observed| matches!(seen.state, ObjectState::Failed(_));
+    let seen = app.until(Kind::Service, "web", failed).await;
+    let ObjectState::Failed(failure) = seen.state else {
+        unreachable!("it was waited for")
+    };
+    assert_eq!(failure.reason, "PortInUse");
+    let holder = format!("pid {}", std::process::id());
+    assert!(failure.message.contains(&holder), "{}", failure.message);
+    drop(other);
+    app.ready(Kind::Service, "web").await;
+    assert!(get(address, "/").await.unwrap().starts_with("hello from web-"));
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn a_test_that_ends_half_way_leaves_nothing() {
+    let Some(app) = App::new("a_test_that_ends_half_way_leaves_nothing").await else {
+        return;
+    };
+    app.put_service(service("web", 2, "hello")).await;
+    app.ready(Kind::Service, "web").await;
+    let traces = app.traces().await;
+    kill(app.client().await.welcome().pid);
+    drop(app);
+    assert_eq!(traces.still_there(), Traces::default());
 }
 
 async fn restarted(app: &App) {

@@ -132,6 +132,21 @@ async fn a_port_that_is_taken_is_refused_and_nothing_is_changed() {
 }
 
 #[tokio::test]
+async fn a_published_port_may_be_renamed() {
+    let Some(app) = App::new("a_published_port_may_be_renamed").await else {
+        return;
+    };
+    let mut web = service("web", 1, "hello");
+    app.put_service(web.clone()).await;
+    let address = app.address("web").await;
+    web.ports[0].name = "www".into();
+    app.put_service(web).await;
+    assert_eq!(app.service("web").await.endpoints[0].name, "www");
+    assert_eq!(get(address, "/").await.unwrap(), "hello from web-1", "the same replica");
+    app.delete_everything().await;
+}
+
+#[tokio::test]
 async fn a_process_killed_by_hand_is_healed() {
     let Some(app) = App::new("a_process_killed_by_hand_is_healed").await else {
         return;

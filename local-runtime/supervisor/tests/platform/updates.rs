@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use portolan_supervisor::protocol::ObjectState;
 use portolan_supervisor::spec::Kind;
@@ -15,7 +14,6 @@ async fn an_update_loses_no_request() {
         return;
     };
     let mut spec = service("web", 2, "first");
-    spec.stop.drain = Duration::from_millis(200);
     app.put_service(spec.clone()).await;
     let address = app.address("web").await;
     let stop = Arc::new(AtomicBool::new(false));
