@@ -3,10 +3,12 @@
 mod harness;
 
 use harness::manifests::{apply, delete, failing, hello, retry, shop, with};
-use harness::{Sim, plain};
-use portolan_engine::OutcomeKind;
+use harness::{Cut, Sim, plain};
 use portolan_engine::machine::PhaseName;
+use portolan_engine::{OutcomeKind, Work};
+use portolan_provider_api::{CallError, ErrorClass};
 use portolan_provider_fake::kinds::{JOB, SERVICE};
+use portolan_provider_fake::{Fault, On};
 use serde_json::json;
 
 /// A sim in which the shop is up.
@@ -24,14 +26,6 @@ fn writes(sim: &Sim) -> usize {
 fn create_follows_the_edges() {
     let sim = Sim::new();
     let run = sim.run(&apply(shop()));
-    let phases = [
-        PhaseName::Gathering,
-        PhaseName::Planned,
-        PhaseName::Executing,
-        PhaseName::Watching,
-        PhaseName::Converged,
-    ];
-    assert_eq!(run.phases, phases);
     let outcome = run.outcome();
     assert_eq!(outcome.kind, OutcomeKind::Converged);
     assert_eq!(outcome.generation, 1);
@@ -48,6 +42,103 @@ fn create_follows_the_edges() {
     assert_eq!(made.len(), expected.len());
     assert_eq!(made[2..], expected[2..], "{made:?}");
     assert_eq!(sim.cloud.violations(), [""; 0]);
+}
+
+#[test]
+fn each_way_goes_through_the_phases_of_the_design() {
+    use PhaseName::{
+        AwaitingApproval, Converged, Executing, Gathering, Held, Planned, Refused, RollingBack, Stopped, Watching,
+    };
+    let without_volume = with(shop(), "/spec/services/db/volumes", json!([]));
+    let many = (0..12).fold(shop(), |manifest, n| {
+        let service = json!({ "image": "registry.example/web:1" });
+        with(manifest, &format!("/spec/services/web{n}"), service)
+    });
+    let denied = CallError::new(ErrorClass::Denied, "Made", "it was made to fail");
+    type Prepare<'a> = &'a dyn Fn(&mut Sim);
+    type Case<'a> = (&'a str, Prepare<'a>, Work, Option<Cut>, &'a [PhaseName]);
+    let nothing: Prepare<'_> = &|_| {};
+    let cases: [Case<'_>; 8] = [
+        (
+            "nothing to do",
+            nothing,
+            apply(shop()),
+            None,
+            &[Gathering, Planned, Converged],
+        ),
+        (
+            "a change",
+            nothing,
+            apply(with(shop(), "/spec/services/web/scale", json!({ "min": 3 }))),
+            None,
+            &[Gathering, Planned, Executing, Watching, Converged],
+        ),
+        (
+            "a failure",
+            nothing,
+            apply(failing(shop(), "services/web")),
+            None,
+            &[Gathering, Planned, Executing, Watching, RollingBack, Held],
+        ),
+        (
+            "a failure that is held",
+            &|sim| drop(sim.run(&apply(failing(shop(), "services/web")))),
+            apply(failing(shop(), "services/web")),
+            None,
+            &[Gathering, Planned, Held],
+        ),
+        (
+            "a yes",
+            &|sim| drop(sim.run(&apply(many.clone()))),
+            apply(shop()),
+            None,
+            &[
+                Gathering,
+                Planned,
+                AwaitingApproval,
+                Planned,
+                Executing,
+                Watching,
+                Converged,
+            ],
+        ),
+        (
+            "a no",
+            &|sim| {
+                sim.run(&apply(many.clone()));
+                sim.approves = false;
+            },
+            apply(shop()),
+            None,
+            &[Gathering, Planned, AwaitingApproval, Refused],
+        ),
+        (
+            "a plan with problems",
+            nothing,
+            apply(without_volume),
+            None,
+            &[Gathering, Planned, Refused],
+        ),
+        (
+            "Ctrl-C",
+            nothing,
+            apply(shop()),
+            Some(Cut::Interrupt(0)),
+            &[Gathering, Stopped],
+        ),
+    ];
+    for (reason, prepare, work, cut, expected) in cases {
+        let mut sim = shop_is_up();
+        prepare(&mut sim);
+        assert_eq!(sim.drive(&work, cut).phases, expected, "{reason}");
+    }
+    let sim = Sim::new();
+    sim.cloud.fail_next(On::Observe, Fault::Refuse(denied));
+    assert_eq!(
+        sim.run(&apply(shop())).phases,
+        [Gathering, Planned, Stopped],
+        "a target that cannot be read"
+    );
 }
 
 #[test]

@@ -368,17 +368,21 @@ impl Inner {
             .map(|(user, _)| user)
     }
 
-    /// Deleted objects go when their time has come.
+    /// Deleted objects go when their time has come, however late somebody asks.
     fn expire(&mut self, now: u64) {
-        if self.objects.values().all(|object| object.deleted_at.is_none()) {
-            return;
+        while let Some((at, id)) = self.next_to_go().filter(|(at, _)| *at <= now) {
+            let before = self.objects.clone();
+            self.objects.remove(&id);
+            self.remember(before, at);
         }
-        let before = self.objects.clone();
-        self.objects.retain(|id, object| {
+    }
+
+    fn next_to_go(&self) -> Option<(u64, ResourceId)> {
+        let deleted = self.objects.iter().filter_map(|(id, object)| {
             let lasts = kinds::kind(&id.kind).map_or(0, |kind| kind.deleting_ms);
-            object.deleted_at.is_none_or(|deleted| now < deleted + lasts)
+            Some((object.deleted_at? + lasts, id.clone()))
         });
-        self.remember(before, now);
+        deleted.min()
     }
 
     /// Keeps what the objects were, for reads that lag.
