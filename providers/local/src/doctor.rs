@@ -1,5 +1,7 @@
 //! What this machine can and cannot do, told from files of the kernel's: nothing is tried, nothing is changed.
 
+mod network;
+
 use std::fs;
 use std::path::Path;
 
@@ -34,6 +36,7 @@ pub fn examine(data: &Path) -> Vec<Finding> {
         user(),
         kernel(),
         namespaces(),
+        network::finding(),
         overlay(data),
         cgroups(),
         seccomp(),
@@ -104,59 +107,35 @@ fn namespaces() -> Finding {
 
 fn overlay(data: &Path) -> Finding {
     const REMEDY: &str = "load the kernel's module `overlay`, or put the data folder (XDG_DATA_HOME) on ext4 or xfs";
-    if !read("/proc/filesystems")
+    let known = read("/proc/filesystems")
         .lines()
-        .any(|line| line.split_whitespace().last() == Some("overlay"))
-    {
-        return finding(
-            "overlay",
-            Verdict::Missing,
-            "the kernel does not know overlayfs",
-            REMEDY,
-        );
-    }
-    match file_system_of(data) {
-        Some(kind) if kind == "overlay" => finding(
-            "overlay",
+        .any(|line| line.split_whitespace().last() == Some("overlay"));
+    let (verdict, detail) = match file_system_of(data) {
+        _ if !known => (Verdict::Missing, "the kernel does not know overlayfs".to_string()),
+        Some(kind) if kind == "overlay" => (
             Verdict::Missing,
             format!("{} lies on an overlay itself", data.display()),
-            REMEDY,
         ),
-        kind => finding(
-            "overlay",
+        kind => (
             Verdict::Fine,
             format!("over {}", kind.unwrap_or_else(|| "unknown".into())),
-            REMEDY,
         ),
-    }
+    };
+    finding("overlay", verdict, detail, REMEDY)
 }
 
 /// Limits need the controllers memory, cpu and pids, in either version of cgroups.
 fn cgroups() -> Finding {
     let wanted = ["memory", "cpu", "pids"];
-    let v2 = read("/sys/fs/cgroup/cgroup.controllers");
-    let mounted = mounts()
-        .into_iter()
-        .filter(|mount| mount.kind == "cgroup")
-        .map(|mount| mount.options)
-        .collect::<Vec<_>>();
-    let in_v1 = |name: &str| {
-        mounted
-            .iter()
-            .any(|options| options.split(',').any(|option| option == name))
-    };
-    let in_v2 = |name: &str| v2.split_whitespace().any(|controller| controller == name);
-    let absent: Vec<&str> = wanted.into_iter().filter(|name| !in_v1(name) && !in_v2(name)).collect();
-    let version = if mounted.is_empty() { "v2" } else { "v1" };
-    let verdict = if absent.is_empty() {
-        Verdict::Fine
-    } else {
-        Verdict::Limited
-    };
-    let detail = if absent.is_empty() {
-        format!("{version}: {}", wanted.join(", "))
-    } else {
-        format!("without {}", absent.join(", "))
+    let memberships = read("/proc/self/cgroup");
+    let first = controllers_of_v1(&memberships);
+    let second = controllers_of_v2();
+    let known = |name: &&str| first.contains(name) || second.split_whitespace().any(|controller| controller == *name);
+    let absent: Vec<&str> = wanted.into_iter().filter(|name| !known(name)).collect();
+    let version = if first.is_empty() { "v2" } else { "v1" };
+    let (verdict, detail) = match absent.is_empty() {
+        true => (Verdict::Fine, format!("{version}: {}", wanted.join(", "))),
+        false => (Verdict::Limited, format!("without {}", absent.join(", "))),
     };
     finding(
         "cgroups",
@@ -164,6 +143,22 @@ fn cgroups() -> Finding {
         detail,
         "limits of these kinds are not kept: enable the controllers at the kernel's command line",
     )
+}
+
+/// Lines of /proc/self/cgroup (cgroups(7)) are `ID:CONTROLLERS:PATH`; the one of version 2 names no controller.
+fn controllers_of_v1(memberships: &str) -> Vec<&str> {
+    let named = memberships.lines().filter_map(|line| line.split(':').nth(1));
+    named
+        .flat_map(|names| names.split(','))
+        .filter(|name| !name.is_empty() && !name.starts_with("name="))
+        .collect()
+}
+
+/// Where the unified hierarchy usually is: alone, or beside those of version 1.
+fn controllers_of_v2() -> String {
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    let controllers = roots.map(|root| read(&format!("{root}/cgroup.controllers")));
+    controllers.join(" ")
 }
 
 fn seccomp() -> Finding {
@@ -202,32 +197,24 @@ fn space(data: &Path) -> Finding {
     )
 }
 
-struct Mount {
-    point: String,
-    kind: String,
-    options: String,
-}
+/// Names of the file systems that people put their data on, by what statfs(2) says.
+const FILE_SYSTEMS: &[(i64, &str)] = &[
+    (0x794c_7630, "overlay"),
+    (0xef53, "ext4"),
+    (0x5846_5342, "xfs"),
+    (0x9123_683e, "btrfs"),
+    (0x0102_1994, "tmpfs"),
+    (0x2fc1_2fc1, "zfs"),
+    (0x6969, "nfs"),
+];
 
-/// Lines of /proc/self/mountinfo (proc(5)): point, and after the dash the type and the super block's options.
-fn mounts() -> Vec<Mount> {
-    let parse = |line: &str| {
-        let (before, after) = line.split_once(" - ")?;
-        let mut after = after.split(' ');
-        let kind = after.next()?.to_string();
-        Some(Mount {
-            point: before.split(' ').nth(4)?.to_string(),
-            kind,
-            options: after.nth(1)?.to_string(),
-        })
-    };
-    read("/proc/self/mountinfo").lines().filter_map(parse).collect()
-}
-
-/// Type of the file system that holds `path`: that of the longest mount point above it.
 fn file_system_of(path: &Path) -> Option<String> {
-    let path = existing(path)?;
-    let above = mounts().into_iter().filter(|mount| path.starts_with(&mount.point));
-    above.max_by_key(|mount| mount.point.len()).map(|mount| mount.kind)
+    let stat = rustix::fs::statfs(existing(path)?.as_path()).ok()?;
+    let known = FILE_SYSTEMS.iter().find(|(magic, _)| *magic == stat.f_type);
+    Some(known.map_or_else(
+        || format!("a file system of type {:#x}", stat.f_type),
+        |(_, name)| name.to_string(),
+    ))
 }
 
 fn free_bytes(path: &Path) -> Option<u64> {
@@ -263,7 +250,7 @@ mod tests {
     #[test]
     fn everything_is_looked_at_and_what_is_not_fine_has_a_remedy() {
         let findings = examine(Path::new("/nonexistent/folder"));
-        assert_eq!(findings.len(), 7);
+        assert_eq!(findings.len(), 8);
         for finding in findings {
             assert_eq!(
                 finding.remedy.is_some(),
@@ -272,5 +259,15 @@ mod tests {
             );
             assert!(!finding.detail.is_empty(), "{finding:?}");
         }
+    }
+
+    #[test]
+    fn controllers_of_version_1_are_read_from_memberships() {
+        let hybrid = "9:name=systemd:/\n4:memory:/a\n2:cpu,cpuacct:/\n0::/\n";
+        assert_eq!(controllers_of_v1(hybrid), ["memory", "cpu", "cpuacct"]);
+        assert!(
+            controllers_of_v1("0::/user.slice").is_empty(),
+            "the unified hierarchy alone"
+        );
     }
 }

@@ -1,10 +1,15 @@
-//! Failures of the supervisor and the image store as the engine's.
+//! Failures of the supervisor and the image store as the engine's: the code and the class are theirs, the hint is ours.
 
+use std::path::Path;
+
+use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{CallError, ErrorClass, ImageError};
-use portolan_supervisor::error::{ClientError, LaunchError};
+use portolan_supervisor::data::StorageError;
+use portolan_supervisor::error::{ClientError, LaunchError, chain};
 use portolan_supervisor::protocol::{Class, ErrorBody};
 use portolan_supervisor::secrets::SecretError;
+use portolan_supervisor::spec::Publish;
 
 use crate::explain;
 
@@ -12,22 +17,21 @@ use crate::explain;
 pub fn client(failure: ClientError) -> CallError {
     match failure {
         ClientError::Refused(body) => refused(body),
-        other => CallError::new(
-            ErrorClass::Retry { after: None },
-            "SupervisorUnreachable",
-            chain(&other),
-        ),
+        other => told(other.class(), other.code(), chain(&other)),
     }
 }
 
 /// The supervisor could not be started or spoken to.
 pub fn launch(failure: LaunchError) -> CallError {
-    CallError::new(
-        ErrorClass::Retry { after: None },
-        "SupervisorUnreachable",
-        chain(&failure),
-    )
-    .with_hint("`portolan doctor` tells what this machine lacks")
+    match failure {
+        LaunchError::Speak(ClientError::Refused(body)) => refused(body),
+        other => told(other.class(), other.code(), chain(&other)),
+    }
+}
+
+/// What the last supervisor has saved cannot be read. Looking again shows the same.
+pub fn state(failure: StorageError) -> CallError {
+    told(Class::Invalid, "StateUnusable", chain(&failure))
 }
 
 /// An image that could not be unpacked.
@@ -43,7 +47,8 @@ pub fn bug(message: String) -> CallError {
 }
 
 /// A port of the host that is held by someone else.
-pub fn port_taken(id: &ResourceId, address: &str, port: u64, failure: &std::io::Error) -> CallError {
+pub fn port_taken(id: &ResourceId, publish: Publish, failure: &std::io::Error) -> CallError {
+    let Publish { address, port } = publish;
     CallError::new(
         ErrorClass::Conflict,
         "PortInUse",
@@ -59,7 +64,15 @@ pub fn secret_missing(id: &ResourceId, fault: &SecretError) -> CallError {
 }
 
 fn refused(body: ErrorBody) -> CallError {
-    let class = match body.class {
+    let error = told(body.class, &body.code, body.message);
+    match body.hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn told(class: Class, code: &str, message: String) -> CallError {
+    let class = match class {
         Class::Retry => ErrorClass::Retry { after: None },
         Class::Conflict => ErrorClass::Conflict,
         Class::Denied => ErrorClass::Denied,
@@ -67,29 +80,32 @@ fn refused(body: ErrorBody) -> CallError {
         Class::Invalid => ErrorClass::Invalid,
         Class::Bug => ErrorClass::Bug,
     };
-    let hint = body.hint.or_else(|| explain::hint(&body.code).map(String::from));
     CallError {
-        hint,
-        ..CallError::new(class, body.code, body.message)
+        hint: explain::hint(code).map(String::from),
+        ..CallError::new(class, code, message)
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// No supervisor and no state: nothing of the app is on this machine.
-pub fn not_running(scope: &portolan_core::plan::Scope) -> CallError {
+pub fn not_running(scope: &Scope) -> CallError {
     let message = format!("{}/{} is not on this machine", scope.namespace, scope.app);
-    CallError::new(ErrorClass::Invalid, "NotRunning", message).with_hint("bring it up with `portolan up`")
+    told(Class::Invalid, "NotRunning", message)
+}
+
+/// There is something of the app, but no supervisor answers: after a reboot, or because it was killed.
+pub fn nobody_looks_after(scope: &Scope) -> CallError {
+    let message = format!("no supervisor runs for {}/{}", scope.namespace, scope.app);
+    told(Class::Invalid, explain::NOBODY, message)
+}
+
+/// Longer than any address of a socket may be; known before anything is tried.
+pub fn socket_path_too_long(path: &Path, bytes: usize, longest: usize) -> CallError {
+    let message = format!(
+        "{} has {bytes} bytes, and a socket's path may have {longest}",
+        path.display()
+    );
+    CallError::new(ErrorClass::Invalid, "RuntimeDirectoryUnusable", message)
+        .with_hint("set PORTOLAN_HOME to a folder with a shorter path")
 }
 
 pub fn unknown_workload<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> CallError {
@@ -101,6 +117,107 @@ pub fn invalid(message: String) -> CallError {
     CallError::new(ErrorClass::Invalid, "Invalid", message)
 }
 
+/// The connection ended in the middle of a command's output.
 pub fn lost(message: &str) -> CallError {
-    CallError::new(ErrorClass::Retry { after: None }, "SupervisorUnreachable", message)
+    told(Class::Retry, ClientError::Closed.code(), message.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io() -> std::io::Error {
+        std::io::Error::from(std::io::ErrorKind::PermissionDenied)
+    }
+
+    fn check(reason: &str, told: CallError, code: &str, retried: bool) {
+        assert_eq!(told.code, code, "{reason}");
+        let retry = matches!(told.class, ErrorClass::Retry { .. });
+        assert_eq!(retry, retried, "{reason}: {:?}", told.class);
+        assert!(told.hint.is_some(), "{reason}: it says what to do");
+    }
+
+    #[test]
+    fn each_failure_is_told_as_what_it_is() {
+        let report = "/state/state.json is damaged; move it away to begin afresh".to_string();
+        let ended = launch(LaunchError::Ended { report });
+        assert!(ended.message.contains("is damaged"), "{}", ended.message);
+        check(
+            "a damaged state is damaged tomorrow too",
+            ended,
+            "SupervisorStartFailed",
+            false,
+        );
+        let path = || "/run/portolan".into();
+        let binary = "/bin/portolan-supervisor".into();
+        check(
+            "no such program",
+            launch(LaunchError::Start { binary, source: io() }),
+            "SupervisorStartFailed",
+            false,
+        );
+        check(
+            "slow",
+            launch(LaunchError::Silent { seconds: 20 }),
+            "SupervisorSilent",
+            true,
+        );
+        let folder = launch(LaunchError::RunDir {
+            path: path(),
+            source: io(),
+        });
+        check("a folder of another's", folder, "RuntimeDirectoryUnusable", false);
+        let denied = || ClientError::Connect {
+            path: path(),
+            source: io(),
+        };
+        check(
+            "a socket of another's",
+            launch(LaunchError::Speak(denied())),
+            "SupervisorUnreachable",
+            false,
+        );
+        check(
+            "too long for the protocol",
+            client(ClientError::TooLong { bytes: 9 << 20 }),
+            "SpecTooLarge",
+            false,
+        );
+        check(
+            "killed half way",
+            client(ClientError::Closed),
+            "SupervisorConnectionLost",
+            true,
+        );
+        check(
+            "gone before",
+            client(ClientError::NotRunning { path: path() }),
+            "SupervisorNotRunning",
+            true,
+        );
+        let source = serde_json::from_str::<u8>("x").unwrap_err();
+        check(
+            "another language",
+            client(ClientError::Decode { source }),
+            "SupervisorProtocol",
+            false,
+        );
+    }
+
+    #[test]
+    fn what_the_supervisor_refuses_is_told_in_its_words() {
+        let body = ErrorBody {
+            code: "UnknownVersion".into(),
+            class: Class::Invalid,
+            message: "this supervisor speaks version 2".into(),
+            hint: Some("build both anew".into()),
+        };
+        let told = launch(LaunchError::Speak(ClientError::Refused(body)));
+        assert_eq!(
+            (told.code.as_str(), told.class),
+            ("UnknownVersion", ErrorClass::Invalid)
+        );
+        assert_eq!(told.message, "this supervisor speaks version 2");
+        assert_eq!(told.hint.as_deref(), Some("build both anew"));
+    }
 }

@@ -13,6 +13,8 @@ pub mod doctor;
 mod error;
 mod explain;
 mod operations;
+mod preflight;
+mod protocols;
 mod provider;
 mod read;
 mod render;

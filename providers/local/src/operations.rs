@@ -8,6 +8,7 @@ use portolan_core::plan::Scope;
 use portolan_provider_api::operations::{ExecRequest, ExecSession, LogLine, LogQuery};
 use portolan_provider_api::{CallError, Exec, Logs, RunJob};
 use portolan_supervisor::client::{ExecInput, ExecOutput};
+use portolan_supervisor::error::ClientError;
 use portolan_supervisor::frames::Frame;
 use portolan_supervisor::protocol::{self, LogsRequest, Stream, WindowSize};
 use portolan_supervisor::spec::Kind;
@@ -58,9 +59,6 @@ impl LocalLogs {
 #[async_trait]
 impl Logs for LocalLogs {
     async fn logs(&self, scope: &Scope, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, CallError> {
-        if !self.platform.is_known(scope) {
-            return Err(error::not_running(scope));
-        }
         let (sender, receiver) = mpsc::channel(256);
         for (kind, name) in self.workloads(scope, &query).await? {
             let request = LogsRequest {
@@ -72,13 +70,12 @@ impl Logs for LocalLogs {
                 since_unix_ms: query.since.map(unix_ms),
                 tail: query.tail,
             };
-            let mut lines = self
-                .platform
-                .connect(scope)
-                .await?
-                .logs(request)
-                .await
-                .map_err(error::client)?;
+            let opened = self.platform.connect(scope).await?.logs(request).await;
+            let mut lines = match opened {
+                Ok(lines) => lines,
+                Err(failure) if has_no_logs(&failure) => continue,
+                Err(failure) => return Err(error::client(failure)),
+            };
             let sender = sender.clone();
             tokio::spawn(async move {
                 while let Ok(Some(line)) = lines.next().await {
@@ -90,6 +87,11 @@ impl Logs for LocalLogs {
         }
         Ok(receiver)
     }
+}
+
+/// A workload that has written nothing yet, or went away since it was listed, keeps no other's lines back.
+fn has_no_logs(failure: &ClientError) -> bool {
+    failure.code() == "NotFound"
 }
 
 fn log_line(workload: &str, line: protocol::LogLine) -> LogLine {
@@ -122,11 +124,13 @@ impl LocalRunJob {
 #[async_trait]
 impl RunJob for LocalRunJob {
     async fn run_job(&self, scope: &Scope, job: &str) -> Result<(), CallError> {
-        if !self.platform.is_known(scope) {
+        if !self.platform.is_known(scope)? {
             return Err(error::not_running(scope));
         }
-        let mut client = self.platform.connect(scope).await?;
-        client.run_job(job).await.map_err(error::client)
+        let mut held = self.platform.connection(scope).await?;
+        held.client.run_job(job).await.map_err(error::client)?;
+        held.give_back();
+        Ok(())
     }
 }
 
@@ -143,10 +147,8 @@ impl LocalExec {
 #[async_trait]
 impl Exec for LocalExec {
     async fn exec(&self, scope: &Scope, request: ExecRequest) -> Result<ExecSession, CallError> {
-        if !self.platform.is_known(scope) {
-            return Err(error::not_running(scope));
-        }
-        let replica = request.replica.as_deref().map(replica_id).transpose()?;
+        let replica = request.replica.as_deref();
+        let replica = replica.map(|text| replica_id(&request.workload, text)).transpose()?;
         let terminal = request.terminal;
         let request = protocol::ExecRequest {
             service: request.workload,
@@ -166,9 +168,17 @@ impl Exec for LocalExec {
     }
 }
 
-fn replica_id(text: &str) -> Result<u64, CallError> {
-    text.parse()
-        .map_err(|_| error::invalid(format!("`{text}` is not a replica of this target: they are numbers")))
+/// `web-1`, as `logs` and `status` call it, or `1`.
+fn replica_id(service: &str, text: &str) -> Result<u64, CallError> {
+    let number = text
+        .strip_prefix(service)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .unwrap_or(text);
+    number.parse().map_err(|_| {
+        error::invalid(format!("`{text}` is no replica of `{service}`")).with_hint(format!(
+            "they are called {service}-NUMBER; `portolan logs {service}` shows which there are"
+        ))
+    })
 }
 
 const PIPE_BYTES: usize = 64 << 10;
@@ -241,6 +251,27 @@ async fn sort(mut output: ExecOutput, mut stdout: DuplexStream, mut stderr: Dupl
                 return Err(error::bug("the supervisor sent a client's frame".into()));
             }
             None => return Err(error::lost("the supervisor went away during exec")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_is_called_as_logs_calls_it() {
+        for (reason, service, text, expected) in [
+            ("its whole name", "web", "web-7", Some(7)),
+            ("its number", "web", "7", Some(7)),
+            ("a name that ends in a number itself", "web-1", "web-1-7", Some(7)),
+            ("the number, of such a one", "web-1", "7", Some(7)),
+            ("another service's", "web", "api-7", None),
+            ("no number", "web", "web-", None),
+            ("the service", "web", "web", None),
+            ("a number below nought", "web", "web--7", None),
+        ] {
+            assert_eq!(replica_id(service, text).ok(), expected, "{reason}");
         }
     }
 }

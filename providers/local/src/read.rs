@@ -11,8 +11,8 @@ use portolan_supervisor::protocol::{Endpoint, ObjectState, Observed};
 use portolan_supervisor::spec::{Kind, Labels, Object, PodSpec};
 use serde_json::{Value, json};
 
-use crate::explain;
 use crate::render::{NETWORK_NAME, body_of, kind};
+use crate::{explain, protocols};
 
 /// The labels that every object of ours bears.
 pub mod label {
@@ -58,6 +58,28 @@ pub fn observed(scope: &Scope, seen: &Observed) -> ObservedResource {
     }
 }
 
+/// One object of a supervisor that is gone. It is as it was put, but for what needs somebody to look after it: that has
+/// failed, so that whoever applies again starts a supervisor, and whoever asks hears the truth.
+pub fn left(scope: &Scope, seen: &Observed) -> ObservedResource {
+    let mut resource = observed(scope, seen);
+    let is_at_rest = match seen.object.kind() {
+        Kind::Network | Kind::Volume => true,
+        Kind::Service => seen.deleting,
+        Kind::Job => !matches!(resource.state, ResourceState::Progressing { .. }),
+    };
+    if !is_at_rest {
+        let message = "no supervisor runs, so nothing keeps it running and its ports do not answer";
+        let failure = Failure::new(explain::NOBODY, message);
+        resource.state = ResourceState::Failed {
+            failure: hinted(failure),
+        };
+    }
+    // Who was ready then may not be now, and an address answers only while a supervisor forwards it.
+    resource.replicas = None;
+    resource.outputs.remove(ENDPOINTS);
+    resource
+}
+
 /// A folder of data, or the records of a job, that an earlier delete has left.
 pub fn retained(scope: &Scope, kind: &str, name: &str) -> ObservedResource {
     ObservedResource {
@@ -96,12 +118,14 @@ pub fn image(name: &str, layers: Vec<std::path::PathBuf>) -> ObservedResource {
 }
 
 fn body(object: &Object) -> Value {
-    match object {
+    let mut body = match object {
         Object::Network(spec) => body_of(spec),
         Object::Volume(spec) => body_of(spec),
         Object::Job(spec) => body_of(spec),
         Object::Service(spec) => body_of(spec),
-    }
+    };
+    protocols::restore(&mut body, object.labels());
+    body
 }
 
 fn ownership(scope: &Scope, labels: &Labels) -> Ownership {
@@ -129,15 +153,23 @@ fn state(seen: &Observed) -> ResourceState {
         ObjectState::Ready if seen.object.kind() == Kind::Job => ResourceState::Completed,
         ObjectState::Ready => ResourceState::Ready,
         ObjectState::Failed(failure) => ResourceState::Failed {
-            failure: Failure {
-                reason: failure.reason.clone(),
-                message: failure.message.clone(),
+            failure: hinted(Failure {
                 evidence: failure.evidence.clone(),
-                hint: explain::hint(&failure.reason).map(String::from),
-            },
+                ..Failure::new(&failure.reason, &failure.message)
+            }),
         },
     }
 }
+
+fn hinted(failure: Failure) -> Failure {
+    Failure {
+        hint: explain::hint(&failure.reason).map(String::from),
+        ..failure
+    }
+}
+
+/// The output that users see: a list of URLs.
+const ENDPOINTS: &str = "endpoints";
 
 fn outputs(seen: &Observed) -> BTreeMap<String, Value> {
     let mut outputs = BTreeMap::new();
@@ -145,10 +177,12 @@ fn outputs(seen: &Observed) -> BTreeMap<String, Value> {
         outputs.insert("path".to_string(), json!(volume.path));
     }
     if let (Object::Service(spec), Some(status)) = (&seen.object, &seen.service) {
+        let spoken = protocols::of(&spec.labels);
+        let url = |endpoint| url(endpoint, &spoken);
         let urls: Vec<String> = status.endpoints.iter().filter_map(url).collect();
         outputs.insert("host".to_string(), json!(spec.name));
         outputs.insert("address".to_string(), json!(status.address));
-        outputs.insert("endpoints".to_string(), json!(urls));
+        outputs.insert(ENDPOINTS.to_string(), json!(urls));
     }
     if let Some(code) = seen.job.as_ref().and_then(|job| job.exit_code) {
         outputs.insert("exitCode".to_string(), json!(code));
@@ -156,14 +190,14 @@ fn outputs(seen: &Observed) -> BTreeMap<String, Value> {
     outputs
 }
 
-/// A published port as a URL. The supervisor forwards bytes; that a port speaks HTTP is what nearly every one does, and
-/// what a person pastes into a browser. A port on all addresses is told by the one that always works here.
-fn url(endpoint: &Endpoint) -> Option<String> {
+/// A published port as a URL of what is spoken there. One on all addresses is told by the one that always works here.
+fn url(endpoint: &Endpoint, spoken: &BTreeMap<&str, &str>) -> Option<String> {
     let mut address = endpoint.published?;
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST);
     }
-    Some(format!("http://{address}"))
+    let scheme = spoken.get(endpoint.name.as_str()).unwrap_or(&"tcp");
+    Some(format!("{scheme}://{address}"))
 }
 
 fn depends_on(object: &Object) -> Vec<ResourceId> {
@@ -216,8 +250,15 @@ mod tests {
 
     /// A service as the supervisor tells of it over its socket.
     fn service(state: Value, published: &str) -> Observed {
+        speaking("http", state, published)
+    }
+
+    fn speaking(protocol: &str, state: Value, published: &str) -> Observed {
         let main = json!({"name": "main", "layers": ["/layer"], "command": ["/server"]});
-        let labels = json!({label::OWNER: "ours", label::SOURCE: "file", label::GENERATION: "2"});
+        let labels = json!({
+            label::OWNER: "ours", label::SOURCE: "file", label::GENERATION: "2",
+            "portolan.dev/protocols": format!("http={protocol}"),
+        });
         let told = json!({
             "object": {
                 "kind": "service", "name": "web", "revision": "r2", "labels": labels, "replicas": 2, "pod": {"main": main},
@@ -254,14 +295,74 @@ mod tests {
 
     #[test]
     fn endpoints_are_urls_that_answer_here() {
-        for (reason, published, expected) in [
-            ("loopback", "127.0.0.1:8080", "http://127.0.0.1:8080"),
-            ("one address of the machine", "192.0.2.1:80", "http://192.0.2.1:80"),
-            ("all of them", "0.0.0.0:8080", "http://127.0.0.1:8080"),
+        for (reason, protocol, published, expected) in [
+            ("loopback", "http", "127.0.0.1:8080", "http://127.0.0.1:8080"),
+            (
+                "one address of the machine",
+                "http",
+                "192.0.2.1:80",
+                "http://192.0.2.1:80",
+            ),
+            ("all of them", "http", "0.0.0.0:8080", "http://127.0.0.1:8080"),
+            (
+                "a database speaks no HTTP",
+                "tcp",
+                "127.0.0.1:5432",
+                "tcp://127.0.0.1:5432",
+            ),
         ] {
-            let seen = observed(&scope(), &service(json!({"phase": "ready"}), published));
+            let seen = observed(&scope(), &speaking(protocol, json!({"phase": "ready"}), published));
             assert_eq!(seen.outputs["endpoints"], json!([expected]), "{reason}");
             assert_eq!(seen.state, ResourceState::Ready, "{reason}");
+            assert_eq!(
+                seen.body["ports"][0]["protocol"], protocol,
+                "{reason}: as the manifest says it"
+            );
         }
+    }
+
+    #[test]
+    fn what_nobody_looks_after_has_failed_and_does_not_answer() {
+        let was_ready = service(json!({"phase": "ready"}), "127.0.0.1:8080");
+        let (running, seen) = (observed(&scope(), &was_ready), left(&scope(), &was_ready));
+        let failure = seen.failure().expect("nobody keeps it running");
+        assert_eq!(failure.reason, "SupervisorNotRunning");
+        assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("portolan up")));
+        assert_eq!(
+            (seen.replicas, seen.outputs.get("endpoints")),
+            (None, None),
+            "told by nobody"
+        );
+        assert_eq!(
+            (seen.body, seen.ownership, seen.revision),
+            (running.body, running.ownership, running.revision),
+            "the plan is the same with and without a supervisor"
+        );
+        let going = Observed {
+            deleting: true,
+            ..was_ready
+        };
+        assert_eq!(left(&scope(), &going).state, ResourceState::Deleting);
+    }
+
+    #[test]
+    fn a_job_that_has_ended_needs_nobody() {
+        let job = |state: Value| -> Observed {
+            let main = json!({"name": "main", "layers": ["/layer"], "command": ["/migrate"]});
+            let object = json!({"kind": "job", "name": "migrate", "revision": "r1", "pod": {"main": main}});
+            serde_json::from_value(json!({"object": object, "deleting": false, "state": state})).unwrap()
+        };
+        let done = left(&scope(), &job(json!({"phase": "ready"})));
+        assert_eq!(done.state, ResourceState::Completed);
+        let cut_off = left(
+            &scope(),
+            &job(json!({"phase": "progressing", "message": "attempt 1 runs"})),
+        );
+        assert_eq!(cut_off.failure().unwrap().reason, "SupervisorNotRunning");
+        let failed = left(
+            &scope(),
+            &job(json!({"phase": "failed", "reason": "JobFailed", "message": "exit code 1"})),
+        );
+        assert_eq!(failed.failure().unwrap().reason, "JobFailed", "as it ended");
     }
 }

@@ -180,7 +180,9 @@ impl Renderer<'_> {
     }
 
     fn service(&mut self, service: &DesiredService) {
+        self.check_replicas(service);
         let mut body = body_of(&self.service_spec(service));
+        say_protocols(&mut body, service);
         open_container(&mut body["pod"]["main"], &service.container);
         for (at, sidecar) in service.sidecars.values().enumerate() {
             open_container(&mut body["pod"]["sidecars"][at], &sidecar.container);
@@ -213,19 +215,13 @@ impl Renderer<'_> {
             .enumerate()
             .map(|(at, (name, container))| self.container(name, container, &format!("{}/init/{at}", service.origin)))
             .collect();
-        let sidecar_ports = service.sidecars.values().flat_map(|sidecar| &sidecar.ports);
         spec::ServiceSpec {
             name: service.name.clone(),
             revision: service.revision.clone().unwrap_or_default(),
             labels: spec::Labels::new(),
             replicas: service.replicas,
             pod: spec::PodSpec { main, sidecars, init },
-            ports: service
-                .ports
-                .iter()
-                .chain(sidecar_ports)
-                .map(|port| self.port(port))
-                .collect(),
+            ports: ports(service).map(|port| self.port(port)).collect(),
             stop: spec::StopSpec {
                 signal: service.stop.signal.clone(),
                 grace_period: service.stop.grace_period,
@@ -247,10 +243,27 @@ impl Renderer<'_> {
         rendered
     }
 
+    /// More would not fit into the app's network.
+    fn check_replicas(&mut self, service: &DesiredService) {
+        if service.replicas <= spec::MAX_REPLICAS {
+            return;
+        }
+        let message = format!(
+            "{} replicas are more than this target runs of one service",
+            service.replicas
+        );
+        let fault = Fault::new("OutOfRange", message, format!("{}/scale/min", service.origin));
+        self.faults.push(fault.with_hint(format!(
+            "at most {} here; `overrides` can say so for this target alone",
+            spec::MAX_REPLICAS
+        )));
+    }
+
     fn port(&self, port: &DesiredPort) -> spec::PortSpec {
         spec::PortSpec {
             name: port.name.clone(),
             port: port.port,
+            // The supervisor forwards bytes; `say_protocols` puts the manifest's word into the body.
             protocol: spec::Protocol::Tcp,
             publish: port.public.then_some(spec::Publish {
                 address: self.shape.publish_address,
@@ -316,6 +329,18 @@ fn containers(service: &DesiredService) -> impl Iterator<Item = &DesiredContaine
         .into_iter()
         .chain(sidecars)
         .chain(service.init.iter().map(|(_, container)| container))
+}
+
+/// Ports of a service and its sidecars, in the order of the spec.
+fn ports(service: &DesiredService) -> impl Iterator<Item = &DesiredPort> {
+    let beside = service.sidecars.values().flat_map(|sidecar| &sidecar.ports);
+    service.ports.iter().chain(beside)
+}
+
+fn say_protocols(body: &mut Value, service: &DesiredService) {
+    for (at, port) in ports(service).enumerate() {
+        body["ports"][at]["protocol"] = json!(port.protocol.as_str());
+    }
 }
 
 /// Public ports of a service and its sidecars, each with its place in the manifest.
