@@ -136,7 +136,6 @@ impl Balance {
                 && let Err(error) = self.open(front, aim)
             {
                 let ErrorBody { code, message, .. } = port_error(front, &aim.name, &error);
-                tracing::error!("{message}");
                 self.failed.insert(front.clone(), PortFailure { reason: code, message });
             }
         }

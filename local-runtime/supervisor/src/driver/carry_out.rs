@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use crate::machine::{self, Effect, Event, Outcome, State};
 use crate::network::hosts_file;
 use crate::spec::Kind;
-use crate::storage::{self, Durability};
+use crate::storage;
 use crate::{error::chain, logs};
 
 use super::Platform;
@@ -38,6 +38,9 @@ impl Platform {
     fn tell_port_failures(&mut self) {
         let failures = self.balance.failures();
         if failures != self.state.port_failures() {
+            for failure in failures.values() {
+                tracing::error!("{}", failure.message);
+            }
             self.take(Event::Listening { failures });
         }
     }
@@ -143,12 +146,6 @@ impl Platform {
             logs::prune(&logs, |id| there.contains(&id));
             let _ = events.send(Event::SandboxRemoved { pod });
         });
-    }
-
-    /// Volumes live in the data folder, not in the state.
-    pub(super) fn save_volumes(&mut self) -> Result<(), storage::StorageError> {
-        self.records.set_volumes(&self.state.volumes)?;
-        self.save(Durability::Power)
     }
 }
 

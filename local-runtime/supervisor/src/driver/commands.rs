@@ -80,18 +80,13 @@ impl Platform {
         if outcome == PutOutcome::Unchanged {
             return Ok(outcome);
         }
-        let is_volume = object.kind() == Kind::Volume;
         let event = self.prepare(object)?;
         let taken = self.take_request(event);
         self.balance.release_reserved();
-        taken?;
-        if is_volume {
-            self.save_volumes().map_err(|e| storage_refusal(&e))?;
-        }
-        Ok(outcome)
+        taken.map(|()| outcome)
     }
 
-    /// Does and asks what must have succeeded before the object is taken.
+    /// Does and asks what must have succeeded before the object is taken: once it is, the same put again does nothing.
     fn prepare(&mut self, object: Object) -> Result<Event, ErrorBody> {
         let (mut subnet, mut done) = (None, false);
         match &object {
@@ -104,7 +99,12 @@ impl Platform {
                 let found = self.records.has_succeeded(&spec.name, &spec.revision);
                 done = found.map_err(|e| storage_refusal(&e))?;
             }
-            Object::Network(_) | Object::Volume(_) => {}
+            Object::Volume(spec) => {
+                let mut volumes = self.state.volumes.clone();
+                volumes.insert(spec.name.clone(), spec.clone());
+                self.records.set_volumes(&volumes).map_err(|e| storage_refusal(&e))?;
+            }
+            Object::Network(_) => {}
         }
         let object = Box::new(object);
         Ok(Event::Put { object, subnet, done })
@@ -119,7 +119,8 @@ impl Platform {
             })?;
         }
         if kind == Kind::Volume {
-            self.save_volumes().map_err(|e| storage_refusal(&e))?;
+            let kept = self.records.set_volumes(&self.state.volumes);
+            kept.map_err(|e| storage_refusal(&e))?;
         }
         let erased = match (erase, kind) {
             (true, Kind::Volume) => self.records.erase_volume(name).map_err(|e| storage_refusal(&e))?,

@@ -5,6 +5,7 @@
 //! from what is known. So a lost or doubled event costs time, never correctness. Read `service` for rollouts, `pod` for
 //! the order of containers, `container` for restarts and probes.
 
+mod addresses;
 mod admit;
 mod container;
 mod job;
@@ -28,6 +29,8 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::ExitStatus;
 use crate::spec::{Check, ContainerSpec, Kind, NetworkSpec, Object, VolumeSpec};
 
+use addresses::Addresses;
+pub use addresses::Subnet;
 pub(crate) use admit::refusal;
 pub use admit::{admit_delete, admit_put};
 pub use container::{Container, ContainerStatus, ProbeKind, Process};
@@ -74,30 +77,6 @@ pub struct State {
 pub struct Network {
     pub spec: NetworkSpec,
     pub subnet: Subnet,
-}
-
-/// A /24: `.1` is the bridge, `.2` to `.63` are the services', `.64` to `.254` the pods'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Subnet(pub Ipv4Addr);
-
-impl Subnet {
-    pub const PREFIX_LENGTH: u8 = 24;
-    const SERVICES: std::ops::RangeInclusive<u8> = 2..=63;
-    const PODS: std::ops::RangeInclusive<u8> = 64..=254;
-
-    pub fn gateway(self) -> Ipv4Addr {
-        self.host(1)
-    }
-
-    fn host(self, number: u8) -> Ipv4Addr {
-        let [a, b, c, _] = self.0.octets();
-        Ipv4Addr::new(a, b, c, number)
-    }
-
-    fn free(self, range: std::ops::RangeInclusive<u8>, used: &BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
-        range.map(|n| self.host(n)).find(|address| !used.contains(address))
-    }
 }
 
 /// Which container of which pod; its parts name folders, logs and cgroups.
@@ -470,35 +449,5 @@ impl State {
     fn free_service_address(&self) -> Option<Ipv4Addr> {
         let used = self.services.values().map(|s| s.address).collect();
         self.network.as_ref()?.subnet.free(Subnet::SERVICES, &used)
-    }
-}
-
-/// What new pods are made of during one step: ids, and addresses that no pod holds.
-struct Addresses {
-    subnet: Option<Subnet>,
-    used: BTreeSet<Ipv4Addr>,
-    last_pod: u64,
-}
-
-impl Addresses {
-    fn of(state: &State) -> Addresses {
-        let services = state.services.values().flat_map(|s| s.pods.values());
-        let used = services
-            .chain(state.jobs.values().flat_map(|j| j.pods.values()))
-            .map(|p| p.address)
-            .collect();
-        Addresses {
-            subnet: state.network.as_ref().map(|n| n.subnet),
-            used,
-            last_pod: state.last_pod,
-        }
-    }
-
-    /// `None` when the subnet is full: pods wait until others have gone.
-    fn take(&mut self) -> Option<(u64, Ipv4Addr)> {
-        let address = self.subnet?.free(Subnet::PODS, &self.used)?;
-        self.used.insert(address);
-        self.last_pod += 1;
-        Some((self.last_pod, address))
     }
 }

@@ -14,7 +14,7 @@ use crate::spec::{ServiceSpec, Strategy};
 /// How many replicas there may be above the number wanted while old ones are replaced.
 const SURGE: usize = 1;
 /// A port of the host that somebody has taken is tried again after this.
-const PORT_RETRY: Duration = Duration::from_secs(1);
+const PORT_RETRY: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {

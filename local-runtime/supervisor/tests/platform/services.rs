@@ -200,6 +200,25 @@ async fn a_volume_outlives_its_service_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_volume_that_could_not_be_made_is_made_by_the_next_put() {
+    let Some(app) = App::new("a_volume_that_could_not_be_made_is_made_by_the_next_put").await else {
+        return;
+    };
+    let (folder, aside) = (app.launch.data_dir.join("volumes"), app.launch.data_dir.join("aside"));
+    let other = serde_json::json!({"kind": "volume", "name": "other"});
+    std::fs::rename(&folder, &aside).unwrap();
+    std::fs::write(&folder, "no folder").unwrap();
+    let object = serde_json::from_value(other.clone()).unwrap();
+    let refused = app.client().await.put(object).await.unwrap_err();
+    assert!(refused.to_string().contains("cannot write"), "{refused}");
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    app.put(other).await;
+    assert!(app.data("other").is_dir());
+    app.delete_everything().await;
+}
+
+#[tokio::test]
 async fn a_container_over_its_memory_is_ended_and_named() {
     let Some(app) = App::new("a_container_over_its_memory_is_ended_and_named").await else {
         return;
