@@ -84,7 +84,7 @@ fn images_and_configurations_do_not_lead_out() {
         },
         Attack {
             reason: "a masked path is a link through /proc",
-            image: |layer, _| symlink("/proc/self/root/etc", layer.join("masked")).unwrap(),
+            image: |layer, _| symlink(Path::new("/proc/self/root").join("etc"), layer.join("masked")).unwrap(),
             config: |config| add(config, "/linux/maskedPaths", json!("/masked")),
             expected: Refused("cannot open in the container /masked"),
         },
