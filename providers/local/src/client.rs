@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn the_longest_names_fit_below_a_usual_home() {
         let long = "n".repeat(63);
-        let home = Path::new("/home/somebody/a/project/of/its/own/.here");
+        let home = Path::new("/srv/projects/somewhere/of/its/own/.here");
         assert!(supervisors(home).launch(&scope(&long, &long)).is_ok());
     }
 

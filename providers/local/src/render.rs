@@ -425,3 +425,6 @@ fn open_revision(body: &mut Value, revision: Option<&str>) {
         body[REVISION] = Open::Unknown(KnownAfter::AfterBuild).into_value();
     }
 }
+
+#[cfg(test)]
+mod tests;
