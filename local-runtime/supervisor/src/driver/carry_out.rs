@@ -95,11 +95,7 @@ impl Platform {
                 };
                 tokio::spawn(task.run(self.containers.clone(), self.events.clone()));
             }
-            Effect::RecordJob { job, revision, unix_ms } => {
-                if let Err(error) = self.records.record_success(&job, &revision, unix_ms) {
-                    tracing::error!(error = chain(&error), "the success of job `{job}` is not recorded");
-                }
-            }
+            Effect::RecordJob { job, revision, unix_ms } => self.record_job(job, revision, unix_ms),
             Effect::ListenAgain => self.balance.try_again(),
             Effect::RemoveNetwork => {
                 if let Err(error) = self.network.remove() {
@@ -111,6 +107,14 @@ impl Platform {
                     tracing::error!(error = chain(&error), "logs of {kind} `{workload}` are left over");
                 }
             }
+        }
+    }
+
+    fn record_job(&self, job: String, revision: String, unix_ms: u64) {
+        match self.records.record_success(&job, &revision, unix_ms) {
+            // The receiver is gone only when the supervisor ends; the next one records it again.
+            Ok(()) => _ = self.events.send(Event::JobRecorded { job, revision }),
+            Err(error) => tracing::error!(error = chain(&error), "the success of job `{job}` is not recorded"),
         }
     }
 

@@ -11,6 +11,9 @@ use super::{Addresses, Effect, Goal, Millis, Pod, Role, Template, Templates, Tur
 use crate::protocol::{ExitStatus, Failure};
 use crate::spec::JobSpec;
 
+/// A record that could not be written, on a full disk for instance, is tried again after this.
+const RECORD_RETRY: Duration = Duration::from_secs(5);
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     pub spec: JobSpec,
@@ -22,6 +25,9 @@ pub struct Job {
     pub attempts: u32,
     pub last_exit: Option<ExitStatus>,
     pub finished_unix_ms: Option<u64>,
+    /// The success is not known to be in the records; they are asked again then.
+    #[serde(default)]
+    pub record_due: Option<Millis>,
     /// At most one runs; a stopped one of an older revision may still be on its way out.
     pub pods: BTreeMap<u64, Pod>,
 }
@@ -59,6 +65,7 @@ impl Job {
             attempts: 0,
             last_exit: None,
             finished_unix_ms: None,
+            record_due: None,
             pods,
         }
     }
@@ -85,9 +92,15 @@ impl Job {
         }
     }
 
+    /// The supervisor before may have ended between the success and its record.
+    pub(super) fn resumed(&mut self, now: Millis) {
+        self.record_due = self.record_due.map(|_| now);
+    }
+
     /// An attempt that the reboot cut off is not counted; it is made again.
     pub(super) fn rebooted(&mut self, now: Millis) {
         self.pods.clear();
+        self.resumed(now);
         if matches!(self.phase, JobPhase::Running { .. }) {
             self.attempts = self.attempts.saturating_sub(1);
         }
@@ -96,26 +109,12 @@ impl Job {
         }
     }
 
-    /// The supervisor before may have ended between the success and its record.
-    pub(super) fn record_again(&self, turn: &mut Turn) {
-        if self.phase == JobPhase::Succeeded && !self.deleting {
-            self.record(turn);
-        }
-    }
-
-    /// Nothing to do for a job that has run in no attempt of ours: it is known from its records.
-    fn record(&self, turn: &mut Turn) {
-        if let Some(unix_ms) = self.finished_unix_ms {
-            let (job, revision) = (self.spec.name.clone(), self.spec.revision.clone());
-            turn.emit(Effect::RecordJob { job, revision, unix_ms });
-        }
-    }
-
     fn begin_again(&mut self, now: Millis) {
         self.phase = JobPhase::Pending { until: now };
         self.attempts = 0;
         self.last_exit = None;
         self.finished_unix_ms = None;
+        self.record_due = None;
     }
 
     pub(super) fn reconcile(&mut self, addresses: &mut Addresses, turn: &mut Turn) {
@@ -123,6 +122,7 @@ impl Job {
         self.advance_pods(turn);
         if !self.deleting {
             self.judge_attempt(turn);
+            self.record_success(turn);
             if self.begin_attempt(addresses, turn) {
                 self.advance_pods(turn);
             }
@@ -178,7 +178,7 @@ impl Job {
         self.finished_unix_ms = Some(turn.now.unix_ms);
         self.phase = match verdict {
             Ok(()) => {
-                self.record(turn);
+                self.record_due = Some(turn.now.at);
                 JobPhase::Succeeded
             }
             Err(_) if self.attempts <= self.spec.retries => JobPhase::Pending {
@@ -186,8 +186,30 @@ impl Job {
             },
             Err(failure) => JobPhase::Failed(failure),
         };
+        self.record_success(turn);
         self.stop_unwanted(turn);
         self.advance_pods(turn);
+    }
+
+    /// Asked for until it is confirmed: a success that is forgotten would run again.
+    fn record_success(&mut self, turn: &mut Turn) {
+        let Some(due) = self.record_due else { return };
+        if turn.due(due) {
+            let next = turn.now.at + RECORD_RETRY;
+            self.record_due = Some(next);
+            turn.due(next);
+            turn.emit(Effect::RecordJob {
+                job: self.spec.name.clone(),
+                revision: self.spec.revision.clone(),
+                unix_ms: self.finished_unix_ms.unwrap_or(turn.now.unix_ms),
+            });
+        }
+    }
+
+    pub(super) fn recorded(&mut self, revision: &str) {
+        if self.spec.revision == revision {
+            self.record_due = None;
+        }
     }
 
     /// How the attempt has ended, if it has.

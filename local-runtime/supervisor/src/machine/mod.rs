@@ -146,6 +146,11 @@ pub enum Event {
         result: Result<(), String>,
         tail: Vec<String>,
     },
+    /// The success of this revision is durable.
+    JobRecorded {
+        job: String,
+        revision: String,
+    },
     /// Which services have a port that could not be listened on when it was last tried; all others have theirs.
     Listening {
         failures: BTreeMap<String, PortFailure>,
@@ -195,7 +200,7 @@ pub enum Effect {
         address: Ipv4Addr,
         timeout: Duration,
     },
-    /// Makes durable that this revision has succeeded.
+    /// Makes durable that this revision has succeeded. Answered by `JobRecorded`; asked for again until it is.
     RecordJob {
         job: String,
         revision: String,
@@ -313,6 +318,11 @@ impl State {
             } => {
                 self.with_container(pod, &container, |c| c.probed(start, probe, result, tail, now));
             }
+            Event::JobRecorded { job, revision } => {
+                if let Some(job) = self.jobs.get_mut(&job) {
+                    job.recorded(&revision);
+                }
+            }
             Event::Listening { failures } => {
                 for (name, service) in &mut self.services {
                     service.note_port_failure(failures.get(name).cloned(), now);
@@ -320,10 +330,9 @@ impl State {
             }
             Event::Resumed { alive } => {
                 self.all_pods().for_each(|(id, pod)| pod.resumed(id, &alive));
-                self.jobs.values().for_each(|job| job.record_again(turn));
+                self.jobs.values_mut().for_each(|job| job.resumed(now));
             }
             Event::Rebooted => {
-                self.jobs.values().for_each(|job| job.record_again(turn));
                 self.services.values_mut().for_each(|service| service.rebooted(now));
                 self.jobs.values_mut().for_each(|job| job.rebooted(now));
             }

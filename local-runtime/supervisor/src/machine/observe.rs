@@ -173,6 +173,9 @@ fn observe_job(job: &Job) -> Observed {
                 message: format!("attempt {} runs{why}", job.attempts),
             }
         }
+        JobPhase::Succeeded if job.record_due.is_some() => ObjectState::Progressing {
+            message: "its success is not recorded yet".into(),
+        },
         JobPhase::Succeeded => ObjectState::Ready,
         JobPhase::Failed(failure) => ObjectState::Failed(failure.clone()),
     };

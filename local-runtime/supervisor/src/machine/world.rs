@@ -126,7 +126,11 @@ impl World {
                     tail,
                 });
             }
-            Effect::RecordJob { .. } | Effect::ListenAgain | Effect::RemoveNetwork | Effect::Forget { .. } => {}
+            Effect::RecordJob { job, revision, .. } => {
+                self.recorded.push((job.clone(), revision.clone()));
+                self.event(Event::JobRecorded { job, revision });
+            }
+            Effect::ListenAgain | Effect::RemoveNetwork | Effect::Forget { .. } => {}
         }
     }
 
@@ -234,7 +238,6 @@ impl World {
                 format!("remove {pod}")
             }
             Effect::RecordJob { job, revision, .. } => {
-                self.recorded.push((job.clone(), revision.clone()));
                 format!("record {job} {revision}")
             }
             Effect::Forget { kind, workload } => format!("forget {kind} {workload}"),

@@ -36,6 +36,27 @@ async fn a_job_runs_once_a_revision_and_its_record_outlives_a_delete() {
 }
 
 #[tokio::test]
+async fn a_job_whose_success_cannot_be_recorded_is_not_done_until_it_is() {
+    let test = "a_job_whose_success_cannot_be_recorded_is_not_done_until_it_is";
+    let Some(app) = App::new(test).await else { return };
+    // A folder where the record is first written to.
+    let obstacle = app.launch.data_dir.join("jobs/migrate.tmp");
+    std::fs::create_dir_all(&obstacle).unwrap();
+    app.put_job(job("migrate", "r1", &["exit", "0"])).await;
+    app.until(Kind::Job, "migrate", |seen| {
+        seen.state
+            == ObjectState::Progressing {
+                message: "its success is not recorded yet".into(),
+            }
+    })
+    .await;
+    std::fs::remove_dir(&obstacle).unwrap();
+    let seen = app.ready(Kind::Job, "migrate").await.job.unwrap();
+    assert_eq!(seen.attempts, 1, "it has not run again for that");
+    app.delete_everything().await;
+}
+
+#[tokio::test]
 async fn a_job_that_fails_is_tried_again_and_tells_its_last_words() {
     let Some(app) = App::new("a_job_that_fails_is_tried_again_and_tells_its_last_words").await else {
         return;
