@@ -19,7 +19,7 @@ SKIPS = ROOT / "tests/skips.txt"
 # Longer than any suite takes on two loaded cores: what runs into it hangs.
 LIMIT_S = {False: 900, True: 3600}
 # These start containers, networks and mounts, or measure the machine before and after: one test at a time.
-SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-image|portolan-tests)/(?!lib$)")
+SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local|portolan-image|portolan-tests)/(?!lib$)")
 
 RESULT = re.compile(r"^test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<end>ok|FAILED|ignored)", re.M)
 SUMMARY = re.compile(r"^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored", re.M)

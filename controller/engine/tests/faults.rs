@@ -255,10 +255,18 @@ fn a_race_is_run_again_as_long_as_somebody_else_moves() {
 #[test]
 fn a_preflight_says_no_before_anything_is_touched() {
     let sim = Sim::new();
-    sim.cloud
-        .fail_next(On::Preflight, Fault::Refuse(error(ErrorClass::Quota)));
+    let web = sim.shops(SERVICE, "web");
+    let fault = error(ErrorClass::Quota).about(&web);
+    sim.cloud.fail_next(On::Preflight, Fault::Refuse(fault));
     match sim.run(&apply(shop())).kind() {
-        OutcomeKind::Refused(problems) => assert_eq!(problems[0].code, "Made"),
+        OutcomeKind::Refused(problems) => {
+            assert_eq!(problems[0].code, "Made");
+            assert_eq!(
+                problems[0].origin.as_deref(),
+                Some("/spec/services/web"),
+                "at the field that asked for what it is about"
+            );
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!((writes(&sim), sim.journal.writes(&apply(shop()).key())), (0, 0));

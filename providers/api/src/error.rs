@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portolan_core::resource::ResourceId;
 use serde::{Deserialize, Serialize};
 
 /// A failed call, in words for the user and a class for the engine.
@@ -14,6 +15,9 @@ pub struct CallError {
     pub code: String,
     /// One lower-case clause.
     pub message: String,
+    /// The resource that it is about, where it is about one: whoever holds the manifest turns it into file and line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Box<ResourceId>>,
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -46,9 +50,15 @@ impl CallError {
             class,
             code: code.into(),
             message: message.into(),
+            subject: None,
             hint: None,
             evidence: Vec::new(),
         }
+    }
+
+    pub fn about(mut self, subject: &ResourceId) -> Self {
+        self.subject = Some(Box::new(subject.clone()));
+        self
     }
 
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

@@ -54,12 +54,14 @@ pub fn port_taken(id: &ResourceId, publish: Publish, failure: &std::io::Error) -
         "PortInUse",
         format!("{id} cannot have {address}:{port}: {failure}"),
     )
+    .about(id)
     .with_hint("stop what listens there, or give the service another port in the manifest")
 }
 
 /// A secret that no env file of the Target holds.
 pub fn secret_missing(id: &ResourceId, fault: &SecretError) -> CallError {
     CallError::new(ErrorClass::Invalid, "SecretMissing", format!("{id}: {}", chain(fault)))
+        .about(id)
         .with_hint("add the entry to one of the env files that the Target names")
 }
 

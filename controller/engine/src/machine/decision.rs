@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use portolan_core::observation::Failure;
-use portolan_core::plan::{Plan, Verb};
+use portolan_core::plan::{Plan, Problem, Verb};
+use portolan_core::resource::Resources;
 use portolan_provider_api::{CallError, ErrorClass};
 
 use super::effect::Ask;
@@ -201,7 +202,11 @@ impl Pursuit {
         };
         match answer {
             Ok(faults) if faults.is_empty() => self.note_beginning(Some(execution), turn),
-            Ok(faults) => self.refuse(faults.into_iter().map(problem).collect(), turn),
+            Ok(faults) => {
+                let resources = &self.world.goal.resources;
+                let problems = faults.into_iter().map(|fault| problem_of(fault, resources));
+                self.refuse(problems.collect(), turn);
+            }
             Err(error) => match error.class {
                 ErrorClass::Retry { after } if failures + 1 < turn.base.policy.tries => {
                     let failures = failures + 1;
@@ -243,5 +248,14 @@ fn planned(plan: &Plan) -> EngineEvent {
         updates: plan.count(Verb::Update),
         deletes: plan.count(Verb::Delete),
         unchanged: plan.unchanged.len(),
+    }
+}
+
+/// A fault of the preflight, with the field of the manifest that asked for what it is about.
+fn problem_of(fault: CallError, resources: &Resources) -> Problem {
+    let resource = fault.subject.as_deref().and_then(|id| resources.get(id));
+    Problem {
+        origin: resource.map(|resource| resource.origin.clone()),
+        ..problem(fault)
     }
 }
