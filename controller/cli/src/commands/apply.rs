@@ -59,14 +59,10 @@ pub struct How {
 }
 
 impl How {
-    /// Typed by a person, apply again is retry.
     fn applying(arguments: CarryArgs, output: Output) -> Self {
         Self {
             wish: Wish::Apply,
-            options: PlanOptions {
-                retry: true,
-                ..plan::options(arguments.allow)
-            },
+            options: plan::options(arguments.allow),
             no_wait: arguments.no_wait,
             consent: Consent::of(arguments.yes, output.is_machine()),
         }

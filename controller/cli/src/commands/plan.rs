@@ -30,12 +30,13 @@ async fn plan_one(session: &Session, deployed: &Deployed, options: PlanOptions) 
     Ok(preview.map_err(|error| deployed.failure(error))?.plan)
 }
 
-/// What the user lets a plan do.
+/// What the user lets a plan do. Typed by a person, the same again is a retry of what has failed.
 pub fn options(allow: AllowArgs) -> PlanOptions {
     PlanOptions {
         allow_data_loss: allow.allow_data_loss,
         take_over: allow.take_over,
-        ..PlanOptions::default()
+        retry: true,
+        delete: false,
     }
 }
 

@@ -99,11 +99,15 @@ fn final_failure(statuses: &[Status], condition: WaitCondition) -> Option<Failur
     Some(failure::observed(&format!("{} on {}", status.app, status.target), &failure).into())
 }
 
-/// One head line an app, one line a resource, and the last words of what has failed below it.
+/// One head line an app, one line a resource, and below what has failed its last words and what to do.
 pub fn human(status: &Status) -> String {
     text(status, |one| {
-        let evidence = one.failure.iter().flat_map(|failure| &failure.evidence);
-        evidence.map(|line| format!("      | {line}\n")).collect()
+        let Some(failure) = &one.failure else {
+            return String::new();
+        };
+        let evidence = failure.evidence.iter().map(|line| format!("      | {line}\n"));
+        let hint = failure.hint.iter().map(|hint| format!("      hint: {hint}\n"));
+        evidence.chain(hint).collect()
     })
 }
 
