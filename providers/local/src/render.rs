@@ -411,7 +411,6 @@ fn open_container(body: &mut Value, container: &DesiredContainer) {
     let open = || Open::Unknown(KnownAfter::AfterBuild).into_value();
     body["image"] = open();
     body["command"] = open();
-    body["env"][REVISION_VARIABLE] = open();
     if container.user.is_none() {
         body["user"] = open();
     }
@@ -420,9 +419,17 @@ fn open_container(body: &mut Value, container: &DesiredContainer) {
     }
 }
 
+/// The revision follows from all images of the pod, and every container of it is told.
 fn open_revision(body: &mut Value, revision: Option<&str>) {
-    if revision.is_none() {
-        body[REVISION] = Open::Unknown(KnownAfter::AfterBuild).into_value();
+    if revision.is_some() {
+        return;
+    }
+    let open = || Open::Unknown(KnownAfter::AfterBuild).into_value();
+    body[REVISION] = open();
+    body["pod"]["main"]["env"][REVISION_VARIABLE] = open();
+    for list in ["sidecars", "init"] {
+        let containers = body["pod"][list].as_array_mut().into_iter().flatten();
+        containers.for_each(|container| container["env"][REVISION_VARIABLE] = open());
     }
 }
 

@@ -169,7 +169,8 @@ fn state(one: &ResourceStatus) -> String {
     if let Some(replicas) = one.replicas {
         parts.push(format!("{}/{}", replicas.ready, replicas.wanted));
         if replicas.restarts > 0 {
-            parts.push(format!("{} restarts", replicas.restarts));
+            let word = if replicas.restarts == 1 { "restart" } else { "restarts" };
+            parts.push(format!("{} {word}", replicas.restarts));
         }
     }
     parts.extend(one.endpoints.iter().cloned());
