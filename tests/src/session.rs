@@ -1,9 +1,11 @@
 //! Sessions: files that read like a terminal, run again by a test.
 //!
-//!     # why this case is here
-//!     $ portolan validate
-//!     error[UnknownKey]: ...
-//!     exit 1
+//! ```text
+//! # why this case is here
+//! $ portolan validate
+//! error[UnknownKey]: ...
+//! exit 1
+//! ```
 //!
 //! A `$` line is run in the session's folder, and what stands below it is what it must say: stdout, then stderr, then the exit
 //! code unless it is 0. `PORTOLAN_REGENERATE=1` writes what was said anew. Paths, digests and times are filtered.

@@ -1,9 +1,11 @@
 //! What is kept of a container between verbs: a folder below the runtime's root, named like the container.
 //!
-//!     ID/                0700; locked (flock) by the verb that works on it
-//!     ID/state.json      the record, always replaced as a whole
-//!     ID/config.json     the configuration as it was at create
-//!     ID/start           the socket on which the container waits for its start; gone once it was started
+//! ```text
+//! ID/                0700; locked (flock) by the verb that works on it
+//! ID/state.json      the record, always replaced as a whole
+//! ID/config.json     the configuration as it was at create
+//! ID/start           the socket on which the container waits for its start; gone once it was started
+//! ```
 //!
 //! A verb holds the lock from reading the record to its last change, but never while it waits for a container to end.
 
