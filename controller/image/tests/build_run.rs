@@ -4,42 +4,27 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/output.rs"]
+mod output;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
 use std::time::Instant;
 
-use portolan_image::build::{
-    BuildError, BuildEvent, BuildOptions, BuildProgress, BuildRequest, BuiltImage, build, find_built,
-};
+use portolan_image::build::{BuildError, BuildOptions, BuildRequest, BuiltImage, build, find_built};
 use portolan_image::import::{ImportOptions, import};
 use portolan_image::layer::{Compression, PackOptions};
-use portolan_image::{ImageReference, Progress, Store};
+use portolan_image::{ImageReference, Store};
+
+use output::Output;
 
 struct Bench {
     folder: tempfile::TempDir,
     store: Store,
     runtime: PathBuf,
     output: Output,
-}
-
-#[derive(Default)]
-struct Output(Mutex<Vec<String>>);
-
-impl Progress for Output {
-    fn started(&self, _unit: &str, _total: Option<u64>) {}
-    fn advanced(&self, _unit: &str, _bytes: u64) {}
-    fn finished(&self, _unit: &str) {}
-}
-
-impl BuildProgress for Output {
-    fn event(&self, event: BuildEvent<'_>) {
-        if let BuildEvent::Output(_, line) = event {
-            self.0.lock().unwrap().push(line.to_owned());
-        }
-    }
 }
 
 impl Bench {

@@ -4,18 +4,22 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+#[path = "common/output.rs"]
+mod output;
 #[path = "common/registry.rs"]
 mod registry;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use portolan_image::build::{BuildError, BuildEvent, BuildOptions, BuildProgress, BuildRequest, BuiltImage, build};
+use portolan_image::build::{BuildError, BuildOptions, BuildRequest, BuiltImage, build};
 use portolan_image::import::{ImportOptions, import};
 use portolan_image::registry::{Anonymous, ClientOptions, Platforms, RegistryClient};
-use portolan_image::{ImageReference, Progress, Silent, Store};
+use portolan_image::{ImageReference, Silent, Store};
+
+use output::Output;
 use registry::Registry;
 
 /// Says its first argument, a variable, its user and its working directory.
@@ -52,23 +56,6 @@ struct Bench {
     folder: tempfile::TempDir,
     store: Store,
     registry: Registry,
-}
-
-#[derive(Default)]
-struct Output(Mutex<Vec<String>>);
-
-impl Progress for Output {
-    fn started(&self, _unit: &str, _total: Option<u64>) {}
-    fn advanced(&self, _unit: &str, _bytes: u64) {}
-    fn finished(&self, _unit: &str) {}
-}
-
-impl BuildProgress for Output {
-    fn event(&self, event: BuildEvent<'_>) {
-        if let BuildEvent::Output(_, line) = event {
-            self.0.lock().unwrap().push(line.to_owned());
-        }
-    }
 }
 
 impl Bench {
