@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use portolan_tests::home::said;
+use portolan_tests::machine::files_below;
 use portolan_tests::shop::Shop;
 use portolan_tests::wait::until;
 use portolan_tests::{is_root, skip};
@@ -26,6 +27,7 @@ fn a_shop_lives() {
     let before = shop.picture(&[]);
 
     comes_up(&shop);
+    no_secret_leaves_its_place(&shop);
     unchanged_is_silent_and_heals(&shop);
     a_change_of_source_is_served_on_the_same_address(&shop);
     scales(&shop);
@@ -65,6 +67,31 @@ fn comes_up(shop: &Shop) {
     );
     assert!(shop.get("/").body.contains("A sextant"));
     assert_eq!(migrations(shop), 1);
+}
+
+/// The value stands in the env file, and below the run folder as long as its container is there: nowhere else, and in
+/// nothing that a command says.
+fn no_secret_leaves_its_place(shop: &Shop) {
+    const VALUE: &str = "open-sesame";
+    let env_file = fs::read_to_string(shop.folder.join("shop.env")).unwrap();
+    assert!(env_file.contains(VALUE), "the test looks for the value that is used");
+    let home = shop.home.portolan_home();
+    let kept = files_below(&home).into_iter().filter(|path| !path.starts_with("run"));
+    for path in kept.filter(|path| home.join(path).is_file()) {
+        let bytes = fs::read(home.join(&path)).unwrap_or_default();
+        let found = bytes.windows(VALUE.len()).any(|part| part == VALUE.as_bytes());
+        assert!(!found, "{} holds the secret", path.display());
+    }
+    for command in ["up -vv", "plan -o json", "status -o json", "history -o json", "logs"] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let text = said(&shop.portolan(&arguments));
+        assert!(!text.contains(VALUE), "portolan {command} says the secret");
+    }
+    let log = home.join("run/apps/default.shop/supervisor.log");
+    assert!(
+        !fs::read_to_string(log).unwrap().contains(VALUE),
+        "the supervisor's log"
+    );
 }
 
 /// Says `portolan apply`, and with it that what a person kills is found.
