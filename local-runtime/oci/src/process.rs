@@ -158,7 +158,7 @@ fn execve(program: &Path, process: &Process) -> Result<Infallible> {
     };
     let (arguments, env) = (strings(process.args().as_deref())?, strings(process.env().as_deref())?);
     let path = CString::new(program.as_os_str().as_bytes()).map_err(|_| invalid("a path holds a NUL"))?;
-    let failed = sys::execute_path(&path, &arguments, &env);
+    let failed = sys::execute(&path, &arguments, &env);
     Err(Error::system("execute", program.display())(failed))
 }
 

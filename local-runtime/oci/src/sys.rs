@@ -166,34 +166,15 @@ pub fn set_limit(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     check(unsafe { libc::prlimit64(0, resource as _, &raw const limit, std::ptr::null_mut()) })
 }
 
-/// Becomes the program that a descriptor is of; answers only if that fails.
-pub fn execute(program: BorrowedFd<'_>, arguments: &[CString], environment: &[CString]) -> io::Error {
-    execve_at(program.as_raw_fd(), c"", arguments, environment)
-}
-
 /// Becomes the program at a path; answers only if that fails.
-pub fn execute_path(path: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
-    execve_at(libc::AT_FDCWD, path, arguments, environment)
-}
-
-fn execve_at(folder: i32, path: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
+pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> io::Error {
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         let pointers = strings.iter().map(|one| one.as_ptr());
         pointers.chain([std::ptr::null()]).collect()
     };
     let (arguments, environment) = (pointers(arguments), pointers(environment));
-    let (arguments, environment) = (arguments.as_ptr(), environment.as_ptr());
     // SAFETY: both lists end in a null pointer, and every string outlives the call.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            folder,
-            path.as_ptr(),
-            arguments,
-            environment,
-            if path.is_empty() { libc::AT_EMPTY_PATH } else { 0 },
-        )
-    };
+    unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     io::Error::last_os_error()
 }
 
