@@ -2,8 +2,9 @@
 //! `portolan-runtime`.
 //!
 //! It knows bundles (OCI runtime-spec) and nothing above them: no image, no app, no async runtime. All system calls of
-//! the project that want `unsafe` are here, each with its reason. The caller of a verb must have one thread and have
-//! called [`own_program::protect`], which is why builder and supervisor start the program instead of calling the library.
+//! the project that want `unsafe` are here, each with its reason. The caller of a verb that makes a process (`create`, `run`,
+//! `exec`) must have one thread and have called [`own_program::protect`], which is why builder and supervisor start the
+//! program for these; the other verbs may be called from anywhere.
 //!
 //! Read [`create`] first: it is a container from configuration to a process that waits for its start; then `init`, which
 //! is that process, and `mounts`. The other verbs are short. `container` is what is kept between verbs.

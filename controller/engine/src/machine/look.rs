@@ -43,7 +43,7 @@ impl Look {
 
     /// Something was done or has changed: look soon, and often at first.
     pub fn soon(&mut self, turn: &Turn) {
-        self.interval = turn.base.policy.poll_first;
+        self.interval = first_interval(turn);
         self.due = turn.now.plus(self.interval);
     }
 
@@ -73,10 +73,7 @@ impl Look {
         self.failures = 0;
         self.unjudged = true;
         self.due = turn.now.plus(self.interval);
-        self.interval = turn
-            .base
-            .policy
-            .next_interval(self.interval.max(turn.base.policy.poll_first));
+        self.interval = turn.base.policy.next_interval(self.interval.max(first_interval(turn)));
     }
 
     /// A look has failed, wholly or in part. Answers the error if it is no use to look again.
@@ -114,6 +111,12 @@ impl Look {
             }
         }
     }
+}
+
+/// Never more often than the platform takes requests: one that takes few has seldom moved within milliseconds.
+fn first_interval(turn: &Turn) -> Duration {
+    let one_request = Duration::from_secs(1) / turn.base.shape.requests_per_second().max(1);
+    turn.base.policy.poll_first.max(one_request)
 }
 
 /// A read that does not show everything is a failure that passes.

@@ -34,7 +34,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            poll_first: Duration::from_millis(25),
+            poll_first: Duration::from_millis(2),
             poll_longest: Duration::from_secs(2),
             retry_first: Duration::from_millis(200),
             retry_longest: Duration::from_secs(30),

@@ -1,11 +1,18 @@
-//! The calls of the program `portolan-runtime`, one process each: a program with threads may not fork by itself.
+//! The verbs of the OCI runtime. Those that make a process are a process of `portolan-runtime` each, since a program with
+//! threads may not fork by itself; the others are calls of its library.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
+use portolan_oci::Store;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::process::Command;
+
+use crate::error::chain;
+
+/// A verb of the library that makes no process.
+type Verb = fn(&Store, &str) -> portolan_oci::error::Result<()>;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RuntimeError {
@@ -56,16 +63,13 @@ impl Runtime {
     }
 
     pub async fn start(&self, id: &str) -> Result<(), RuntimeError> {
-        let mut command = self.command();
-        command.args(["start", id]);
-        self.checked("start", command).await
+        self.call("start", id, portolan_oci::start::start).await
     }
 
     /// Ends what still runs and removes cgroups and records; a container that is gone is success.
     pub async fn delete(&self, id: &str) -> Result<(), RuntimeError> {
-        let mut command = self.command();
-        command.args(["delete", "--force", id]);
-        self.checked("delete", command).await
+        let delete = |store: &Store, id: &str| portolan_oci::delete::delete(store, id, true);
+        self.call("delete", id, delete).await
     }
 
     /// A further process in a container, to be completed by the caller and waited for by it: it ends with that process.
@@ -93,13 +97,12 @@ impl Runtime {
         command.status().await.map_err(|source| self.not_started(source))
     }
 
-    async fn checked(&self, verb: &'static str, mut command: Command) -> Result<(), RuntimeError> {
-        let output = command.output().await.map_err(|source| self.not_started(source))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = last_words(&String::from_utf8_lossy(&output.stderr));
-        Err(RuntimeError::Failed { verb, said })
+    /// Off the event loop: each waits for other processes.
+    async fn call(&self, verb: &'static str, id: &str, call: Verb) -> Result<(), RuntimeError> {
+        let (store, id) = (Store::at(self.root.clone()), id.to_string());
+        let done = tokio::task::spawn_blocking(move || call(&store, &id).map_err(|error| chain(&error)));
+        let done = done.await.unwrap_or_else(|_| Err("it panicked".into()));
+        done.map_err(|said| RuntimeError::Failed { verb, said })
     }
 
     pub fn not_started(&self, source: io::Error) -> RuntimeError {
