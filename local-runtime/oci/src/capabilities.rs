@@ -155,14 +155,11 @@ impl Capabilities {
     /// Takes every capability outside the bounding set out of the process's own. Needs CAP_SETPCAP, unless there is
     /// nothing to drop.
     pub fn drop_bounding(&self) -> io::Result<()> {
-        for number in 0..u64::BITS {
-            // SAFETY: PR_CAPBSET_READ takes one number and touches no memory.
-            match unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(number), 0, 0, 0) } {
-                0 => continue,
-                1 if self.bounding.0 & (1 << number) != 0 => continue,
-                // SAFETY: as above.
-                1 => check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) }.into())?,
-                _ => break, // EINVAL: the kernel has no more capabilities
+        for number in (0..u64::BITS).filter(|number| self.bounding.0 & (1 << number) == 0) {
+            match bounding(libc::PR_CAPBSET_DROP, number).map_err(|error| (error.raw_os_error(), error)) {
+                Err((Some(libc::EINVAL), _)) => break, // the kernel has no more capabilities
+                Err((Some(libc::EPERM), _)) if bounding(libc::PR_CAPBSET_READ, number)? == 0 => {}
+                answer => answer.map(drop).map_err(|(_, error)| error)?,
             }
         }
         Ok(())
@@ -200,6 +197,12 @@ pub fn keep_permitted() -> io::Result<()> {
 pub fn set_no_new_privs() -> io::Result<()> {
     // SAFETY: PR_SET_NO_NEW_PRIVS takes one number and touches no memory.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1 as libc::c_ulong, 0, 0, 0) }.into())
+}
+
+fn bounding(operation: libc::c_int, number: u32) -> io::Result<libc::c_int> {
+    // SAFETY: PR_CAPBSET_READ and PR_CAPBSET_DROP take one number and touch no memory.
+    let answer = unsafe { libc::prctl(operation, libc::c_ulong::from(number), 0, 0, 0) };
+    check(answer.into()).map(|()| answer)
 }
 
 fn ambient(operation: libc::c_int, number: u32) -> io::Result<()> {

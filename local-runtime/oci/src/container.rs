@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! ID/                0700; locked (flock) by the verb that works on it
-//! ID/state.json      the record, always replaced as a whole
-//! ID/config.json     the configuration as it was at create
+//! ID/config.json     the configuration as it was at create; there before anything else is made
+//! ID/state.json      the record; there once there is a process, and whole from then on
 //! ID/start           the socket on which the container waits for its start; gone once it was started
 //! ```
 //!
@@ -45,14 +45,14 @@ pub(crate) struct Record {
     pub bundle: PathBuf,
     #[serde(default)]
     pub annotations: HashMap<String, String>,
-    /// `None` until there is a process.
-    pub init: Option<Identity>,
+    pub init: Identity,
     /// `None` where the container runs without a cgroup of its own.
     pub cgroup: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
+    /// There is no record yet.
     Creating,
     Created,
     Running,
@@ -110,16 +110,14 @@ impl Store {
         let folder = self.folder(id)?;
         loop {
             let lock = File::open(&folder).map_err(missing(id))?;
-            rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(Error::system("lock", folder.display()))?;
-            let locked = lock.metadata().map_err(Error::system("look at", folder.display()))?;
-            // Who held the lock before may have deleted the folder, and another may have made it anew.
-            let named = fs::metadata(&folder).map_err(missing(id))?;
-            if locked.ino() == named.ino() {
-                return Ok(Container {
-                    id: id.into(),
-                    folder,
-                    lock,
-                });
+            let container = Container {
+                id: id.into(),
+                folder: folder.clone(),
+                lock,
+            };
+            container.lock()?;
+            if container.is_named()? {
+                return Ok(container);
             }
         }
     }
@@ -175,35 +173,29 @@ impl Container {
         read_record(&self.folder)
     }
 
-    /// As far as whoever holds the lock can tell: nobody is creating it now.
     pub fn status(&self, record: &Record) -> Status {
-        match status(&self.folder, record) {
-            Status::Creating => Status::Stopped,
-            status => status,
-        }
+        status(&self.folder, record)
     }
 
+    /// As a whole: who looks meanwhile sees none or this one.
     pub fn write_record(&self, record: &Record) -> Result<()> {
         let text = serde_json::to_vec(record).map_err(|error| invalid(error.to_string()))?;
-        self.write("state.json", &text)
+        let (new, path) = (self.folder.join("state.json.new"), self.folder.join("state.json"));
+        fs::write(&new, text)
+            .and_then(|()| fs::rename(&new, &path))
+            .map_err(Error::system("write", path.display()))
     }
 
+    /// Nobody reads it before there is a record.
     pub fn write_config(&self, text: &[u8]) -> Result<()> {
-        self.write("config.json", text)
+        let path = self.folder.join("config.json");
+        fs::write(&path, text).map_err(Error::system("write", path.display()))
     }
 
     pub fn config(&self) -> Result<Spec> {
         let path = self.folder.join("config.json");
         let text = fs::read(&path).map_err(Error::system("read", path.display()))?;
         bundle::parse(&text, &path)
-    }
-
-    /// Replaces a file as a whole: who reads meanwhile sees the old one or the new one.
-    fn write(&self, name: &str, text: &[u8]) -> Result<()> {
-        let (new, path) = (self.folder.join(format!("{name}.new")), self.folder.join(name));
-        fs::write(&new, text)
-            .and_then(|()| fs::rename(&new, &path))
-            .map_err(Error::system("write", path.display()))
     }
 
     /// Where the container waits for its start: a name that fits into a socket's address however deep the folder is.
@@ -224,6 +216,36 @@ impl Container {
         Error::Status {
             id: self.id.clone(),
             status: status.word(),
+        }
+    }
+
+    fn lock(&self) -> Result<()> {
+        rustix::fs::flock(&self.lock, FlockOperation::LockExclusive)
+            .map_err(Error::system("lock", self.folder.display()))
+    }
+
+    /// Who held the lock before may have deleted the folder, and another may have made it anew.
+    fn is_named(&self) -> Result<bool> {
+        let locked = self
+            .lock
+            .metadata()
+            .map_err(Error::system("look at", self.folder.display()))?;
+        let named = fs::metadata(&self.folder).map_err(missing(&self.id))?;
+        Ok(locked.ino() == named.ino())
+    }
+
+    /// Lets other verbs work on the container meanwhile.
+    pub fn pause_lock(&self) -> Result<()> {
+        rustix::fs::flock(&self.lock, FlockOperation::Unlock).map_err(Error::system("unlock", self.folder.display()))
+    }
+
+    /// After [`Container::pause_lock`]; `None` if the container was deleted meanwhile.
+    pub fn resume_lock(self) -> Result<Option<Container>> {
+        self.lock()?;
+        match self.is_named() {
+            Ok(true) => Ok(Some(self)),
+            Ok(false) | Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -250,9 +272,8 @@ fn read_record(folder: &Path) -> Result<Option<Record>> {
 }
 
 fn status(folder: &Path, record: &Record) -> Status {
-    match &record.init {
-        None => Status::Creating,
-        Some(init) if init.open().is_none() => Status::Stopped,
+    match record.init.open() {
+        None => Status::Stopped,
         Some(_) if fs::symlink_metadata(folder.join("start")).is_ok() => Status::Created,
         Some(_) => Status::Running,
     }

@@ -12,7 +12,7 @@ use oci_spec::runtime::{Linux, LinuxResources};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{self, Cgroup, CgroupPath, Layout};
 use crate::container::{Container, Record, Store};
-use crate::delete;
+use crate::delete::PATIENCE;
 use crate::error::{Error, Result, invalid};
 use crate::identity::{Identity, exit_code};
 use crate::init::{Init, READY};
@@ -29,104 +29,168 @@ pub struct Options {
     pub console_socket: Option<PathBuf>,
 }
 
+/// A container that waits for its start.
+#[derive(Debug)]
+pub(crate) struct Made {
+    /// A pidfd of its first process.
+    pub init: OwnedFd,
+    pub cgroup: Option<Cgroup>,
+    /// To its first process, where that waits for its maker and not on the start socket.
+    pub start: UnixStream,
+}
+
+/// Who starts the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Starter {
+    /// A later call, over the start socket.
+    Anyone,
+    /// This one, at once.
+    Maker,
+}
+
 /// Makes the container `id`, which then waits for its start. The calling process must have one thread.
 pub fn create(store: &Store, id: &str, options: &Options) -> Result<()> {
-    make(store, id, options).map(|(container, _)| container.unlock())
+    make(store, id, options, Starter::Anyone).map(|(container, _)| container.unlock())
 }
 
-/// Answers the container with its lock, and its first process. Nothing is left of one that could not be made.
-pub(crate) fn make(store: &Store, id: &str, options: &Options) -> Result<(Container, OwnedFd)> {
+/// Answers the container with its lock. Nothing is left of one that could not be made.
+pub(crate) fn make(store: &Store, id: &str, options: &Options, starter: Starter) -> Result<(Container, Made)> {
     let bundle = Bundle::read(&options.bundle)?;
     let container = store.create(id)?;
-    match build(&container, &bundle, options) {
-        Ok(init) => Ok((container, init)),
+    match build(&container, &bundle, options, starter) {
+        Ok(made) => Ok((container, made)),
         Err(error) => {
-            _ = delete::destroy(container);
+            _ = container.remove();
             Err(error)
         }
     }
 }
 
-/// Each step is in the record before the next begins, so that `delete` knows what there is, whenever this is cut off.
-fn build(container: &Container, bundle: &Bundle, options: &Options) -> Result<OwnedFd> {
+/// The configuration is kept before anything is made, and the record before the container can be ready: so `delete` knows
+/// what there may be, whenever this is cut off.
+fn build(container: &Container, bundle: &Bundle, options: &Options, starter: Starter) -> Result<Made> {
     let linux = bundle.spec.linux().clone().unwrap_or_default();
     let process = bundle.spec.process().clone().unwrap_or_default();
-    let mut namespaces = Namespaces::of(linux.namespaces().as_deref().unwrap_or_default())?;
-    let console = terminal::console(&process, options.console_socket.as_deref())?;
-    let entrance = Entrance::new(process, bundle::seccomp(&bundle.spec).as_ref())?;
-    let mut record = Record {
-        oci_version: bundle.spec.version().clone(),
-        bundle: bundle.folder.clone(),
-        annotations: bundle.spec.annotations().clone().unwrap_or_default(),
-        init: None,
-        cgroup: None,
+    let plan = Plan {
+        namespaces: Namespaces::of(linux.namespaces().as_deref().unwrap_or_default())?,
+        console: terminal::console(&process, options.console_socket.as_deref())?,
+        entrance: Entrance::new(process, bundle::seccomp(&bundle.spec).as_ref())?,
+        bundle,
+        starter,
     };
     container.write_config(&bundle.text)?;
-    let cgroup = make_cgroup(&container.id, &linux)?;
-    record.cgroup = cgroup.as_ref().map(|(path, _)| path.clone());
-    container.write_record(&record)?;
-    let entry = cgroup.as_ref().map(|(_, cgroup)| cgroup.entry()).transpose()?;
-    namespaces.join_pid()?;
-    let init = Init {
-        bundle,
-        entrance: &entrance,
-        namespaces: &namespaces,
-        cgroup: cgroup.as_ref().map(|(_, cgroup)| cgroup).zip(entry.as_ref()),
-        console: console.as_ref(),
-    };
-    let (pid, pidfd, ready) = spawn(container, &init)?;
-    let made = namespaces.leave_pid().and_then(|()| {
-        record.init = Some(Identity::of_child(pid)?);
-        container.write_record(&record)?;
-        wait_until_ready(ready)?;
-        options.pid_file.as_deref().map_or(Ok(()), |file| write_pid(file, pid))
-    });
-    match made {
-        Ok(()) => Ok(pidfd),
+    let cgroup = make_cgroup(&cgroup_path(&container.id, &linux), &linux)?;
+    match plan.begin(container, cgroup.as_ref(), options) {
+        Ok((init, start)) => Ok(Made { init, cgroup, start }),
         Err(error) => {
-            _ = sys::send_signal(pidfd.as_fd(), libc::SIGKILL);
-            _ = exit_code(pidfd.as_fd());
+            _ = cgroup.map(|cgroup| cgroup.end(PATIENCE));
             Err(error)
         }
     }
 }
 
-fn spawn(container: &Container, init: &Init<'_>) -> Result<(i32, OwnedFd, UnixStream)> {
-    let start = UnixListener::bind(container.start_socket()).map_err(Error::system("make", "the start socket"))?;
-    let (ready, report) = UnixStream::pair().map_err(Error::system("make", "a pair of sockets"))?;
-    let into = init.cgroup.and_then(|(cgroup, _)| cgroup.unified());
-    // SAFETY: this program starts no thread, as the contract of `create` says.
-    match unsafe { clone3(init.namespaces.cloned(), into) }.map_err(Error::system("clone into", "new namespaces"))? {
-        Side::Child => {
-            drop(ready);
-            container.leave_lock_to_parent();
-            init.run(report, &start)
+/// All that is known before the first process is cloned.
+struct Plan<'a> {
+    bundle: &'a Bundle,
+    namespaces: Namespaces,
+    entrance: Entrance,
+    console: Option<UnixStream>,
+    starter: Starter,
+}
+
+impl Plan<'_> {
+    /// Answers once the container is ready, or with an error once its first process is gone.
+    fn begin(
+        mut self,
+        container: &Container,
+        cgroup: Option<&Cgroup>,
+        options: &Options,
+    ) -> Result<(OwnedFd, UnixStream)> {
+        self.namespaces.join_pid()?;
+        let (pid, pidfd, mut ready) = self.spawn(container, cgroup)?;
+        let begun = self.namespaces.leave_pid().and_then(|()| {
+            container.write_record(&self.record(container, cgroup, pid)?)?;
+            wait_until_ready(&mut ready)?;
+            options.pid_file.as_deref().map_or(Ok(()), |file| write_pid(file, pid))
+        });
+        match begun {
+            Ok(()) => Ok((pidfd, ready)),
+            Err(error) => {
+                _ = sys::send_signal(pidfd.as_fd(), libc::SIGKILL);
+                _ = exit_code(pidfd.as_fd());
+                Err(error)
+            }
         }
-        Side::Parent { pid, pidfd } => Ok((pid, pidfd, ready)),
+    }
+
+    fn spawn(&self, container: &Container, cgroup: Option<&Cgroup>) -> Result<(i32, OwnedFd, UnixStream)> {
+        let entry = cgroup.map(Cgroup::entry).transpose()?;
+        let bind = || UnixListener::bind(container.start_socket()).map_err(Error::system("make", "the start socket"));
+        let start = (self.starter == Starter::Anyone).then(bind).transpose()?;
+        let (ready, report) = UnixStream::pair().map_err(Error::system("make", "a pair of sockets"))?;
+        let init = Init {
+            bundle: self.bundle,
+            entrance: &self.entrance,
+            namespaces: &self.namespaces,
+            cgroup: cgroup.zip(entry.as_ref()),
+            console: self.console.as_ref(),
+            start: start.as_ref(),
+        };
+        let into = cgroup.and_then(Cgroup::unified);
+        // SAFETY: this program starts no thread, as the contract of `create` says.
+        match unsafe { clone3(self.namespaces.cloned(), into) }
+            .map_err(Error::system("clone into", "new namespaces"))?
+        {
+            Side::Child => {
+                drop(ready);
+                container.leave_lock_to_parent();
+                init.run(report)
+            }
+            Side::Parent { pid, pidfd } => Ok((pid, pidfd, ready)),
+        }
+    }
+
+    fn record(&self, container: &Container, cgroup: Option<&Cgroup>, pid: i32) -> Result<Record> {
+        let spec = &self.bundle.spec;
+        let linux = spec.linux().clone().unwrap_or_default();
+        Ok(Record {
+            oci_version: spec.version().clone(),
+            bundle: self.bundle.folder.clone(),
+            annotations: spec.annotations().clone().unwrap_or_default(),
+            init: Identity::of_child(pid)?,
+            cgroup: cgroup.map(|_| cgroup_path(&container.id, &linux)),
+        })
     }
 }
 
-fn wait_until_ready(mut ready: UnixStream) -> Result<()> {
-    let mut said = Vec::new();
-    ready
-        .read_to_end(&mut said)
-        .map_err(Error::system("hear from", "the new process"))?;
-    match said.as_slice() {
-        READY => Ok(()),
-        [] => Err(invalid("the container's first process was killed while it was made")),
-        reason => Err(invalid(String::from_utf8_lossy(reason))),
-    }
+fn wait_until_ready(ready: &mut UnixStream) -> Result<()> {
+    let mut said = vec![0];
+    let heard = ready.read_exact(&mut said);
+    match heard {
+        Ok(()) if said == [READY] => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(invalid("the container's first process was killed while it was made"));
+        }
+        heard => heard
+            .and_then(|()| ready.read_to_end(&mut said))
+            .map_err(Error::system("hear from", "the new process"))?,
+    };
+    Err(invalid(String::from_utf8_lossy(&said)))
+}
+
+/// Where the container's cgroup is, by its configuration.
+pub(crate) fn cgroup_path(id: &str, linux: &Linux) -> String {
+    let configured = linux.cgroups_path().as_ref().map(|path| path.display().to_string());
+    configured.unwrap_or_else(|| format!("/portolan/{id}"))
 }
 
 /// The container's cgroup with its limits. Without the right to make one, a container without limits goes on without.
-fn make_cgroup(id: &str, linux: &Linux) -> Result<Option<(String, Cgroup)>> {
-    let configured = linux.cgroups_path().as_ref().map(|path| path.display().to_string());
-    let path = configured.unwrap_or_else(|| format!("/portolan/{id}"));
+fn make_cgroup(path: &str, linux: &Linux) -> Result<Option<Cgroup>> {
     let resources = linux.resources().clone().unwrap_or_default();
-    let parsed = CgroupPath::parse(&path)?;
-    let made = Layout::detect().and_then(|layout| retry(|| Cgroup::create(&layout, &parsed, &resources)));
+    let path = CgroupPath::parse(path)?;
+    let made = Layout::detect().and_then(|layout| retry(|| Cgroup::create(&layout, &path, &resources)));
     match made {
-        Ok(cgroup) => Ok(Some((path, cgroup))),
+        Ok(cgroup) => Ok(Some(cgroup)),
         Err(cgroup::Error::NoDelegation { .. } | cgroup::Error::NotMounted) if !asks_limits(&resources) => Ok(None),
         Err(error) => Err(error.into()),
     }

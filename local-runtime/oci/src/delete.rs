@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use crate::cgroup::{self, Cgroup, CgroupPath, Layout};
 use crate::container::{Container, Record, Status, Store};
+use crate::create::cgroup_path;
 use crate::error::{Error, Result, invalid};
 use crate::identity::ended_within;
 use crate::sys;
 
 /// How long killed processes may take to be gone: one that waits for a disk does not die at once.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Removes a container that has ended; with `force` one that runs, too, and one that is not there is success.
 pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
@@ -31,15 +32,30 @@ pub fn delete(store: &Store, id: &str, force: bool) -> Result<()> {
 
 /// Safe to repeat: the folder goes last, so that a second try finds what the first one left.
 pub(crate) fn destroy(container: Container) -> Result<()> {
-    if let Some(record) = container.record()? {
-        kill_init(&record)?;
-        remove_cgroup(&record)?;
+    let cgroup = match container.record()? {
+        Some(record) => {
+            kill_init(&record)?;
+            record.cgroup.as_deref().map(open_cgroup).transpose()?.flatten()
+        }
+        None => {
+            remove_unrecorded(&container)?;
+            None
+        }
+    };
+    clear(container, cgroup)
+}
+
+/// Removes what is left of a container whose first process is gone. Processes are left in the cgroup where the pid
+/// namespace was another's.
+pub(crate) fn clear(container: Container, cgroup: Option<Cgroup>) -> Result<()> {
+    if let Some(cgroup) = cgroup {
+        cgroup.end(PATIENCE)?;
     }
     container.remove()
 }
 
 fn kill_init(record: &Record) -> Result<()> {
-    let Some(pidfd) = record.init.as_ref().and_then(|init| init.open()) else {
+    let Some(pidfd) = record.init.open() else {
         return Ok(());
     };
     sys::send_signal(pidfd.as_fd(), libc::SIGKILL).map_err(Error::system("kill", "the container"))?;
@@ -51,14 +67,29 @@ fn kill_init(record: &Record) -> Result<()> {
     }
 }
 
-/// With the folders above it that are empty now. Processes are left where the pid namespace was another's.
-fn remove_cgroup(record: &Record) -> Result<()> {
-    let Some(path) = &record.cgroup else { return Ok(()) };
-    let cgroup = match Cgroup::open(&Layout::detect()?, &CgroupPath::parse(path)?) {
-        Err(cgroup::Error::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+fn open_cgroup(path: &str) -> Result<Option<Cgroup>> {
+    match Cgroup::open(&Layout::detect()?, &CgroupPath::parse(path)?) {
+        Err(cgroup::Error::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        cgroup => Ok(Some(cgroup?)),
+    }
+}
+
+/// The cgroup of a container whose making was cut off. Nobody knows whether it was this one that made the cgroup: if there
+/// are processes in it, it is another's.
+fn remove_unrecorded(container: &Container) -> Result<()> {
+    const FIRST_PROCESS_ENDS: Duration = Duration::from_secs(1);
+    let Ok(config) = container.config() else {
+        // Cut off before it was kept whole, and nothing is made before that.
+        return Ok(());
+    };
+    let path = cgroup_path(&container.id, &config.linux().clone().unwrap_or_default());
+    let cgroup = match open_cgroup(&path) {
+        Err(Error::Cgroup(cgroup::Error::NotMounted)) => None,
         cgroup => cgroup?,
     };
-    cgroup.kill_all(PATIENCE)?;
-    cgroup.delete_with_parents(PATIENCE)?;
-    Ok(())
+    match cgroup.map(|cgroup| cgroup.delete_with_parents(FIRST_PROCESS_ENDS)) {
+        Some(Err(cgroup::Error::Delete { source, .. })) if source.raw_os_error() == Some(libc::EBUSY) => Ok(()),
+        Some(answer) => Ok(answer?),
+        None => Ok(()),
+    }
 }

@@ -47,7 +47,7 @@ pub fn exec(store: &Store, id: &str, options: &Options) -> Result<u8> {
     let container = store.open(id)?;
     let record = container.record()?.ok_or_else(|| container.is(Status::Stopped))?;
     let init = match container.status(&record) {
-        Status::Running => record.init.as_ref().and_then(|init| init.open()),
+        Status::Running => record.init.open(),
         status => return Err(container.is(status)),
     };
     let init = init.ok_or_else(|| container.is(Status::Stopped))?;

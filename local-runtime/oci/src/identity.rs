@@ -1,7 +1,7 @@
 //! Which process is meant. A number alone may be a stranger's by now: the kernel gives numbers out again, and after a
 //! reboot starts anew. So a process is its number, when it started, and in which life of the machine.
 
-use std::fs;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, invalid};
+use crate::sys::read_text;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -41,7 +42,7 @@ impl Identity {
 
 /// Start time and state. The name before them may hold anything, a `)` too.
 fn stat(pid: i32) -> io::Result<(u64, char)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let text = read_text(File::open(format!("/proc/{pid}/stat"))?)?;
     let fields = text.rsplit_once(") ").map(|(_, rest)| rest);
     let parsed = fields.and_then(|fields| {
         let start_time = fields.split(' ').nth(19)?.parse().ok()?;
@@ -51,7 +52,8 @@ fn stat(pid: i32) -> io::Result<(u64, char)> {
 }
 
 fn boot() -> io::Result<String> {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned())
+    let id = File::open("/proc/sys/kernel/random/boot_id").and_then(read_text)?;
+    Ok(id.trim().to_owned())
 }
 
 /// Waits until the process has ended, without taking its status; false if it did not within `limit`.

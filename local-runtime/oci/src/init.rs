@@ -1,7 +1,8 @@
 //! A container's first process, from the clone to its program.
 //!
-//! It builds the container around itself, says through `report` that it is ready or why not, and waits on `start`. What
-//! fails after that is told to whoever started it. Both close by themselves on exec, which is how success is told.
+//! It builds the container around itself, says through `report` that it is ready or why not, and waits: on `start` for
+//! anyone, or on `report` for its maker. What fails after that is told to whoever started it. Both close by themselves on
+//! exec, which is how success is told.
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -16,8 +17,8 @@ use crate::namespaces::Namespaces;
 use crate::process::Entrance;
 use crate::terminal;
 
-/// What the child says before it waits for its start.
-pub(crate) const READY: &[u8] = b"ready";
+/// What the child says before it waits for its start. No reason for a failure begins so.
+pub(crate) const READY: u8 = 0;
 
 pub(crate) struct Init<'a> {
     pub bundle: &'a Bundle,
@@ -25,21 +26,29 @@ pub(crate) struct Init<'a> {
     pub namespaces: &'a Namespaces,
     pub cgroup: Option<(&'a Cgroup, &'a Entry)>,
     pub console: Option<&'a UnixStream>,
+    /// `None` if its maker is to start it.
+    pub start: Option<&'a UnixListener>,
 }
 
 impl Init<'_> {
     /// Ends in the container's program, or in the end of this process.
-    pub fn run(&self, mut report: UnixStream, start: &UnixListener) -> ! {
+    pub fn run(&self, mut report: UnixStream) -> ! {
         let program = match self.build() {
             Ok(program) => program,
             Err(error) => fail(report, &error),
         };
         // Nobody to listen means that the runtime was killed: nobody knows of this container.
-        if report.write_all(READY).is_err() {
+        if report.write_all(&[READY]).is_err() {
             std::process::exit(127);
         }
-        drop(report);
-        let Some(starter) = wait(start) else {
+        let starter = match self.start {
+            Some(start) => {
+                drop(report);
+                accept(start)
+            }
+            None => report.read_exact(&mut [0]).ok().map(|()| report),
+        };
+        let Some(starter) = starter else {
             std::process::exit(127);
         };
         let Err(error) = self.entrance.exec(&program);
@@ -78,7 +87,7 @@ impl Init<'_> {
 }
 
 /// Somebody connects and says one byte, or only looks and goes.
-fn wait(start: &UnixListener) -> Option<UnixStream> {
+fn accept(start: &UnixListener) -> Option<UnixStream> {
     loop {
         let (mut starter, _) = start.accept().ok()?;
         if starter.read_exact(&mut [0]).is_ok() {

@@ -14,7 +14,7 @@ pub fn kill(store: &Store, id: &str, signal: i32, all: bool) -> Result<()> {
     if all {
         return signal_all(&record, signal);
     }
-    let init = record.init.as_ref().and_then(|init| init.open());
+    let init = record.init.open();
     let sent = match &init {
         Some(pidfd) => sys::send_signal(pidfd.as_fd(), signal).map_err(Error::system("signal", "the container"))?,
         None => false,

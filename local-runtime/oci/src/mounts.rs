@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::{Mount, Spec};
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::{
     self, FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
 };
@@ -26,6 +26,8 @@ use options::Options;
 /// Makes the bundle's root file system the root of this process, with everything that the configuration mounts in it.
 /// `rootfs` is `root.path`, absolute; `cgroup` is what shows of the host's hierarchies.
 pub fn enter(spec: &Spec, rootfs: &Path, cgroup: Option<&Cgroup>) -> Result<()> {
+    // Modes are as they are named here, until the process gets its own mask.
+    rustix::process::umask(Mode::empty());
     let propagation = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     mount::mount_change("/", propagation).map_err(Error::system("make private", "/"))?;
     mount_root(spec, rootfs)?;

@@ -2,7 +2,7 @@
 //! link, no `..` and no magic link of /proc leads out of it (openat2(2)).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -43,6 +43,12 @@ impl Root {
     /// The folder at `path`, made with all above it if it is not there. A link anywhere on the way is refused: an image
     /// that makes /dev or /proc a link has the runtime's mounts and nodes land elsewhere (CVE-2019-16884, CVE-2026-41579).
     pub fn folder(&self, path: &Path) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let relative: PathBuf = names(path).collect();
+        // Mostly it is there, and the kernel walks the way at once.
+        if let Ok(folder) = fs::openat2(&self.0, &relative, flags, Mode::empty(), PLAIN) {
+            return Ok(folder);
+        }
         let mut folder = self.reopened()?;
         for name in names(path) {
             folder = open_or_make(folder, name).map_err(|error| misplaced(error, path, "folder"))?;
@@ -99,17 +105,12 @@ fn names(path: &Path) -> impl Iterator<Item = &std::ffi::OsStr> {
     })
 }
 
+/// No links, and nothing above.
+const PLAIN: ResolveFlags = ResolveFlags::NO_SYMLINKS.union(ResolveFlags::BENEATH);
+
 fn open_or_make(parent: OwnedFd, name: &std::ffi::OsStr) -> std::result::Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = || {
-        fs::openat2(
-            &parent,
-            name,
-            flags,
-            Mode::empty(),
-            ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH,
-        )
-    };
+    let open = || fs::openat2(&parent, name, flags, Mode::empty(), PLAIN);
     match open() {
         Err(Errno::NOENT) => match fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
             Ok(()) | Err(Errno::EXIST) => open(),

@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::container::Store;
-use crate::create::{Options, make};
-use crate::delete::destroy;
+use crate::create::{Options, Starter, make};
+use crate::delete::{clear, destroy};
 use crate::error::{Error, Result};
 use crate::identity::exit_code;
-use crate::start::begin;
+use crate::start::go;
 use crate::sys;
 
 /// Runs a container to its end and answers its exit code, 128 + N after signal N; nothing of it is left then. Signals
@@ -17,18 +17,19 @@ use crate::sys;
 pub fn run(store: &Store, id: &str, options: &Options) -> Result<u8> {
     // Before anything is started: a signal that comes early is not lost, and none ends this process half way.
     let signals = sys::divert_signals().map_err(Error::system("divert", "signals"))?;
-    let (container, init) = make(store, id, options)?;
-    if let Err(error) = begin(&container) {
+    let (container, made) = make(store, id, options, Starter::Maker)?;
+    if let Err(error) = go(made.start) {
         _ = destroy(container);
         return Err(error);
     }
     // Other verbs may work on the container while it runs.
-    container.unlock();
-    let code = wait(init.as_fd(), signals.as_fd());
-    match store.open(id) {
+    container.pause_lock()?;
+    let code = wait(made.init.as_fd(), signals.as_fd());
+    match container.resume_lock()? {
+        Some(container) if code.is_ok() => clear(container, made.cgroup)?,
+        Some(container) => destroy(container)?,
         // Somebody else deleted it, which is what ended it.
-        Err(Error::NotFound { .. }) => {}
-        container => destroy(container?)?,
+        None => {}
     }
     code
 }

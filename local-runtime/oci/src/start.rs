@@ -15,16 +15,21 @@ pub fn start(store: &Store, id: &str) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn begin(container: &Container) -> Result<()> {
+fn begin(container: &Container) -> Result<()> {
     let status = container.record()?.map(|record| container.status(&record));
     let status = status.unwrap_or(Status::Stopped);
     if status != Status::Created {
         return Err(container.is(status));
     }
     let path = container.start_socket();
-    let mut init = UnixStream::connect(&path).map_err(Error::system("reach", "the container's first process"))?;
+    let init = UnixStream::connect(&path).map_err(Error::system("reach", "the container's first process"))?;
     // Gone before the program begins, so that nobody ever sees a created container whose program runs.
     fs::remove_file(&path).map_err(Error::system("remove", "the start socket"))?;
+    go(init)
+}
+
+/// Tells a first process that waits to become its program, and hears whether it has.
+pub(crate) fn go(mut init: UnixStream) -> Result<()> {
     let mut said = Vec::new();
     init.write_all(b"s")
         .and_then(|()| init.read_to_end(&mut said))

@@ -24,7 +24,7 @@ pub struct State {
 
 pub fn state(store: &Store, id: &str) -> Result<State> {
     let (record, status) = store.look(id)?;
-    let pid = record.init.map(|init| init.pid).filter(|_| status != Status::Stopped);
+    let pid = (status != Status::Stopped).then_some(record.init.pid);
     Ok(State {
         oci_version: record.oci_version,
         id: id.into(),

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Which side of a clone this is.
 pub enum Side {
@@ -176,6 +176,19 @@ pub fn execute(path: &CStr, arguments: &[CString], environment: &[CString]) -> i
     // SAFETY: both lists end in a null pointer, and every string outlives the call.
     unsafe { libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr()) };
     io::Error::last_os_error()
+}
+
+/// The content of a file whose size nobody knows before, as those of /proc. The kernel makes it anew for each read, so
+/// that few and long ones are best.
+pub fn read_text(file: impl AsFd) -> io::Result<String> {
+    const STEP: usize = 4096;
+    let mut text = Vec::with_capacity(STEP);
+    loop {
+        text.reserve(STEP);
+        if rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))? == 0 {
+            return String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+        }
+    }
 }
 
 /// Everything but the three standard streams closes on exec.

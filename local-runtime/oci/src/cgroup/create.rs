@@ -144,35 +144,40 @@ impl Made<'_> {
 
     fn member(&mut self, index: usize, path: &CgroupPath, settings: &[Setting]) -> Result<Member, Error> {
         let hierarchy = &self.layout.hierarchies[index];
-        let wanted = wanted(self.layout.kind(), hierarchy, settings);
         let below = hierarchy.below(path);
         let denied = |source: io::Error| creation_error(hierarchy, &below, source);
-        let mut new = false;
-        let mut parent = None;
-        for prefix in prefixes(&below) {
-            if !wanted.is_empty() {
-                v2::delegate(parent.as_ref().unwrap_or(&hierarchy.root), &wanted).map_err(denied)?;
-            }
-            new = hierarchy.root.make(prefix).map_err(denied)?;
-            if new {
-                self.directories.push((index, prefix.to_owned()));
-            }
-            // The last directory is needed open, the ones before it only by what looks into them.
-            if prefix == below || !wanted.is_empty() || hierarchy.has("cpuset") {
-                let dir = hierarchy.root.open(prefix).map_err(denied)?;
-                inherit_cpuset(hierarchy, parent.as_ref(), &dir).map_err(denied)?;
-                parent = Some(dir);
-            }
-        }
-        let dir = parent.expect("a path has a last part, and that one was opened");
+        let new = self.make(index, &below).map_err(denied)?;
+        let dir = hierarchy.root.open(&below).map_err(denied)?;
         if !new {
             refuse_used(&dir)?;
+        }
+        let wanted = wanted(self.layout.kind(), hierarchy, settings);
+        v2::hand_down(&hierarchy.root, &below, &wanted).map_err(denied)?;
+        if hierarchy.version == Version::V1 && hierarchy.has("cpuset") {
+            fill_cpuset(&hierarchy.root, &below, "cpuset.cpus").map_err(denied)?;
+            fill_cpuset(&hierarchy.root, &below, "cpuset.mems").map_err(denied)?;
         }
         Ok(Member {
             hierarchy: index,
             below,
             dir,
         })
+    }
+
+    /// Makes the directory, false if it was there. Those above it mostly are there, and are made only where they are not.
+    fn make(&mut self, index: usize, below: &str) -> io::Result<bool> {
+        let root = &self.layout.hierarchies[index].root;
+        let new = match (root.make(below), below.rsplit_once('/')) {
+            (Err(error), Some((parent, _))) if error.kind() == io::ErrorKind::NotFound => {
+                self.make(index, parent)?;
+                root.make(below)?
+            }
+            (made, _) => made?,
+        };
+        if new {
+            self.directories.push((index, below.to_owned()));
+        }
+        Ok(new)
     }
 }
 
@@ -187,24 +192,19 @@ fn wanted<'a>(kind: Kind, hierarchy: &'a Hierarchy, settings: &[Setting]) -> Vec
     }
 }
 
-/// `a/b/c` as `a`, `a/b`, `a/b/c`.
-fn prefixes(below: &str) -> impl Iterator<Item = &str> {
-    let ends = below.match_indices('/').map(|(end, _)| end);
-    ends.chain([below.len()]).map(|end| &below[..end])
-}
-
-/// A new cpuset of version 1 has no processors, and takes no process until it has.
-fn inherit_cpuset(hierarchy: &Hierarchy, parent: Option<&Dir>, dir: &Dir) -> io::Result<()> {
-    if hierarchy.version != Version::V1 || !hierarchy.has("cpuset") {
-        return Ok(());
+/// A new cpuset of version 1 has no processors, and takes no process until it has: gives it those of the one above it.
+/// Answers what is in the file then.
+fn fill_cpuset(root: &Dir, below: &str, file: &str) -> io::Result<String> {
+    let path = format!("{below}/{file}");
+    let path = path.trim_start_matches('/');
+    let value = root.read(path)?;
+    if below.is_empty() || !value.trim().is_empty() {
+        return Ok(value);
     }
-    let parent = parent.unwrap_or(&hierarchy.root);
-    for file in ["cpuset.cpus", "cpuset.mems"] {
-        if dir.read(file)?.trim().is_empty() {
-            dir.write(file, parent.read(file)?.trim())?;
-        }
-    }
-    Ok(())
+    let parent = below.rsplit_once('/').map_or("", |(parent, _)| parent);
+    let value = fill_cpuset(root, parent, file)?;
+    root.write(path, value.trim())?;
+    Ok(value)
 }
 
 /// A cgroup left over from a crash may be taken over, one with processes may not.

@@ -72,14 +72,7 @@ impl Dir {
 
     /// The content of a file.
     pub(super) fn read(&self, file: &str) -> io::Result<String> {
-        let fd = self.open_file(file, OFlags::RDONLY)?;
-        let mut text = Vec::with_capacity(4096);
-        loop {
-            text.reserve(4096);
-            if rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut text))? == 0 {
-                return String::from_utf8(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error));
-            }
-        }
+        crate::sys::read_text(self.open_file(file, OFlags::RDONLY)?)
     }
 
     /// Gives a file its new content in one call, as the kernel wants it.

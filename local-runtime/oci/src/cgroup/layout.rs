@@ -3,11 +3,13 @@
 //! `/proc/self/cgroup` says which hierarchies there are and where in each this process is, `/proc/self/mountinfo`
 //! where they are mounted. Nothing is assumed about `/sys/fs/cgroup`.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::dir::Dir;
 use super::error::Error;
+use crate::sys::read_text;
 
 /// The cgroup hierarchies that are mounted, each held by a descriptor.
 #[derive(Debug, Clone)]
@@ -53,7 +55,10 @@ pub struct CgroupPath {
 impl Layout {
     /// Reads the layout as this process sees it.
     pub fn detect() -> Result<Layout, Error> {
-        let read = |file| std::fs::read_to_string(file).map_err(|source| Error::Detect { source });
+        let read = |file| {
+            let text = File::open(file).and_then(read_text);
+            text.map_err(|source| Error::Detect { source })
+        };
         Layout::of(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?)
     }
 

@@ -255,6 +255,16 @@ impl Cgroup {
         unreachable!("pauses never end")
     }
 
+    /// Kills who is left, and deletes the cgroup with the folders above it that are left without use.
+    pub fn end(self, limit: Duration) -> Result<(), Error> {
+        // Mostly all have ended by themselves, and the kernel knows it at once.
+        match self.remove(Duration::ZERO) {
+            Err(Error::Delete { source, .. }) if source.raw_os_error() == Some(libc::EBUSY) => self.kill_all(limit)?,
+            answer => return answer.map(|()| self.remove_parents()),
+        }
+        self.delete_with_parents(limit)
+    }
+
     /// Deletes the cgroup and those that the container made below it. A cgroup whose last process has just ended
     /// stays busy for a moment, and until its parent has waited for it: retries until `limit`.
     pub fn delete(self, limit: Duration) -> Result<(), Error> {
@@ -264,7 +274,10 @@ impl Cgroup {
     /// Deletes the cgroup and then, in each hierarchy, the folders above it that are left without use; for cgroups
     /// whose parents are the caller's own, too.
     pub fn delete_with_parents(self, limit: Duration) -> Result<(), Error> {
-        self.remove(limit)?;
+        self.remove(limit).map(|()| self.remove_parents())
+    }
+
+    fn remove_parents(&self) {
         for member in &self.members {
             let root = &self.layout.hierarchies[member.hierarchy].root;
             let mut below = member.below.as_str();
@@ -275,7 +288,6 @@ impl Cgroup {
                 below = parent;
             }
         }
-        Ok(())
     }
 
     fn remove(&self, limit: Duration) -> Result<(), Error> {

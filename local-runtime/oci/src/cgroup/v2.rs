@@ -169,13 +169,31 @@ pub(super) fn unified(file: &str, value: &str) -> Result<Setting, Error> {
     }
 }
 
+/// Sees to it that the cgroup at `below` has the controllers in `wanted`: all above it hand them down.
+pub(super) fn hand_down(root: &Dir, below: &str, wanted: &[&str]) -> io::Result<()> {
+    // Mostly another container has seen to it.
+    if wanted.is_empty() || has_all(&root.read(&format!("{below}/cgroup.controllers"))?, wanted) {
+        return Ok(());
+    }
+    delegate(root, wanted)?;
+    let parents = below.match_indices('/').map(|(end, _)| &below[..end]);
+    parents
+        .into_iter()
+        .try_for_each(|parent| delegate(&root.open(parent)?, wanted))
+}
+
+fn has_all(list: &str, wanted: &[&str]) -> bool {
+    let known: Vec<&str> = list.split_whitespace().collect();
+    wanted.iter().all(|controller| known.contains(controller))
+}
+
 /// Hands the controllers in `wanted` that `parent` has down to its children.
-pub(super) fn delegate(parent: &Dir, wanted: &[&str]) -> io::Result<()> {
+fn delegate(parent: &Dir, wanted: &[&str]) -> io::Result<()> {
     let (available, enabled) = (
         parent.read("cgroup.controllers")?,
         parent.read("cgroup.subtree_control")?,
     );
-    let has = |list: &str, controller: &str| list.split_whitespace().any(|known| known == controller);
+    let has = |list: &str, controller: &str| has_all(list, &[controller]);
     let missing: Vec<String> = wanted
         .iter()
         .filter(|controller| has(&available, controller) && !has(&enabled, controller))

@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{self, FileType, Gid, Mode, OFlags, Uid, makedev};
+use rustix::fs::{self, FileType, Mode, OFlags, makedev};
 
 use crate::error::{Error, Result};
 
@@ -35,11 +35,6 @@ pub fn populate(dev: BorrowedFd<'_>) -> Result<OwnedFd> {
             makedev(major, minor),
         );
         made.map_err(Error::system("make the device", name))?;
-        // The mode above is cut by the umask.
-        fs::chmodat(dev, name, Mode::from_raw_mode(0o666), fs::AtFlags::empty())
-            .map_err(Error::system("set the mode of", name))?;
-        fs::chownat(dev, name, Some(Uid::ROOT), Some(Gid::ROOT), fs::AtFlags::empty())
-            .map_err(Error::system("set the owner of", name))?;
     }
     for (name, target) in LINKS {
         fs::symlinkat(target, dev, name).map_err(Error::system("make the link", name))?;
