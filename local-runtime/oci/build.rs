@@ -1,74 +1,9 @@
-//! How the program `portolan-runtime` is linked: its entry point is its own (`entry.rs`), and it is static and at fixed
-//! addresses, where this machine's C library allows that.
-//!
-//! Each verb is a process of its own, so the loader's work is paid for by every container: finding and mapping three
-//! libraries, and relocating 60 pages of tables, is more than half of a start (docs/decisions/0020). Cargo knows
-//! `crt-static` only for a whole build, with all programs in it. Only the last step is needed, though: the standard library
-//! asks the linker for shared libraries by name, and finds beneath those names what says to take the archives.
+//! `portolan-runtime` is static, and begins before the C library does (`src/bin/portolan-runtime/entry.rs`).
 
-use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// What the standard library asks for, and the archives that have it. Those of the C library need each other.
-const NAMES: [(&str, &str); 6] = [
-    ("c", "GROUP(-l:libc.a -l:libgcc_eh.a -l:libgcc.a)"),
-    ("gcc_s", "GROUP(-l:libgcc_eh.a -l:libgcc.a)"),
-    ("m", "GROUP(-l:libm.a)"),
-    ("rt", "GROUP(-l:librt.a)"),
-    ("pthread", "GROUP(-l:libpthread.a)"),
-    ("dl", "GROUP(-l:libdl.a)"),
-];
-
-const ARCHIVES: [&str; 7] = [
-    "libc.a",
-    "libm.a",
-    "librt.a",
-    "libpthread.a",
-    "libdl.a",
-    "libgcc.a",
-    "libgcc_eh.a",
-];
+#[path = "../static_program.rs"]
+mod static_program;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-    link(&["-Wl,-e,portolan_runtime_start"]);
-    if !(is_gnu_linux() && is_native() && ARCHIVES.iter().all(|archive| has(archive))) {
-        // The program is the same, and starts more slowly.
-        return;
-    }
-    let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("static");
-    write_names(&folder).expect("cargo's folder can be written");
-    link(&["-static", "-no-pie", &format!("-L{}", folder.display())]);
-}
-
-fn link(arguments: &[&str]) {
-    for argument in arguments {
-        println!("cargo::rustc-link-arg-bin=portolan-runtime={argument}");
-    }
-}
-
-fn is_gnu_linux() -> bool {
-    let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
-    is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu")
-}
-
-/// The compiler that is asked below is this machine's.
-fn is_native() -> bool {
-    env::var("HOST") == env::var("TARGET") && env::var_os("RUSTC_LINKER").is_none()
-}
-
-/// The compiler answers a path if it has the file, else the name alone.
-fn has(archive: &str) -> bool {
-    let answer = Command::new("cc").arg(format!("-print-file-name={archive}")).output();
-    answer.is_ok_and(|answer| Path::new(String::from_utf8_lossy(&answer.stdout).trim()).is_absolute())
-}
-
-/// Linker scripts: text where a library is looked for (ld(1), "INPUT" and "GROUP").
-fn write_names(folder: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(folder)?;
-    NAMES
-        .iter()
-        .try_for_each(|(name, script)| fs::write(folder.join(format!("lib{name}.so")), script))
+    static_program::link("portolan-runtime");
+    println!("cargo::rustc-link-arg-bin=portolan-runtime=-Wl,-e,portolan_runtime_start");
 }
