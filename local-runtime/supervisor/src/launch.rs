@@ -1,11 +1,14 @@
 //! Starting a supervisor that is not there: exactly one per app, whoever asks, however often.
 
+use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::balance::HostSockets;
 use crate::client::Client;
+use crate::driver::{Paths, Settings};
 use crate::error::{ClientError, LaunchError};
 
 /// The supervisor's own log, in its runtime directory.
@@ -31,21 +34,23 @@ pub struct Launch {
     pub state_dir: PathBuf,
     /// Volumes and job records: what outlives the app.
     pub data_dir: PathBuf,
+    /// The socket of the process that makes listening sockets of the host, where the app's processes are in another
+    /// network namespace.
+    pub port_helper: Option<PathBuf>,
 }
 
 impl Launch {
-    fn arguments(&self) -> Vec<std::ffi::OsString> {
-        let pairs: [(&str, &std::ffi::OsStr); 5] = [
-            ("--app", self.app.as_ref()),
-            ("--run-dir", self.run_dir.as_ref()),
-            ("--state-dir", self.state_dir.as_ref()),
-            ("--data-dir", self.data_dir.as_ref()),
-            ("--runtime", self.runtime.as_ref()),
-        ];
-        pairs
-            .into_iter()
-            .flat_map(|(name, value)| [name.into(), value.to_os_string()])
-            .collect()
+    fn arguments(&self) -> Vec<OsString> {
+        let paths = Paths {
+            run: self.run_dir.clone(),
+            state: self.state_dir.clone(),
+            data: self.data_dir.clone(),
+        };
+        let mut settings = Settings::new(self.app.clone(), paths, self.runtime.clone());
+        if let Some(helper) = &self.port_helper {
+            settings.host = HostSockets::Helper(helper.clone());
+        }
+        settings.arguments()
     }
 }
 
@@ -77,7 +82,8 @@ pub async fn ensure_running(launch: &Launch) -> Result<Client, LaunchError> {
 
 /// Starts the program, which starts itself once more, detached, and ends when that one listens or has failed.
 ///
-/// So the supervisor is nobody's child but init's: it stays no zombie of ours, and ends with nobody's terminal.
+/// That one is the keeper, which starts the supervisor. So both are no children of ours: they stay no zombies here, and
+/// end with nobody's terminal.
 async fn start(launch: &Launch) -> Result<(), LaunchError> {
     let mut command = tokio::process::Command::new(&launch.binary);
     command
@@ -99,8 +105,8 @@ async fn start(launch: &Launch) -> Result<(), LaunchError> {
     })
 }
 
-/// The half that the program runs with `--detach`: begins a supervisor in a session of its own, and waits until it listens.
-pub fn detach(arguments: impl IntoIterator<Item = std::ffi::OsString>, run_dir: &Path) -> std::io::Result<bool> {
+/// The half that the program runs with `--detach`: begins a keeper, and waits until the supervisor listens.
+pub fn detach(arguments: impl IntoIterator<Item = OsString>, run_dir: &Path) -> std::io::Result<bool> {
     crate::storage::create_folder(run_dir).map_err(std::io::Error::other)?;
     let log = std::fs::OpenOptions::new()
         .append(true)
@@ -109,6 +115,7 @@ pub fn detach(arguments: impl IntoIterator<Item = std::ffi::OsString>, run_dir: 
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(arguments)
+        .arg("--keep")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

@@ -1,4 +1,4 @@
-//! Exactly one supervisor per runtime directory: a lock that dies with its process, on a file that may itself be removed.
+//! Exactly one supervisor, and one keeper, per runtime directory: a lock that dies with its process, on a file that may itself be removed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::storage::{Paths, StorageError, create_folder};
+use crate::storage::{StorageError, create_folder};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
@@ -28,10 +28,10 @@ impl Lock {
     ///
     /// The holder before us may have removed the file between our open and our lock: then it locks nobody out, and the
     /// file that is at the path now is tried.
-    pub fn take(paths: &Paths) -> Result<Option<Lock>, LockError> {
-        let path = paths.lock();
+    pub fn take(run_dir: &Path, name: &str) -> Result<Option<Lock>, LockError> {
+        let path = run_dir.join(name);
         loop {
-            create_folder(&paths.run)?;
+            create_folder(run_dir)?;
             let failed = |source| LockError::Lock {
                 path: path.clone(),
                 source,
@@ -56,6 +56,11 @@ impl Lock {
         // Not empty means that the next supervisor has begun in it.
         let _ = fs::remove_dir(folder);
     }
+
+    /// Removes the file while still holding the lock.
+    pub fn remove_file(self) {
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 fn is_at(file: &File, path: &Path) -> bool {
@@ -73,16 +78,11 @@ mod tests {
     fn one_holds_it_and_a_removed_file_locks_nobody_out() {
         let folder = tempfile::tempdir().unwrap();
         let run = folder.path().join("run");
-        let paths = Paths {
-            run: run.clone(),
-            state: run.clone(),
-            data: run.clone(),
-        };
-        let first = Lock::take(&paths).unwrap().expect("nobody holds it");
-        assert!(Lock::take(&paths).unwrap().is_none(), "one at a time");
+        let first = Lock::take(&run, "lock").unwrap().expect("nobody holds it");
+        assert!(Lock::take(&run, "lock").unwrap().is_none(), "one at a time");
         first.remove_with_folder(&run);
         assert!(!run.exists());
-        let second = Lock::take(&paths).unwrap();
+        let second = Lock::take(&run, "lock").unwrap();
         assert!(second.is_some(), "the folder is made again");
     }
 }

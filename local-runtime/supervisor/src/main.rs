@@ -1,39 +1,74 @@
 //! The program `portolan-supervisor`: one app's platform on this machine. Started by a client, never by hand.
 //!
+//! With `--keep` it is the app's keeper instead, and starts the supervisor; with `--keep-running-one` the keeper of a
+//! supervisor that has lost its own; with `--detach` it starts the keeper, and ends once the supervisor listens.
+//!
 //! Exit codes: 0 after a hand-over, when nothing was left, or when another one serves the app already; 1 on a failure,
 //! told in the last line of the log; 2 on wrong arguments.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use portolan_supervisor::driver::{self, Settings};
+use portolan_supervisor::error::chain;
+use portolan_supervisor::keeper::{self, KeeperError};
 use portolan_supervisor::launch;
 
 const USAGE: &str = "usage: portolan-supervisor --app NAMESPACE/NAME --run-dir DIR --state-dir DIR --data-dir DIR \
-                     --runtime PROGRAM [--detach]";
+                     --runtime PROGRAM [--port-helper SOCKET] [--detach | --keep | --keep-running-one]";
 
 fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let Some((settings, detached)) = parse(&arguments) else {
+    let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let mode = words.pop_if(|word| matches!(word.to_str(), Some("--detach" | "--keep" | "--keep-running-one")));
+    let Some(settings) = Settings::parse(&words) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    if detached {
-        let own = arguments.into_iter().filter(|a| a != "--detach");
-        return match launch::detach(own, &settings.paths.run) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => ExitCode::FAILURE,
-            Err(error) => {
-                eprintln!("portolan-supervisor: {error}");
-                ExitCode::FAILURE
-            }
-        };
+    match mode.as_ref().and_then(|mode| mode.to_str()) {
+        Some("--detach") => detach(words, &settings),
+        Some(mode) => keep(words, settings, mode == "--keep"),
+        None => supervise(settings),
     }
-    serve(settings)
 }
 
-fn serve(settings: Settings) -> ExitCode {
+fn detach(words: Vec<OsString>, settings: &Settings) -> ExitCode {
+    match launch::detach(words, &settings.paths.run) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => failed(&error),
+    }
+}
+
+fn keep(arguments: Vec<OsString>, settings: Settings, start: bool) -> ExitCode {
+    let settings = keeper::Settings {
+        run_dir: settings.paths.run,
+        host: settings.host,
+        arguments,
+        start,
+    };
+    match serve(c"portolan-keeper", keeper::keep(settings)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        // The supervisor's own last line is the one to be read.
+        Ok(Err(KeeperError::NothingBegun)) => ExitCode::FAILURE,
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
+    }
+}
+
+fn supervise(settings: Settings) -> ExitCode {
+    match serve(c"portolan-supervisor", driver::run(settings)) {
+        Ok(Ok(ending)) => {
+            tracing::info!(?ending, "the supervisor ends");
+            ExitCode::SUCCESS
+        }
+        Ok(Err(error)) => failed(&error),
+        Err(error) => failed(&error),
+    }
+}
+
+/// On one thread, in a session of its own, under its own name in lists of processes, with a log on standard error.
+fn serve<T>(name: &std::ffi::CStr, work: impl Future<Output = T>) -> std::io::Result<T> {
+    nix::sys::prctl::set_name(name)?;
     // Fails for the leader of a group alone, which has no terminal to lose then.
     let _ = nix::unistd::setsid();
     let filter =
@@ -43,50 +78,11 @@ fn serve(settings: Settings) -> ExitCode {
         .with_ansi(false)
         .with_writer(std::io::stderr)
         .init();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => return failed(&error),
-    };
-    match runtime.block_on(driver::run(settings)) {
-        Ok(ending) => {
-            tracing::info!(?ending, "the supervisor ends");
-            ExitCode::SUCCESS
-        }
-        Err(error) => failed(&error),
-    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(work))
 }
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{}", portolan_supervisor::error::chain(error));
+    eprintln!("{}", chain(error));
     ExitCode::FAILURE
-}
-
-fn parse(arguments: &[OsString]) -> Option<(Settings, bool)> {
-    let mut values = std::collections::BTreeMap::new();
-    let mut detached = false;
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        match argument.to_str()? {
-            "--detach" => detached = true,
-            name @ ("--app" | "--run-dir" | "--state-dir" | "--data-dir" | "--runtime") => {
-                values.insert(name, rest.next()?);
-            }
-            _ => return None,
-        }
-    }
-    let folder = |name| {
-        values
-            .get(name)
-            .map(|value| PathBuf::from(*value))
-            .filter(|path| path.is_absolute())
-    };
-    let app = values.get("--app")?.to_str()?.to_string();
-    let paths = driver::Paths {
-        run: folder("--run-dir")?,
-        state: folder("--state-dir")?,
-        data: folder("--data-dir")?,
-    };
-    let settings = Settings::new(app, paths, folder("--runtime")?);
-    Some((settings, detached))
 }

@@ -108,6 +108,7 @@ impl Supervisors {
             run_dir: settings.run_dir.join(&folder),
             state_dir: settings.state_dir.join(&folder),
             data_dir: settings.data_dir.join(&folder),
+            port_helper: None,
         };
         let socket = socket_path(&launch.run_dir);
         match socket.as_os_str().len() {

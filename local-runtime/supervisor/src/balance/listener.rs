@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use super::tcp::{Backends, serve};
+use super::backends::Backends;
+use super::tcp::serve;
 
 /// Accepts until dropped; connections already open live on.
 pub struct Listening {
@@ -44,7 +45,7 @@ impl Drop for Listening {
 }
 
 /// Holds at most one connection that there is no permit for: the others of a flood wait in the kernel's queue, and leave
-/// descriptors to probes, execs and clients.
+/// descriptors to everything else.
 async fn accept(listener: TcpListener, backends: Backends, target_port: Arc<AtomicU16>, connections: Arc<Semaphore>) {
     loop {
         match listener.accept().await {

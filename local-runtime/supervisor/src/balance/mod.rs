@@ -1,28 +1,42 @@
 //! Connections from a service's address, and from the ports published on the host, to its ready replicas.
 //!
-//! First form: a proxy in this process, one task per connection. The rest of the supervisor only says which routes there
+//! First form: a proxy in the keeper's process, one task per connection. Everything else only says which routes there
 //! are; another form can stand beside this one behind the same few calls.
 
+mod backends;
 mod holder;
 mod listener;
+mod sockets;
 mod tcp;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{SocketAddrV4, TcpListener};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::machine::{PortFailure, Route};
 use crate::protocol::{Class, ErrorBody};
-use crate::spec::ServiceSpec;
+use crate::spec::PortSpec;
+use backends::{Backends, Open};
 use listener::Listening;
-use tcp::Backends;
+pub use sockets::{HostSockets, SocketAnswer, SocketRequest, listen_here};
+
+/// Everything that is to be listened on, and where it leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// The link over which services' own addresses are reached; none takes them from everywhere.
+    pub bridge: Option<String>,
+    pub routes: Vec<Route>,
+}
 
 /// Every listening socket of the app.
 pub struct Balance {
-    routes: Vec<Route>,
+    host: HostSockets,
+    table: Table,
+    open: Open,
     services: HashMap<String, Backends>,
     listening: BTreeMap<Front, Listening>,
     /// Bound by `reserve`, not yet in a route.
@@ -45,13 +59,17 @@ struct Front {
 struct Aim {
     name: String,
     port: u16,
+    /// For a service's own address.
+    link: Option<String>,
 }
 
 impl Balance {
     /// At `max_connections` open ones accepting pauses; further ones wait in the kernel.
-    pub fn new(max_connections: usize) -> Balance {
+    pub fn new(host: HostSockets, max_connections: usize) -> Balance {
         Balance {
-            routes: vec![],
+            host,
+            table: Table::default(),
+            open: Open::default(),
             services: HashMap::new(),
             listening: BTreeMap::new(),
             reserved: BTreeMap::new(),
@@ -60,19 +78,24 @@ impl Balance {
         }
     }
 
+    /// Nothing is listened on: there is nothing to keep.
+    pub fn is_empty(&self) -> bool {
+        self.listening.is_empty()
+    }
+
     /// Binds the host's ports that a service is about to publish, so that a port taken is found before anything is changed.
     /// What the service itself holds already is not bound again. On an error nothing new is held.
-    pub fn reserve(&mut self, spec: &ServiceSpec) -> Result<(), ErrorBody> {
-        for port in &spec.ports {
+    pub fn reserve(&mut self, service: &str, ports: &[PortSpec]) -> Result<(), ErrorBody> {
+        for port in ports {
             let Some(publish) = port.publish else { continue };
             let front = Front {
-                service: spec.name.clone(),
+                service: service.into(),
                 address: SocketAddrV4::new(publish.address, publish.port),
             };
             if self.listening.contains_key(&front) {
                 continue;
             }
-            match TcpListener::bind(front.address) {
+            match self.host.listen(front.address) {
                 Ok(socket) => drop(self.reserved.insert(front, socket)),
                 Err(error) => {
                     self.reserved.clear();
@@ -88,26 +111,23 @@ impl Balance {
         self.reserved.clear();
     }
 
-    /// Makes the sockets and their targets as these routes say. New connections follow at once, open ones are left alone.
+    /// Makes the sockets and their targets as the table says. New connections follow at once, open ones are left alone.
     /// What cannot be listened on is told by `failures`.
-    pub fn set_routes(&mut self, routes: Vec<Route>) {
-        if routes == self.routes && self.reserved.is_empty() {
-            return;
-        }
-        let wanted = fronts(&routes);
+    pub fn set(&mut self, table: Table) {
+        let wanted = fronts(&table);
         self.listening.retain(|front, _| wanted.contains_key(front));
         self.failed
             .retain(|front, _| wanted.contains_key(front) && !self.reserved.contains_key(front));
-        self.set_backends(&routes);
+        self.set_backends(&table.routes);
         self.listen(&wanted);
         self.reserved.clear();
-        self.routes = routes;
+        self.table = table;
     }
 
     /// Tries what has failed once more.
     pub fn try_again(&mut self) {
         self.failed.clear();
-        self.listen(&fronts(&self.routes));
+        self.listen(&fronts(&self.table));
     }
 
     /// The first failure of each service that has one.
@@ -119,13 +139,28 @@ impl Balance {
         failures
     }
 
+    /// Open connections of replicas that are in no route any more.
+    pub fn draining(&self) -> BTreeMap<u64, u32> {
+        self.open.draining()
+    }
+
+    /// Returns when one of those has lost its last connection.
+    pub fn drained(&self) -> impl Future<Output = ()> + use<> {
+        let open = self.open.clone();
+        async move { open.drained().await }
+    }
+
     fn set_backends(&mut self, routes: &[Route]) {
         self.services
             .retain(|name, _| routes.iter().any(|r| r.service == *name));
         for route in routes {
-            let backends = self.services.entry(route.service.clone()).or_default();
-            backends.set(&route.backends);
+            let fresh = || Backends::new(self.open.clone());
+            let backends = self.services.entry(route.service.clone()).or_insert_with(fresh);
+            backends.set(&route.groups);
         }
+        let groups = routes.iter().flat_map(|route| &route.groups);
+        let routed = groups.flat_map(|group| group.targets.keys().copied());
+        self.open.set_routed(routed.collect());
     }
 
     fn listen(&mut self, wanted: &BTreeMap<Front, Aim>) {
@@ -142,9 +177,10 @@ impl Balance {
     }
 
     fn open(&mut self, front: &Front, aim: &Aim) -> io::Result<()> {
-        let socket = match self.reserved.remove(front) {
-            Some(socket) => socket,
-            None => TcpListener::bind(front.address)?,
+        let socket = match (self.reserved.remove(front), &aim.link) {
+            (Some(socket), _) => socket,
+            (None, Some(link)) => sockets::listen_on_link(front.address, link)?,
+            (None, None) => self.host.listen(front.address)?,
         };
         let backends = self.services[&front.service].clone();
         let listening = Listening::start(socket, backends, aim.port, self.connections.clone())?;
@@ -153,16 +189,16 @@ impl Balance {
     }
 }
 
-fn fronts(routes: &[Route]) -> BTreeMap<Front, Aim> {
+fn fronts(table: &Table) -> BTreeMap<Front, Aim> {
     let mut fronts = BTreeMap::new();
-    for route in routes {
+    for route in &table.routes {
         for port in &route.ports {
             let inside = SocketAddrV4::new(route.address, port.port);
-            let outside = port.publish.map(|p| SocketAddrV4::new(p.address, p.port));
-            for address in std::iter::once(inside).chain(outside) {
+            let outside = port.publish.map(|p| (SocketAddrV4::new(p.address, p.port), None));
+            for (address, link) in std::iter::once((inside, table.bridge.clone())).chain(outside) {
                 let service = route.service.clone();
                 let (name, port) = (port.name.clone(), port.port);
-                fronts.insert(Front { service, address }, Aim { name, port });
+                fronts.insert(Front { service, address }, Aim { name, port, link });
             }
         }
     }
@@ -208,9 +244,6 @@ fn by(address: SocketAddrV4) -> String {
         .map(|holder| format!(" by {holder}"))
         .unwrap_or_default()
 }
-
-/// A replica's address as a target.
-type Target = (u64, Ipv4Addr);
 
 #[cfg(test)]
 mod tests;

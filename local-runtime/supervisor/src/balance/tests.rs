@@ -1,23 +1,30 @@
 //! Sockets follow the routes; the kernel's loopback is the world.
 
+use std::net::Ipv4Addr;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener as Server, TcpStream};
 
 use super::*;
-use crate::machine::RoutePort;
-use crate::spec::{PortSpec, Protocol, Publish};
-use crate::testing::{loopback, service};
+use crate::machine::{Group, RoutePort};
+use crate::spec::{Protocol, Publish};
+use crate::testing::loopback;
 
-/// A service `web` whose port of this name is published at the address.
-fn spec(name: &str, address: SocketAddrV4) -> ServiceSpec {
-    let mut spec = service("web", 1);
-    spec.ports = vec![PortSpec {
+/// A port of this name, published at the address.
+fn port(name: &str, address: SocketAddrV4) -> [PortSpec; 1] {
+    [PortSpec {
         name: name.into(),
         port: 8080,
         protocol: Protocol::Tcp,
         publish: Some(published(address)),
-    }];
-    spec
+    }]
+}
+
+fn table(route: Route) -> Table {
+    Table {
+        bridge: None,
+        routes: vec![route],
+    }
 }
 
 fn published(address: SocketAddrV4) -> Publish {
@@ -38,18 +45,21 @@ fn route(name: &str, server: &Server, outside: SocketAddrV4) -> Route {
             port: inside.port(),
             publish: Some(published(outside)),
         }],
-        backends: BTreeMap::from([(1, Ipv4Addr::LOCALHOST)]),
+        groups: vec![Group {
+            weight: 1,
+            targets: BTreeMap::from([(1, Ipv4Addr::LOCALHOST)]),
+        }],
     }
 }
 
 #[tokio::test]
 async fn a_port_that_is_renamed_keeps_its_socket() {
     let (server, outside) = (Server::bind("127.0.0.1:0").await.unwrap(), loopback());
-    let mut balance = Balance::new(10);
-    balance.reserve(&spec("http", outside)).unwrap();
-    balance.set_routes(vec![route("http", &server, outside)]);
-    balance.reserve(&spec("web", outside)).unwrap();
-    balance.set_routes(vec![route("web", &server, outside)]);
+    let mut balance = Balance::new(HostSockets::Own, 10);
+    balance.reserve("web", &port("http", outside)).unwrap();
+    balance.set(table(route("http", &server, outside)));
+    balance.reserve("web", &port("web", outside)).unwrap();
+    balance.set(table(route("web", &server, outside)));
     assert!(balance.failures().is_empty());
     drop(TcpStream::connect(outside).await.unwrap());
 }
@@ -57,10 +67,10 @@ async fn a_port_that_is_renamed_keeps_its_socket() {
 #[tokio::test]
 async fn a_published_port_follows_the_port_behind_it() {
     let outside = loopback();
-    let mut balance = Balance::new(10);
+    let mut balance = Balance::new(HostSockets::Own, 10);
     for _ in 0..2 {
         let server = Server::bind("127.0.0.1:0").await.unwrap();
-        balance.set_routes(vec![route("http", &server, outside)]);
+        balance.set(table(route("http", &server, outside)));
         let _client = TcpStream::connect(outside).await.unwrap();
         let accepted = tokio::time::timeout(std::time::Duration::from_secs(5), server.accept()).await;
         assert!(accepted.is_ok(), "the connection comes to the port of these routes");
@@ -71,9 +81,9 @@ async fn a_published_port_follows_the_port_behind_it() {
 async fn a_failure_is_told_until_the_port_is_free_and_tried_again() {
     let (server, outside) = (Server::bind("127.0.0.1:0").await.unwrap(), loopback());
     let other = TcpListener::bind(outside).unwrap();
-    let mut balance = Balance::new(10);
-    let refused = balance.reserve(&spec("http", outside)).unwrap_err();
-    balance.set_routes(vec![route("http", &server, outside)]);
+    let mut balance = Balance::new(HostSockets::Own, 10);
+    let refused = balance.reserve("web", &port("http", outside)).unwrap_err();
+    balance.set(table(route("http", &server, outside)));
     let failure = balance.failures()["web"].clone();
     assert_eq!(
         (failure.reason, failure.message),
@@ -91,8 +101,8 @@ async fn a_failure_is_told_until_the_port_is_free_and_tried_again() {
 #[tokio::test]
 async fn at_the_limit_accepting_pauses() {
     let (server, outside) = (Server::bind("127.0.0.1:0").await.unwrap(), loopback());
-    let mut balance = Balance::new(1);
-    balance.set_routes(vec![route("http", &server, outside)]);
+    let mut balance = Balance::new(HostSockets::Own, 1);
+    balance.set(table(route("http", &server, outside)));
     let first = TcpStream::connect(outside).await.unwrap();
     let (behind_first, _) = server.accept().await.unwrap();
     let mut second = TcpStream::connect(outside).await.unwrap();

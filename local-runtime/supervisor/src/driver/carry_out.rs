@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use crate::balance::Table;
 use crate::machine::{self, Effect, Event, Outcome, State};
 use crate::network::hosts_file;
 use crate::spec::Kind;
@@ -12,18 +13,18 @@ use super::Platform;
 use super::probes;
 
 impl Platform {
-    pub(super) fn follow(&mut self, outcome: Outcome) {
+    /// Effects come after the routes: what is signalled gets no connection any more.
+    pub(super) async fn follow(&mut self, outcome: Outcome) {
         self.wake_at = outcome.wake_at;
-        self.follow_routes();
+        self.follow_routes().await;
         self.follow_names();
         for effect in outcome.effects {
             tracing::debug!(?effect, "effect");
-            self.carry_out(effect);
+            self.carry_out(effect).await;
         }
-        self.tell_port_failures();
     }
 
-    fn follow_routes(&mut self) {
+    async fn follow_routes(&mut self) {
         let routes = machine::routes(&self.state);
         let addresses = routes.iter().map(|route| route.address).collect();
         if self.state.network.is_some()
@@ -31,18 +32,8 @@ impl Platform {
         {
             tracing::error!(error = chain(&error), "services' addresses are not all there");
         }
-        self.balance.set_routes(routes);
-    }
-
-    /// The last thing of a step, since it may begin another one.
-    fn tell_port_failures(&mut self) {
-        let failures = self.balance.failures();
-        if failures != self.state.port_failures() {
-            for failure in failures.values() {
-                tracing::error!("{}", failure.message);
-            }
-            self.take(Event::Listening { failures });
-        }
+        let bridge = self.state.network.is_some().then(|| self.settings.bridge());
+        self.keeper.set(Table { bridge, routes }).await;
     }
 
     /// Written in place, because containers have the file itself mounted.
@@ -67,7 +58,7 @@ impl Platform {
         }
     }
 
-    fn carry_out(&mut self, effect: Effect) {
+    async fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::PrepareSandbox {
                 workload, pod, address, ..
@@ -96,7 +87,7 @@ impl Platform {
                 tokio::spawn(task.run(self.containers.clone(), self.events.clone()));
             }
             Effect::RecordJob { job, revision, unix_ms } => self.record_job(job, revision, unix_ms),
-            Effect::ListenAgain => self.balance.try_again(),
+            Effect::ListenAgain => self.keeper.try_again().await,
             Effect::RemoveNetwork => {
                 if let Err(error) = self.network.remove() {
                     tracing::error!(error = chain(&error), "the network is left over");

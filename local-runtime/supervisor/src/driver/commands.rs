@@ -24,26 +24,28 @@ pub(super) enum Command {
 }
 
 impl Platform {
-    pub(super) fn answer(&mut self, command: Command) {
+    pub(super) async fn answer(&mut self, command: Command) {
         // A client that is gone needs no answer.
         match command {
             Command::FindContainer(request, to) => drop(to.send(self.find_container(&request))),
-            Command::Request(request, to) => drop(to.send(self.answer_request(request))),
+            Command::Request(request, to) => drop(to.send(self.answer_request(request).await)),
         }
     }
 
-    fn answer_request(&mut self, request: Request) -> Answer {
+    async fn answer_request(&mut self, request: Request) -> Answer {
         match request {
             Request::Observe => Ok(json!(self.observe())),
-            Request::Put { object } => self.put(*object).map(|outcome| json!(outcome)),
-            Request::Delete { kind, name, erase } => self.delete(kind, &name, erase).map(|outcome| json!(outcome)),
+            Request::Put { object } => self.put(*object).await.map(|outcome| json!(outcome)),
+            Request::Delete { kind, name, erase } => {
+                self.delete(kind, &name, erase).await.map(|outcome| json!(outcome))
+            }
             Request::RunJob { name } => {
                 self.must_run(Kind::Job, &name)?;
-                self.take_request(Event::RunJob { name }).map(|()| Value::Null)
+                self.take_request(Event::RunJob { name }).await.map(|()| Value::Null)
             }
             Request::Retry { name } => {
                 self.must_run(Kind::Service, &name)?;
-                self.take_request(Event::Retry { name }).map(|()| Value::Null)
+                self.take_request(Event::Retry { name }).await.map(|()| Value::Null)
             }
             // Whether there is such a workload; the lines are read elsewhere.
             Request::Logs(request) => self.must_run(request.kind, &request.name).map(|()| Value::Null),
@@ -75,26 +77,28 @@ impl Platform {
         }
     }
 
-    fn put(&mut self, object: Object) -> Result<PutOutcome, ErrorBody> {
+    async fn put(&mut self, object: Object) -> Result<PutOutcome, ErrorBody> {
         let outcome = admit_put(&self.state, &object)?;
         if outcome == PutOutcome::Unchanged {
             return Ok(outcome);
         }
-        let event = self.prepare(object)?;
-        let taken = self.take_request(event);
-        self.balance.release_reserved();
+        let event = self.prepare(object).await?;
+        let taken = self.take_request(event).await;
+        if taken.is_err() {
+            self.keeper.release().await;
+        }
         taken.map(|()| outcome)
     }
 
     /// Does and asks what must have succeeded before the object is taken: once it is, the same put again does nothing.
-    fn prepare(&mut self, object: Object) -> Result<Event, ErrorBody> {
+    async fn prepare(&mut self, object: Object) -> Result<Event, ErrorBody> {
         let (mut subnet, mut done) = (None, false);
         match &object {
             Object::Network(_) if self.state.network.is_none() => {
                 let made = self.network.create(None);
                 subnet = Some(made.map_err(|e| refusal("NetworkFailed", Class::Retry, &e))?);
             }
-            Object::Service(spec) => self.balance.reserve(spec)?,
+            Object::Service(spec) => self.keeper.reserve(spec).await?,
             Object::Job(spec) => {
                 let found = self.records.has_succeeded(&spec.name, &spec.revision);
                 done = found.map_err(|e| storage_refusal(&e))?;
@@ -110,13 +114,14 @@ impl Platform {
         Ok(Event::Put { object, subnet, done })
     }
 
-    fn delete(&mut self, kind: Kind, name: &str, erase: bool) -> Result<DeleteOutcome, ErrorBody> {
+    async fn delete(&mut self, kind: Kind, name: &str, erase: bool) -> Result<DeleteOutcome, ErrorBody> {
         let outcome = admit_delete(&self.state, kind, name)?;
         if outcome == DeleteOutcome::Deleted {
             self.take_request(Event::Delete {
                 kind,
                 name: name.into(),
-            })?;
+            })
+            .await?;
         }
         if kind == Kind::Volume {
             let kept = self.records.set_volumes(&self.state.volumes);

@@ -11,6 +11,7 @@ mod connection;
 mod containers;
 mod exec;
 mod http;
+mod keeping;
 mod oom;
 mod orphans;
 mod pidfd;
@@ -18,6 +19,7 @@ mod probes;
 mod resume;
 mod runtime;
 mod server;
+mod settings;
 mod users;
 
 use std::collections::BTreeMap;
@@ -31,7 +33,6 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use crate::balance::Balance;
 use crate::clock;
 use crate::limits;
 use crate::lock::{Lock, LockError};
@@ -42,42 +43,14 @@ pub use crate::storage::Paths;
 use crate::storage::{self, Durability, Records, StorageError};
 use commands::Command;
 use containers::Containers;
+use keeping::{Keeping, News};
 use runtime::Runtime;
+pub use settings::Settings;
 
 /// A supervisor that holds nothing waits this long for its first connection,
 const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 /// and this long after its last one.
 const LAST_CONNECTION: Duration = Duration::from_millis(200);
-
-/// What the program was told.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// `NAMESPACE/NAME`.
-    pub app: String,
-    /// The app, and what tells it from one of the same name that is kept in other folders of this machine: names of
-    /// cgroups and of the network begin with it.
-    pub instance: String,
-    pub paths: Paths,
-    /// The program `portolan-runtime`.
-    pub runtime: PathBuf,
-}
-
-impl Settings {
-    pub fn new(app: String, paths: Paths, runtime: PathBuf) -> Settings {
-        let instance = crate::cgroups::instance(&app, &paths.run);
-        Settings {
-            app,
-            instance,
-            paths,
-            runtime,
-        }
-    }
-
-    /// The name of the app's bridge, whether or not there is one now.
-    pub fn bridge(&self) -> String {
-        crate::network::bridge_name(&self.instance)
-    }
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
@@ -106,12 +79,12 @@ pub enum Ending {
 
 /// Serves the app until there is nothing left of it or a signal comes.
 pub async fn run(settings: Settings) -> Result<Ending, DriverError> {
-    let Some(lock) = Lock::take(&settings.paths)? else {
+    let Some(lock) = Lock::take(&settings.paths.run, "lock")? else {
         return Ok(Ending::AlreadyRunning);
     };
     nix::sys::prctl::set_child_subreaper(true).map_err(|e| system("adopt containers as children", e.into()))?;
     let (events, incoming) = mpsc::unbounded_channel();
-    let mut platform = Platform::load(settings.clone(), events)?;
+    let mut platform = Platform::load(settings.clone(), events).await?;
     platform.resume().await?;
     let (written, containers) = (platform.log_written.clone(), platform.containers.clone());
     let (server, commands) = server::Server::start(&settings, written, containers)?;
@@ -119,6 +92,7 @@ pub async fn run(settings: Settings) -> Result<Ending, DriverError> {
     let ending = platform.serve(incoming, commands, &server).await?;
     reaper.abort();
     drop(server);
+    platform.keeper.end().await;
     match ending {
         Ending::NothingLeft => platform.leave_nothing(lock),
         _ => drop(lock),
@@ -135,7 +109,7 @@ struct Platform {
     same_boot: bool,
     records: Records,
     network: Network,
-    balance: Balance,
+    keeper: Keeping,
     containers: Containers,
     events: mpsc::UnboundedSender<Event>,
     log_written: watch::Sender<u64>,
@@ -145,7 +119,7 @@ struct Platform {
 }
 
 impl Platform {
-    fn load(settings: Settings, events: mpsc::UnboundedSender<Event>) -> Result<Platform, DriverError> {
+    async fn load(settings: Settings, events: mpsc::UnboundedSender<Event>) -> Result<Platform, DriverError> {
         let settings = Arc::new(settings);
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id")
             .map(|id| id.trim().to_string())
@@ -172,7 +146,7 @@ impl Platform {
             same_boot,
             records,
             network,
-            balance: Balance::new(limits::max_connections()),
+            keeper: Keeping::join(settings.clone()).await,
             containers,
             events,
             log_written,
@@ -192,9 +166,10 @@ impl Platform {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| system("wait for signals", e))?;
         loop {
             tokio::select! {
-                Some(event) = events.recv() => self.take(event),
-                Some(command) = commands.recv() => self.answer(command),
-                () = sleep_until(self.wake_at) => self.take(Event::Tick),
+                Some(event) = events.recv() => self.take(event).await,
+                Some(command) = commands.recv() => self.answer(command).await,
+                () = sleep_until(self.wake_at) => self.take(Event::Tick).await,
+                news = self.keeper.news() => self.hear(news).await,
                 () = server.idle(FIRST_CONNECTION, LAST_CONNECTION), if self.state.is_empty() => {
                     return Ok(Ending::NothingLeft);
                 }
@@ -204,18 +179,23 @@ impl Platform {
         }
     }
 
-    /// One step after an outside event. A state that cannot be written now is written with the next step.
-    fn take(&mut self, event: Event) {
-        tracing::debug!(?event, "event");
-        let outcome = step(&mut self.state, event, clock::now());
-        if let Err(error) = self.save(Durability::Process) {
-            tracing::error!(error = crate::error::chain(&error), "the state is not on disk");
+    /// One step after an outside event, and further ones if it has brought something to light. A state that cannot be
+    /// written now is written with the next step.
+    async fn take(&mut self, event: Event) {
+        let mut next = Some(event);
+        while let Some(event) = next {
+            tracing::debug!(?event, "event");
+            let outcome = step(&mut self.state, event, clock::now());
+            if let Err(error) = self.save(Durability::Process) {
+                tracing::error!(error = crate::error::chain(&error), "the state is not on disk");
+            }
+            self.follow(outcome).await;
+            next = self.said_by_keeper();
         }
-        self.follow(outcome);
     }
 
     /// One step after a request: all or nothing.
-    fn take_request(&mut self, event: Event) -> Result<(), ErrorBody> {
+    async fn take_request(&mut self, event: Event) -> Result<(), ErrorBody> {
         tracing::info!("{}", asked(&event));
         let before = self.state.clone();
         let outcome = step(&mut self.state, event, clock::now());
@@ -223,8 +203,36 @@ impl Platform {
             self.state = before;
             return Err(commands::storage_refusal(&error));
         }
-        self.follow(outcome);
+        self.follow(outcome).await;
+        if let Some(event) = self.said_by_keeper() {
+            self.take(event).await;
+        }
         Ok(())
+    }
+
+    async fn hear(&mut self, news: News) {
+        match news {
+            News::Connections(open) => self.take(Event::Connections { open }).await,
+            News::Lost => {
+                self.keeper.replace().await;
+                if let Some(event) = self.said_by_keeper() {
+                    self.take(event).await;
+                }
+            }
+        }
+    }
+
+    /// What the keeper's last answers say and the state does not.
+    fn said_by_keeper(&mut self) -> Option<Event> {
+        if *self.keeper.failures() != self.state.port_failures() {
+            let failures = self.keeper.failures().clone();
+            for failure in failures.values() {
+                tracing::error!("{}", failure.message);
+            }
+            return Some(Event::Listening { failures });
+        }
+        let open = self.keeper.take_connections()?;
+        Some(Event::Connections { open })
     }
 
     fn save(&mut self, durability: Durability) -> Result<(), StorageError> {

@@ -19,12 +19,12 @@ impl Platform {
         }
         if !self.same_boot {
             self.clear_after_reboot()?;
-            self.take(Event::Rebooted);
+            self.take(Event::Rebooted).await;
             return Ok(());
         }
         let alive = self.take_over().await;
         self.clear_forgotten_pods()?;
-        self.take(Event::Resumed { alive });
+        self.take(Event::Resumed { alive }).await;
         Ok(())
     }
 

@@ -1,18 +1,17 @@
 //! The socket: who may connect, and how many are connected.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::commands::Command;
 use super::containers::Containers;
 use super::{DriverError, Settings, connection};
+use crate::peer;
 use crate::protocol::socket_path;
 use crate::storage;
 
@@ -47,7 +46,7 @@ impl Server {
         let path = socket_path(&settings.paths.run);
         // The lock is ours, so a socket that lies there belongs to nobody.
         storage::remove_file(&path)?;
-        let listener = listen(&path).map_err(|source| DriverError::Listen {
+        let listener = peer::listen(&path).map_err(|source| DriverError::Listen {
             path: path.clone(),
             source,
         })?;
@@ -88,17 +87,10 @@ impl Drop for Server {
     }
 }
 
-/// 0600 from the first moment: the folder around it is closed to others.
-fn listen(path: &std::path::Path) -> io::Result<UnixListener> {
-    let listener = UnixListener::bind(path)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
-}
-
 async fn accept(listener: UnixListener, shared: Shared, present: watch::Sender<Presence>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if may_speak(&stream) => {
+            Ok((stream, _)) if peer::may_speak(&stream) => {
                 present.send_modify(|p| (p.connected, p.ever) = (p.connected + 1, true));
                 let (shared, present) = (shared.clone(), present.clone());
                 tokio::spawn(async move {
@@ -115,11 +107,4 @@ async fn accept(listener: UnixListener, shared: Shared, present: watch::Sender<P
             }
         }
     }
-}
-
-fn may_speak(stream: &UnixStream) -> bool {
-    let own = nix::unistd::geteuid().as_raw();
-    stream
-        .peer_cred()
-        .is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }

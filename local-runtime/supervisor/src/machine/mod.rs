@@ -37,7 +37,7 @@ pub use container::{Container, ContainerStatus, ProbeKind, Process};
 pub use job::{Job, JobPhase};
 pub use observe::observe;
 pub use pod::{Goal, Pod, Role, Sandbox, Template, Templates};
-pub use routing::{Route, RoutePort, pod_hostname, routes, service_names};
+pub use routing::{Group, Route, RoutePort, pod_hostname, routes, service_names};
 pub use service::{PortFailure, Rollout, Service};
 
 /// Milliseconds since the machine's boot, sleep included (CLOCK_BOOTTIME): steps of the wall clock change nothing.
@@ -154,6 +154,10 @@ pub enum Event {
     /// Which services have a port that could not be listened on when it was last tried; all others have theirs.
     Listening {
         failures: BTreeMap<String, PortFailure>,
+    },
+    /// Open connections of replicas that are out of the routes; one that is not named has none.
+    Connections {
+        open: BTreeMap<u64, u32>,
     },
     /// A new supervisor process has read this state. Only what `alive` names still runs; all effects under way are lost.
     Resumed {
@@ -327,6 +331,10 @@ impl State {
                 for (name, service) in &mut self.services {
                     service.note_port_failure(failures.get(name).cloned(), now);
                 }
+            }
+            Event::Connections { open } => {
+                let idle = self.all_pods().filter(|(id, _)| !open.contains_key(id));
+                idle.for_each(|(_, pod)| pod.drained(now));
             }
             Event::Resumed { alive } => {
                 self.all_pods().for_each(|(id, pod)| pod.resumed(id, &alive));

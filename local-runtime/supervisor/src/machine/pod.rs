@@ -158,6 +158,13 @@ impl Pod {
         }
     }
 
+    /// It has no open connection left, and gets no new one.
+    pub(super) fn drained(&mut self, now: Millis) {
+        if let Goal::Stop { signal_at, .. } = &mut self.goal {
+            *signal_at = now.min(*signal_at);
+        }
+    }
+
     /// Leads the pod one step on towards its goal.
     pub(super) fn advance(&mut self, id: u64, workload: &str, template: &Template, turn: &mut Turn) {
         let place = Place { id, workload, template };

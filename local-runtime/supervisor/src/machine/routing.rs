@@ -3,20 +3,29 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
 use super::State;
 use crate::spec::Publish;
 
 /// One service's ports and the pods that take its connections.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
     pub service: String,
     pub address: Ipv4Addr,
     pub ports: Vec<RoutePort>,
-    /// Ready pods, by id.
-    pub backends: BTreeMap<u64, Ipv4Addr>,
+    /// One where all replicas are equal; two while an old and a new revision share the connections by weight.
+    pub groups: Vec<Group>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Ready pods that together get `weight` of the sum of all groups' weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub weight: u32,
+    pub targets: BTreeMap<u64, Ipv4Addr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoutePort {
     pub name: String,
     pub port: u16,
@@ -24,27 +33,28 @@ pub struct RoutePort {
 }
 
 pub fn routes(state: &State) -> Vec<Route> {
-    let route = |service: &super::Service| Route {
+    let there = state.services.values().filter(|s| !s.deleting);
+    there.map(route).collect()
+}
+
+fn route(service: &super::Service) -> Route {
+    let ports = service.spec.ports.iter().map(|port| RoutePort {
+        name: port.name.clone(),
+        port: port.port,
+        publish: port.publish,
+    });
+    Route {
         service: service.spec.name.clone(),
         address: service.address,
-        ports: service
-            .spec
-            .ports
-            .iter()
-            .map(|port| RoutePort {
-                name: port.name.clone(),
-                port: port.port,
-                publish: port.publish,
-            })
-            .collect(),
-        backends: service
-            .pods
-            .iter()
-            .filter(|(_, p)| p.ready)
-            .map(|(id, p)| (*id, p.address))
-            .collect(),
-    };
-    state.services.values().filter(|s| !s.deleting).map(route).collect()
+        ports: ports.collect(),
+        groups: groups(service),
+    }
+}
+
+fn groups(service: &super::Service) -> Vec<Group> {
+    let ready = service.pods.iter().filter(|(_, p)| p.ready);
+    let targets = ready.map(|(id, p)| (*id, p.address)).collect();
+    vec![Group { weight: 1, targets }]
 }
 
 /// The names that containers resolve.

@@ -56,7 +56,7 @@ fn replicas_come_up_and_take_connections_when_they_are_ready() {
         put(&mut world, &changed(&service("web", 2), "r1", image));
         world.run(LONG);
         assert_eq!(world.verdict(Kind::Service, "web"), verdict, "{reason}");
-        assert_eq!(routes(&world.state)[0].backends.len(), backends, "{reason}");
+        assert_eq!(routes(&world.state)[0].groups[0].targets.len(), backends, "{reason}");
     }
 }
 
@@ -81,7 +81,7 @@ fn a_process_killed_by_hand_is_healed() {
     let (pod, name) = world.alive()[0].clone();
     world.end(pod, &name, 137);
     assert_eq!(
-        routes(&world.state)[0].backends.len(),
+        routes(&world.state)[0].groups[0].targets.len(),
         1,
         "it takes no connections meanwhile"
     );

@@ -14,10 +14,6 @@ pub struct Paths {
 }
 
 impl Paths {
-    pub fn lock(&self) -> PathBuf {
-        self.run.join("lock")
-    }
-
     /// The runtime's own records (`portolan-runtime --root`).
     pub fn runtime_root(&self) -> PathBuf {
         self.run.join("runtime")

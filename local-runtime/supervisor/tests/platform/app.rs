@@ -49,6 +49,7 @@ impl App {
             run_dir: at("run"),
             state_dir: at("state"),
             data_dir: at("data"),
+            port_helper: None,
         };
         Some(App {
             launch,

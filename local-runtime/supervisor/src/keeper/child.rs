@@ -1,0 +1,136 @@
+//! The supervisor as the keeper's child: started, seen to end, started again.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::time::Instant;
+
+/// The first end of a supervisor costs no time; from the second on this is waited for, each time twice as long,
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A supervisor that has been connected for so long makes the ones before it forgotten.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(30);
+
+/// Starts supervisors with the arguments that this process was given.
+pub struct Starter {
+    arguments: Vec<OsString>,
+    /// Of open files, as this process began.
+    limit: Rlimit,
+    pid: Option<Pid>,
+    ends: u32,
+    since: Instant,
+    start_at: Option<Instant>,
+}
+
+impl Starter {
+    pub fn new(arguments: Vec<OsString>, limit: Rlimit) -> Starter {
+        Starter {
+            arguments,
+            limit,
+            pid: None,
+            ends: 0,
+            since: Instant::now(),
+            start_at: None,
+        }
+    }
+
+    /// Starts one that nobody has to wait for.
+    pub fn start(&mut self) -> io::Result<()> {
+        self.start_at = None;
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("portolan-supervisor").args(&self.arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let limit = self.limit;
+        // SAFETY: between fork and exec there is one system call on a value that was copied in: no allocation, no lock.
+        unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?)) };
+        self.pid = Some(Pid::from_raw(command.spawn()?.id() as i32));
+        self.since = Instant::now();
+        Ok(())
+    }
+
+    /// The supervisor has ended, or its connection has, without a word: another one will be started at the time told.
+    pub fn lost(&mut self) {
+        if self.since.elapsed() > FORGIVEN_AFTER {
+            self.ends = 0;
+        }
+        let pause = pause_after(self.ends);
+        self.ends += 1;
+        if !pause.is_zero() {
+            tracing::error!(
+                ends = self.ends,
+                ?pause,
+                "the supervisor has ended again; the next one has to wait"
+            );
+        }
+        self.start_at = Some(Instant::now() + pause);
+    }
+
+    /// Whatever was before: at once.
+    pub fn hurry(&mut self) {
+        self.ends = 0;
+        self.start_at = Some(Instant::now());
+    }
+
+    /// One has connected.
+    pub fn joined(&mut self) {
+        self.start_at = None;
+        self.since = Instant::now();
+    }
+
+    pub fn is_due(&self) -> bool {
+        self.start_at.is_some()
+    }
+
+    /// Returns when one is to be started; never, if none is.
+    pub async fn due(&self) {
+        match self.start_at {
+            None => std::future::pending().await,
+            Some(at) => tokio::time::sleep_until(at).await,
+        }
+    }
+
+    /// Every child that has ended is reaped: containers too come to this process, the subreaper, when a supervisor is
+    /// killed. If the supervisor was among them: whether it ended well.
+    pub fn reap(&mut self) -> Option<bool> {
+        let mut own = None;
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return own,
+                Ok(status) if status.pid().is_some() && status.pid() == self.pid => {
+                    (own, self.pid) = (Some(matches!(status, WaitStatus::Exited(_, 0))), None);
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    tracing::error!(%errno, "cannot wait for children");
+                    return own;
+                }
+            }
+        }
+    }
+}
+
+fn pause_after(ends: u32) -> Duration {
+    match ends {
+        0 => Duration::ZERO,
+        _ => (FIRST_PAUSE * 2u32.saturating_pow(ends - 1).min(1 << 10)).min(LONGEST_PAUSE),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_is_started_at_once_and_later_ones_wait() {
+        let millis: Vec<u128> = [0, 1, 2, 3, 8, 99].map(|ends| pause_after(ends).as_millis()).into();
+        assert_eq!(millis, [0, 250, 500, 1000, 30_000, 30_000]);
+    }
+}

@@ -1,0 +1,261 @@
+//! The second process of an app: it holds the listening sockets and carries the connections, so that both outlive a
+//! supervisor; and it starts another supervisor when one ends unasked.
+//!
+//! `portolan-supervisor --keep` is started first and starts the supervisor, which connects to it and tells it the whole
+//! table. It decides nothing: without a supervisor it goes on with the last table. It ends when the supervisor says so.
+//! When it is killed, the supervisor starts another one (`driver/keeping.rs`), and open connections are lost.
+
+mod child;
+mod line;
+mod protocol;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::balance::{Balance, HostSockets};
+use crate::limits;
+use crate::lock::{Lock, LockError};
+use crate::peer;
+use crate::storage::{self, StorageError};
+use child::Starter;
+pub use line::Line;
+pub use protocol::{Answer, Hello, Role, ToKeeper, ToSupervisor, VERSION, Welcome, socket_path};
+
+/// Whoever connects says hello within this time.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// The first supervisor says what there is to keep within this time.
+const FIRST_TABLE: Duration = Duration::from_secs(20);
+
+/// What the program was told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub run_dir: PathBuf,
+    pub host: HostSockets,
+    /// For the supervisors that are started.
+    pub arguments: Vec<OsString>,
+    /// False when a supervisor runs that has lost its keeper, and will connect.
+    pub start: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("cannot listen on {}", path.display())]
+    Listen { path: PathBuf, source: io::Error },
+    #[error("cannot {operation}")]
+    System { operation: &'static str, source: io::Error },
+    /// Its last words are in the log already.
+    #[error("the supervisor ended before there was anything to keep")]
+    NothingBegun,
+}
+
+/// Keeps the app's connections until the supervisor tells it to end.
+pub async fn keep(settings: Settings) -> Result<(), KeeperError> {
+    let Some(lock) = Lock::take(&settings.run_dir, "keeper.lock")? else {
+        return ask_for_a_supervisor(&settings.run_dir).await;
+    };
+    let limit = limits::raise();
+    nix::sys::prctl::set_child_subreaper(true).map_err(|e| system("adopt containers as children", e.into()))?;
+    let path = socket_path(&settings.run_dir);
+    let listener = listen(&path)?;
+    let mut keeper = Keeper {
+        balance: Balance::new(settings.host, limits::max_connections()),
+        starter: Starter::new(settings.arguments, limit),
+        supervisor: None,
+        begun: false,
+    };
+    if settings.start {
+        keeper.starter.hurry();
+    }
+    let ending = keeper.serve(listener).await;
+    // A supervisor that began with us waits for these to be gone before it removes the folder.
+    _ = fs::remove_file(path);
+    lock.remove_file();
+    ending
+}
+
+struct Keeper {
+    balance: Balance,
+    starter: Starter,
+    supervisor: Option<Line>,
+    /// A table has come: from now on there is something to keep.
+    begun: bool,
+}
+
+/// What the loop is woken by.
+enum Woken {
+    Joined(Line, Role),
+    Said(io::Result<ToKeeper>),
+    Drained,
+    ChildEnded,
+    StartDue,
+    NobodyCame,
+}
+
+impl Keeper {
+    async fn serve(&mut self, listener: UnixListener) -> Result<(), KeeperError> {
+        let mut children = signal(SignalKind::child()).map_err(|e| system("wait for signals", e))?;
+        let (joining, mut joined) = mpsc::channel(4);
+        tokio::spawn(accept(listener, joining));
+        let patience = tokio::time::sleep(FIRST_TABLE);
+        tokio::pin!(patience);
+        loop {
+            let drained = self.balance.drained();
+            let woken = tokio::select! {
+                Some((line, role)) = joined.recv() => Woken::Joined(line, role),
+                said = said(&mut self.supervisor) => Woken::Said(said),
+                () = drained => Woken::Drained,
+                _ = children.recv() => Woken::ChildEnded,
+                () = self.starter.due() => Woken::StartDue,
+                () = &mut patience, if !self.begun => Woken::NobodyCame,
+            };
+            if self.follow(woken).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// True at the end.
+    async fn follow(&mut self, woken: Woken) -> Result<bool, KeeperError> {
+        match woken {
+            Woken::Joined(line, Role::Supervisor) => {
+                self.starter.joined();
+                self.supervisor = Some(line);
+            }
+            Woken::Joined(_, Role::Caller) if self.supervisor.is_none() => self.starter.hurry(),
+            Woken::Joined(_, Role::Caller) => {}
+            Woken::Said(Ok(ToKeeper::End)) => return Ok(true),
+            Woken::Said(Ok(request)) => {
+                let answer = self.carry_out(request);
+                self.tell(&ToSupervisor::Answer(answer)).await;
+            }
+            Woken::Said(Err(_)) if !self.begun => return Err(KeeperError::NothingBegun),
+            Woken::Said(Err(_)) => {
+                tracing::warn!("the supervisor is gone; its connections go on");
+                self.supervisor = None;
+                self.starter.lost();
+            }
+            Woken::Drained => self.tell(&ToSupervisor::Connections(self.balance.draining())).await,
+            Woken::ChildEnded => return self.reap(),
+            Woken::StartDue => self.starter.start().map_err(|e| system("start a supervisor", e))?,
+            Woken::NobodyCame => return Err(KeeperError::NothingBegun),
+        }
+        Ok(false)
+    }
+
+    fn carry_out(&mut self, request: ToKeeper) -> Answer {
+        let mut refused = None;
+        match request {
+            ToKeeper::Set(table) => {
+                self.begun = true;
+                self.balance.set(table);
+            }
+            ToKeeper::Reserve { service, ports } => refused = self.balance.reserve(&service, &ports).err(),
+            ToKeeper::Release => self.balance.release_reserved(),
+            ToKeeper::TryAgain => self.balance.try_again(),
+            ToKeeper::End => {}
+        }
+        Answer {
+            refused,
+            failures: self.balance.failures(),
+            draining: self.balance.draining(),
+        }
+    }
+
+    /// One that cannot be told will be seen to be gone.
+    async fn tell(&mut self, message: &ToSupervisor) {
+        if let Some(line) = &mut self.supervisor
+            && let Err(error) = line.send(message).await
+        {
+            tracing::debug!(%error, "the supervisor does not listen");
+        }
+    }
+
+    /// The end of a supervisor that was connected is seen by its connection. True at the end: the first one has found
+    /// another that serves the app.
+    fn reap(&mut self) -> Result<bool, KeeperError> {
+        match self.starter.reap() {
+            Some(well) if !self.begun => return if well { Ok(true) } else { Err(KeeperError::NothingBegun) },
+            Some(_) if self.supervisor.is_none() && !self.starter.is_due() => self.starter.lost(),
+            _ => {}
+        }
+        Ok(false)
+    }
+}
+
+async fn said(supervisor: &mut Option<Line>) -> io::Result<ToKeeper> {
+    match supervisor {
+        Some(line) => line.receive().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn listen(path: &Path) -> Result<UnixListener, KeeperError> {
+    // The lock is ours, so a socket that lies there belongs to nobody.
+    storage::remove_file(path)?;
+    peer::listen(path).map_err(|source| KeeperError::Listen {
+        path: path.into(),
+        source,
+    })
+}
+
+async fn accept(listener: UnixListener, joining: mpsc::Sender<(Line, Role)>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) if peer::may_speak(&stream) => {
+                tokio::spawn(greet(stream, joining.clone()));
+            }
+            Ok(_) => tracing::warn!("a connection of another user is refused"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a supervisor");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Whoever speaks another version is told ours, and left.
+async fn greet(stream: UnixStream, joining: mpsc::Sender<(Line, Role)>) {
+    let mut line = Line::new(stream);
+    let Ok(Ok(hello)) = tokio::time::timeout(HELLO_TIMEOUT, line.receive::<Hello>()).await else {
+        return;
+    };
+    let welcome = Welcome {
+        version: VERSION,
+        pid: std::process::id(),
+        program_version: env!("CARGO_PKG_VERSION").into(),
+    };
+    if line.send(&welcome).await.is_ok() && hello.version == VERSION {
+        // The receiver is gone only when the keeper ends.
+        _ = joining.send((line, hello.role)).await;
+    }
+}
+
+/// Another keeper is there. It may be waiting before it starts the next supervisor.
+async fn ask_for_a_supervisor(run_dir: &Path) -> Result<(), KeeperError> {
+    if let Ok(stream) = UnixStream::connect(socket_path(run_dir)).await {
+        let mut line = Line::new(stream);
+        let hello = Hello {
+            version: VERSION,
+            role: Role::Caller,
+        };
+        // One that ends at this moment needs no supervisor, and the caller tries again.
+        _ = line.send(&hello).await;
+        _ = line.receive::<Welcome>().await;
+    }
+    Ok(())
+}
+
+fn system(operation: &'static str, source: io::Error) -> KeeperError {
+    KeeperError::System { operation, source }
+}
