@@ -61,8 +61,10 @@ impl Traces {
     }
 }
 
+/// One that only waits to be reaped, by whoever is init here, is not.
 pub fn is_alive(pid: u32) -> bool {
-    PathBuf::from(format!("/proc/{pid}")).exists()
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|text| !text.rsplit(')').next().is_some_and(|rest| rest.starts_with(" Z")))
 }
 
 pub fn kill(pid: u32) {
