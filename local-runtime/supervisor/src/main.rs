@@ -49,7 +49,7 @@ fn keep(arguments: Vec<OsString>, settings: Settings, start: bool) -> ExitCode {
     match serve(c"portolan-keeper", keeper::keep(settings)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         // The supervisor's own last line is the one to be read.
-        Ok(Err(KeeperError::NothingBegun)) => ExitCode::FAILURE,
+        Ok(Err(KeeperError::NothingBegun | KeeperError::EndedAgain)) => ExitCode::FAILURE,
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),
     }

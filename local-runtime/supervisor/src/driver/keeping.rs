@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,7 +195,10 @@ impl Keeping {
     fn start(&self) -> io::Result<()> {
         let arguments: Vec<OsString> = self.settings.arguments();
         let mut command = Command::new("/proc/self/exe");
-        command.args(arguments).arg("--keep-running-one");
+        command
+            .arg0("portolan-supervisor")
+            .args(arguments)
+            .arg("--keep-running-one");
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.spawn().map(drop)
     }

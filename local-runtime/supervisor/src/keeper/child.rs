@@ -19,12 +19,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A supervisor that has been connected for so long makes the ones before it forgotten.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(30);
 
+/// How a supervisor has ended that never connected.
+pub enum Ended {
+    /// Another one serves the app.
+    Well,
+    /// Its last words are in the log.
+    Badly,
+}
+
 /// Starts supervisors with the arguments that this process was given.
 pub struct Starter {
     arguments: Vec<OsString>,
     /// Of open files, as this process began.
     limit: Rlimit,
     pid: Option<Pid>,
+    joined: bool,
     ends: u32,
     since: Instant,
     start_at: Option<Instant>,
@@ -36,15 +45,21 @@ impl Starter {
             arguments,
             limit,
             pid: None,
+            joined: false,
             ends: 0,
             since: Instant::now(),
             start_at: None,
         }
     }
 
-    /// Starts one that nobody has to wait for.
+    /// Whatever there is to say is said before: after a failure the last line of the log is to be the supervisor's own.
     pub fn start(&mut self) -> io::Result<()> {
+        if self.ends > 0 {
+            let times = self.ends;
+            tracing::warn!(times, "the supervisor has ended unasked: another one is started");
+        }
         self.start_at = None;
+        self.joined = false;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("portolan-supervisor").args(&self.arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -73,20 +88,18 @@ impl Starter {
         self.start_at = Some(Instant::now() + pause);
     }
 
-    /// Whatever was before: at once.
+    /// At once, unless one is on its way.
     pub fn hurry(&mut self) {
-        self.ends = 0;
-        self.start_at = Some(Instant::now());
+        if self.pid.is_none() || self.start_at.is_some() {
+            self.start_at = Some(Instant::now());
+        }
     }
 
     /// One has connected.
     pub fn joined(&mut self) {
         self.start_at = None;
         self.since = Instant::now();
-    }
-
-    pub fn is_due(&self) -> bool {
-        self.start_at.is_some()
+        self.joined = true;
     }
 
     /// Returns when one is to be started; never, if none is.
@@ -98,14 +111,18 @@ impl Starter {
     }
 
     /// Every child that has ended is reaped: containers too come to this process, the subreaper, when a supervisor is
-    /// killed. If the supervisor was among them: whether it ended well.
-    pub fn reap(&mut self) -> Option<bool> {
+    /// killed. Tells the end of a supervisor that had not connected; of others the connection tells it.
+    pub fn reap(&mut self) -> Option<Ended> {
         let mut own = None;
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return own,
                 Ok(status) if status.pid().is_some() && status.pid() == self.pid => {
-                    (own, self.pid) = (Some(matches!(status, WaitStatus::Exited(_, 0))), None);
+                    self.pid = None;
+                    own = (!self.joined).then_some(match status {
+                        WaitStatus::Exited(_, 0) => Ended::Well,
+                        _ => Ended::Badly,
+                    });
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => {

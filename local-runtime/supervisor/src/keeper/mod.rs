@@ -24,9 +24,9 @@ use crate::limits;
 use crate::lock::{Lock, LockError};
 use crate::peer;
 use crate::storage::{self, StorageError};
-use child::Starter;
+use child::{Ended, Starter};
 pub use line::Line;
-pub use protocol::{Answer, Hello, Role, ToKeeper, ToSupervisor, VERSION, Welcome, socket_path};
+pub use protocol::{Answer, Hello, Role, Started, ToKeeper, ToSupervisor, VERSION, Welcome, socket_path};
 
 /// Whoever connects says hello within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,6 +57,9 @@ pub enum KeeperError {
     /// Its last words are in the log already.
     #[error("the supervisor ended before there was anything to keep")]
     NothingBegun,
+    /// Its last words are in the log already.
+    #[error("the supervisor has ended again")]
+    EndedAgain,
 }
 
 /// Keeps the app's connections until the supervisor tells it to end.
@@ -72,6 +75,7 @@ pub async fn keep(settings: Settings) -> Result<(), KeeperError> {
         balance: Balance::new(settings.host, limits::max_connections()),
         starter: Starter::new(settings.arguments, limit),
         supervisor: None,
+        callers: vec![],
         begun: false,
     };
     if settings.start {
@@ -88,6 +92,8 @@ struct Keeper {
     balance: Balance,
     starter: Starter,
     supervisor: Option<Line>,
+    /// Those who wait for one.
+    callers: Vec<Line>,
     /// A table has come: from now on there is something to keep.
     begun: bool,
 }
@@ -131,9 +137,9 @@ impl Keeper {
             Woken::Joined(line, Role::Supervisor) => {
                 self.starter.joined();
                 self.supervisor = Some(line);
+                self.tell_callers(Started(true)).await;
             }
-            Woken::Joined(_, Role::Caller) if self.supervisor.is_none() => self.starter.hurry(),
-            Woken::Joined(_, Role::Caller) => {}
+            Woken::Joined(line, Role::Caller) => self.serve_caller(line).await,
             Woken::Said(Ok(ToKeeper::End)) => return Ok(true),
             Woken::Said(Ok(request)) => {
                 let answer = self.carry_out(request);
@@ -141,12 +147,11 @@ impl Keeper {
             }
             Woken::Said(Err(_)) if !self.begun => return Err(KeeperError::NothingBegun),
             Woken::Said(Err(_)) => {
-                tracing::warn!("the supervisor is gone; its connections go on");
                 self.supervisor = None;
                 self.starter.lost();
             }
             Woken::Drained => self.tell(&ToSupervisor::Connections(self.balance.draining())).await,
-            Woken::ChildEnded => return self.reap(),
+            Woken::ChildEnded => return self.reap().await,
             Woken::StartDue => self.starter.start().map_err(|e| system("start a supervisor", e))?,
             Woken::NobodyCame => return Err(KeeperError::NothingBegun),
         }
@@ -181,13 +186,31 @@ impl Keeper {
         }
     }
 
-    /// The end of a supervisor that was connected is seen by its connection. True at the end: the first one has found
-    /// another that serves the app.
-    fn reap(&mut self) -> Result<bool, KeeperError> {
+    async fn serve_caller(&mut self, line: Line) {
+        self.callers.push(line);
+        match self.supervisor {
+            Some(_) => self.tell_callers(Started(true)).await,
+            None => self.starter.hurry(),
+        }
+    }
+
+    async fn tell_callers(&mut self, outcome: Started) {
+        for mut caller in self.callers.drain(..) {
+            // One that is gone has given up waiting.
+            _ = caller.send(&outcome).await;
+        }
+    }
+
+    /// True at the end: the first supervisor has found another one that serves the app.
+    async fn reap(&mut self) -> Result<bool, KeeperError> {
         match self.starter.reap() {
-            Some(well) if !self.begun => return if well { Ok(true) } else { Err(KeeperError::NothingBegun) },
-            Some(_) if self.supervisor.is_none() && !self.starter.is_due() => self.starter.lost(),
-            _ => {}
+            None => {}
+            Some(Ended::Well) if !self.begun => return Ok(true),
+            Some(Ended::Badly) if !self.begun => return Err(KeeperError::NothingBegun),
+            Some(_) => {
+                self.starter.lost();
+                self.tell_callers(Started(false)).await;
+            }
         }
         Ok(false)
     }
@@ -243,17 +266,22 @@ async fn greet(stream: UnixStream, joining: mpsc::Sender<(Line, Role)>) {
 
 /// Another keeper is there. It may be waiting before it starts the next supervisor.
 async fn ask_for_a_supervisor(run_dir: &Path) -> Result<(), KeeperError> {
-    if let Ok(stream) = UnixStream::connect(socket_path(run_dir)).await {
-        let mut line = Line::new(stream);
-        let hello = Hello {
-            version: VERSION,
-            role: Role::Caller,
-        };
-        // One that ends at this moment needs no supervisor, and the caller tries again.
-        _ = line.send(&hello).await;
-        _ = line.receive::<Welcome>().await;
+    match ask(run_dir).await {
+        Ok(Started(false)) => Err(KeeperError::EndedAgain),
+        // A keeper that ends at this moment needs no supervisor, and the caller tries again.
+        Ok(Started(true)) | Err(_) => Ok(()),
     }
-    Ok(())
+}
+
+async fn ask(run_dir: &Path) -> io::Result<Started> {
+    let mut line = Line::new(UnixStream::connect(socket_path(run_dir)).await?);
+    let hello = Hello {
+        version: VERSION,
+        role: Role::Caller,
+    };
+    line.send(&hello).await?;
+    line.receive::<Welcome>().await?;
+    line.receive().await
 }
 
 fn system(operation: &'static str, source: io::Error) -> KeeperError {

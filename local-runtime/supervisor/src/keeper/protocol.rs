@@ -33,9 +33,14 @@ pub struct Hello {
 pub enum Role {
     /// Takes the place of the supervisor before it.
     Supervisor,
-    /// Wants a supervisor to be started now, whatever has become of the ones before. Says nothing more.
+    /// Wants a supervisor to be started now, whatever has become of the ones before. Is told [`Started`], and says
+    /// nothing more.
     Caller,
 }
+
+/// Whether the supervisor that a caller has asked for is there, or has ended again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started(pub bool);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome {

@@ -39,7 +39,10 @@ impl Traces {
 
     /// Kills the processes, then removes what they leave. What is still busy stays for the next try.
     pub fn remove_by_force(&self) {
-        self.processes.iter().copied().for_each(end);
+        // None of them may start another one of them meanwhile.
+        for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+            self.processes.iter().for_each(|pid| try_signal(*pid, signal));
+        }
         self.cgroups.iter().rev().for_each(|path| _ = fs::remove_dir(path));
         for name in &self.links {
             _ = Command::new("ip")
@@ -75,9 +78,9 @@ pub fn signal(pid: u32, signal: Signal) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal).unwrap();
 }
 
-/// Kills what may be gone already.
-pub fn end(pid: u32) {
-    _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), Signal::SIGKILL);
+/// What may be gone already.
+fn try_signal(pid: u32, signal: Signal) {
+    _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal);
 }
 
 /// Every process that was started with this folder, or one in it, among its arguments.

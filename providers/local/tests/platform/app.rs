@@ -113,13 +113,19 @@ impl App {
         Client::connect(&self.below(&self.settings.run_dir)).await.ok()
     }
 
-    /// SIGKILL, and gone.
+    /// SIGKILL for the supervisor alone.
     pub async fn kill_supervisor(&self) {
-        let pid = self.supervisor().await.expect("a supervisor runs").welcome().pid;
-        kill(pid);
+        kill(self.supervisor().await.expect("a supervisor runs").welcome().pid);
+    }
+
+    /// SIGKILL for it and its keeper, of which neither can start the other again.
+    pub async fn kill_both(&self) {
+        let processes = processes_about(&self.below(&self.settings.run_dir));
+        processes.iter().for_each(|pid| signal(*pid, Signal::STOP));
+        processes.iter().for_each(|pid| kill(*pid));
         let begun = Instant::now();
         while self.supervisor().await.is_some() {
-            assert!(begun.elapsed() < PATIENCE, "{pid} was killed and answers");
+            assert!(begun.elapsed() < PATIENCE, "{processes:?} were killed, and one answers");
         }
     }
 
@@ -228,6 +234,9 @@ impl Drop for App {
         let log = std::fs::read_to_string(self.below(&self.settings.run_dir).join("supervisor.log"));
         eprintln!("{}", log.unwrap_or_default());
         let asked = std::thread::scope(|scope| scope.spawn(|| self.ask_for_cleaning()).join());
+        let processes = processes_about(&self.below(&self.settings.run_dir));
+        processes.iter().for_each(|pid| signal(*pid, Signal::STOP));
+        processes.into_iter().for_each(kill);
         self.clear_cgroups();
         if let Ok(Some(bridge)) = asked {
             _ = Command::new("ip").args(["link", "delete", &bridge]).status();
@@ -237,7 +246,7 @@ impl Drop for App {
 }
 
 impl App {
-    /// Ends the supervisor, and answers the bridge that is left then.
+    /// Answers the bridge that is left once everything has been ended.
     fn ask_for_cleaning(&self) -> Option<String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -246,7 +255,6 @@ impl App {
         runtime.block_on(async {
             let mut client = self.supervisor().await?;
             let seen: SupervisorObservation = client.observe().await.ok()?;
-            kill(client.welcome().pid);
             seen.objects.into_iter().find_map(|one| Some(one.network?.bridge))
         })
     }
@@ -339,9 +347,26 @@ fn processes(cgroup: &Path) -> Vec<u32> {
     list.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
+/// Every process that was started with this folder among its arguments.
+fn processes_about(folder: &Path) -> Vec<u32> {
+    let about = |pid: &u32| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        arguments
+            .split(|byte| *byte == 0)
+            .any(|word| word == folder.as_os_str().as_encoded_bytes())
+    };
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(about).collect()
+}
+
 fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
+}
+
+fn signal(pid: u32, signal: Signal) {
     // One that has ended already is as dead as it shall be.
-    _ = kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL);
+    _ = kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
 }
 
 /// The layers of these apps stand in their bodies.

@@ -20,7 +20,7 @@ async fn a_look_starts_no_supervisor_and_the_next_write_takes_over() {
     let before = app.ready(&up, "Service/web").await;
     drop(up);
     let containers = app.containers();
-    app.kill_supervisor().await;
+    app.kill_both().await;
 
     let status = app.command();
     let seen = app.see(&status, "Service/web").await;
@@ -56,7 +56,7 @@ async fn a_look_after_a_reboot_starts_no_container() {
     app.put(&up, "Service/web", web.clone(), 1).await;
     app.ready(&up, "Service/web").await;
     drop(up);
-    app.kill_supervisor().await;
+    app.kill_both().await;
     app.reboot();
 
     let plan = app.command();
@@ -88,7 +88,7 @@ async fn a_damaged_state_is_told_as_that_and_not_tried_again() {
     let Some(app) = App::new("a_damaged_state").await else {
         return;
     };
-    app.kill_supervisor().await;
+    app.kill_both().await;
     let whole = app.damage_state();
     let look = app.look(&app.command()).await.unwrap_err();
     assert_eq!((look.code.as_str(), look.class), ("StateUnusable", ErrorClass::Invalid));
