@@ -55,6 +55,7 @@ def measure(programs, arguments):
 class Bench:
     def __init__(self, folder, programs, turns):
         self.folder, self.turns = folder, turns
+        (folder / "state").mkdir()
         ours = programs.folder / "portolan-runtime"
         self.runtimes = {"portolan-runtime": [str(ours)], "runc": [shutil.which("runc") or "/usr/sbin/runc"]}
         if crun := unpack_crun(folder):
@@ -80,6 +81,8 @@ class Bench:
         return bundle
 
     def figures(self, view):
+        # As /run is, where runtimes keep their state.
+        subprocess.run(["mount", "-t", "tmpfs", "none", str(self.folder / "state")], check=True)
         floor = [str(self.folder / "floor"), str(self.folder / "filtered/rootfs"), "/bin/true", *hierarchies_of(view)]
         names = [name for name in self.runtimes if self.works(name)]
         runs = {f"{name} {kind}": self.run_of(name, kind) for name in names for kind in self.bundles}
@@ -88,7 +91,7 @@ class Bench:
         return [figure(view, name, kind, cpu) for name in names for kind in self.bundles]
 
     def run_of(self, name, kind):
-        words = ["--root", str(self.folder / f"state-{name}"), "run", "--bundle", str(self.bundles[kind]), f"{name}-{kind}"]
+        words = ["--root", str(self.folder / "state" / name), "run", "--bundle", str(self.bundles[kind]), f"{name}-{kind}"]
         return lambda: use_of([*self.runtimes[name], *words])
 
     def works(self, name):

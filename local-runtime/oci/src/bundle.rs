@@ -1,5 +1,6 @@
 //! A bundle: a folder with a configuration (OCI runtime-spec, bundle.md), and what of a configuration this runtime does.
 
+use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -35,6 +36,10 @@ impl Bundle {
         Ok(bundle)
     }
 
+    pub fn linux(&self) -> &Linux {
+        self.spec.linux().as_ref().expect("`check` refuses one without")
+    }
+
     pub fn rootfs(&self) -> PathBuf {
         let root = self.spec.root().as_ref().map(|root| root.path().clone());
         self.folder.join(root.unwrap_or_default())
@@ -49,13 +54,14 @@ pub(crate) fn parse(text: &[u8], path: &Path) -> Result<Spec> {
 }
 
 /// The filter for a container's processes: what the bundle brings, or this runtime's own where it asks for that.
-pub(crate) fn seccomp(spec: &Spec) -> Option<LinuxSeccomp> {
+pub(crate) fn seccomp(spec: &Spec) -> Option<Cow<'_, LinuxSeccomp>> {
     if asks_default_seccomp(spec).is_none() {
-        return spec.linux().as_ref().and_then(|linux| linux.seccomp().clone());
+        let brought = spec.linux().as_ref()?.seccomp().as_ref()?;
+        return Some(Cow::Borrowed(brought));
     }
     let process = spec.process().as_ref();
     let sets = Capabilities::from_spec(process.and_then(|process| process.capabilities().as_ref()));
-    Some(default_profile(sets.bounding))
+    Some(Cow::Owned(default_profile(sets.bounding)))
 }
 
 fn asks_default_seccomp(spec: &Spec) -> Option<&String> {

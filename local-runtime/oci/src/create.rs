@@ -69,17 +69,17 @@ pub(crate) fn make(store: &Store, id: &str, options: &Options, starter: Starter)
 /// The configuration is kept before anything is made, and the record before the container can be ready: so `delete` knows
 /// what there may be, whenever this is cut off.
 fn build(container: &Container, bundle: &Bundle, options: &Options, starter: Starter) -> Result<Made> {
-    let linux = bundle.spec.linux().clone().unwrap_or_default();
+    let linux = bundle.linux();
     let process = bundle.spec.process().clone().unwrap_or_default();
     let plan = Plan {
         namespaces: Namespaces::of(linux.namespaces().as_deref().unwrap_or_default())?,
         console: terminal::console(&process, options.console_socket.as_deref())?,
-        entrance: Entrance::new(process, bundle::seccomp(&bundle.spec).as_ref())?,
+        entrance: Entrance::new(process, bundle::seccomp(&bundle.spec).as_deref())?,
         bundle,
         starter,
     };
     container.write_config(&bundle.text)?;
-    let cgroup = make_cgroup(&cgroup_path(&container.id, &linux), &linux)?;
+    let cgroup = make_cgroup(&cgroup_path(&container.id, linux), linux)?;
     match plan.begin(container, cgroup.as_ref(), options) {
         Ok((init, start)) => Ok(Made { init, cgroup, start }),
         Err(error) => {
@@ -152,13 +152,12 @@ impl Plan<'_> {
 
     fn record(&self, container: &Container, cgroup: Option<&Cgroup>, pid: i32) -> Result<Record> {
         let spec = &self.bundle.spec;
-        let linux = spec.linux().clone().unwrap_or_default();
         Ok(Record {
             oci_version: spec.version().clone(),
             bundle: self.bundle.folder.clone(),
             annotations: spec.annotations().clone().unwrap_or_default(),
             init: Identity::of_child(pid)?,
-            cgroup: cgroup.map(|_| cgroup_path(&container.id, &linux)),
+            cgroup: cgroup.map(|_| cgroup_path(&container.id, self.bundle.linux())),
         })
     }
 }

@@ -55,7 +55,7 @@ pub fn exec(store: &Store, id: &str, options: &Options) -> Result<u8> {
     container.unlock();
     let process = process(&spec, options)?;
     let console = terminal::console(&process, options.console_socket.as_deref())?;
-    let entrance = Entrance::new(process, bundle::seccomp(&spec).as_ref())?;
+    let entrance = Entrance::new(process, bundle::seccomp(&spec).as_deref())?;
     let guest = Guest {
         init,
         entrance,

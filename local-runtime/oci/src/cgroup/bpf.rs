@@ -1,12 +1,13 @@
 //! The list of devices as an eBPF program, which is how the unified hierarchy takes it (`BPF_PROG_TYPE_CGROUP_DEVICE`).
 //!
 //! The kernel runs the program at each open and mknod of a device with type, access and numbers in its context, and
-//! refuses with EPERM where it returns 0. The instructions are written by hand: five for each exception.
+//! refuses with EPERM where it returns 0. The instructions are written by hand: one jump for most exceptions, because the
+//! kernel checks a program by walking both ways of each jump, at the start of each container.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-use super::devices::{Devices, Exception, Kind};
+use super::devices::{ALL, Devices, Exception, Kind};
 
 /// `struct bpf_insn` of linux/bpf.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,16 +27,25 @@ const KIND: u8 = 2;
 const ACCESS: u8 = 3;
 const MAJOR: u8 = 4;
 const MINOR: u8 = 5;
-const SCRATCH: u8 = 6;
+/// Both numbers in one, as the kernel itself has them.
+const DEVICE: u8 = 6;
 
 const LOAD_WORD: u8 = 0x61;
 const MOVE: u8 = 0xb4;
 const MOVE_REGISTER: u8 = 0xbc;
 const AND: u8 = 0x54;
+const OR_REGISTER: u8 = 0x4c;
+const SHIFT_LEFT: u8 = 0x64;
 const SHIFT_RIGHT: u8 = 0x74;
+const JUMP: u8 = 0x05;
+const JUMP_EQUAL: u8 = 0x16;
 const JUMP_NOT_EQUAL: u8 = 0x56;
-const JUMP_NOT_EQUAL_REGISTER: u8 = 0x5e;
+const JUMP_ANY_BIT: u8 = 0x46;
 const EXIT: u8 = 0x95;
+
+/// What the kernel has for the two numbers (linux/kdev_t.h).
+const MINOR_BITS: u32 = 20;
+const MAJOR_BITS: u32 = 12;
 
 const fn instruction(code: u8, destination: u8, source: u8, offset: i16, immediate: i32) -> Instruction {
     Instruction {
@@ -55,48 +65,75 @@ fn program(devices: &Devices) -> Vec<Instruction> {
         instruction(SHIFT_RIGHT, ACCESS, 0, 0, 16),
         instruction(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
         instruction(LOAD_WORD, MINOR, CONTEXT, 8, 0),
+        instruction(MOVE_REGISTER, DEVICE, MAJOR, 0, 0),
+        instruction(SHIFT_LEFT, DEVICE, 0, 0, MINOR_BITS as i32),
+        instruction(OR_REGISTER, DEVICE, MINOR, 0, 0),
     ];
-    for exception in &devices.exceptions {
-        program.extend(block(*exception, !devices.allowed));
+    for kind in [Kind::Char, Kind::Block] {
+        program.extend(section(kind, devices));
     }
     program.extend(answer(devices.allowed));
     program
 }
 
-/// The instructions for one exception. An exception that allows must cover all that is asked for; one that denies
-/// needs to hit only a part of it.
-fn block(exception: Exception, allows: bool) -> Vec<Instruction> {
-    let kind = if exception.kind == Kind::Block { 1 } else { 2 };
-    let access = i32::from(exception.access);
-    let mut tests = vec![instruction(JUMP_NOT_EQUAL, KIND, 0, 0, kind)];
-    tests.extend(
-        exception
-            .major
-            .map(|major| instruction(JUMP_NOT_EQUAL, MAJOR, 0, 0, major as i32)),
-    );
-    tests.extend(
-        exception
-            .minor
-            .map(|minor| instruction(JUMP_NOT_EQUAL, MINOR, 0, 0, minor as i32)),
-    );
-    tests.push(instruction(MOVE_REGISTER, SCRATCH, ACCESS, 0, 0));
-    tests.push(instruction(AND, SCRATCH, 0, 0, access));
-    let answer = answer(allows);
-    if allows {
-        tests.push(instruction(JUMP_NOT_EQUAL_REGISTER, SCRATCH, ACCESS, 0, 0));
-    } else {
-        const JUMP_EQUAL: u8 = 0x16;
-        tests.push(instruction(JUMP_EQUAL, SCRATCH, 0, 0, 0));
+/// The exceptions of one kind, and the answer where one holds. For another kind the program goes on behind it.
+fn section(kind: Kind, devices: &Devices) -> Vec<Instruction> {
+    let exceptions = devices.exceptions.iter().filter(|exception| exception.kind == kind);
+    let tests: Vec<Instruction> = exceptions
+        .filter_map(|exception| tests(exception, devices.allowed))
+        .flatten()
+        .collect();
+    if tests.is_empty() {
+        return tests; // the kernel takes no instruction that is never reached
     }
-    // Every jump leaves the block.
-    let len = tests.len() + answer.len();
-    for (index, test) in tests.iter_mut().enumerate() {
-        if test.code & 0x07 == 0x06 {
-            test.offset = (len - index - 1) as i16;
+    let no_exception = answer(devices.allowed);
+    let exception = answer(!devices.allowed);
+    let length = tests.len() + no_exception.len() + exception.len();
+    let mut section = vec![instruction(JUMP_NOT_EQUAL, KIND, 0, length as i16, number_of(kind))];
+    section.extend(tests);
+    section.extend(no_exception);
+    // Who tests the numbers jumps to the exceptions' answer, which comes last.
+    let end = section.len();
+    for (at, one) in section.iter_mut().enumerate() {
+        if one.code == JUMP_EQUAL {
+            one.offset = (end - at - 1) as i16;
         }
     }
-    tests.extend(answer);
-    tests
+    section.extend(exception);
+    section
+}
+
+/// One exception: a test of the access where it is not for all of it, and a jump if the numbers are the device's. An
+/// exception that allows must cover all that is asked for; one that denies needs to hit only a part of it. `None` for
+/// numbers that no device has.
+fn tests(exception: &Exception, denies: bool) -> Option<Vec<Instruction>> {
+    let numbers = match (exception.major, exception.minor) {
+        (Some(major), Some(minor)) if major >> MAJOR_BITS == 0 && minor >> MINOR_BITS == 0 => {
+            let device = major << MINOR_BITS | minor;
+            instruction(JUMP_EQUAL, DEVICE, 0, 0, device as i32)
+        }
+        (Some(_), Some(_)) => return None,
+        (Some(major), None) => instruction(JUMP_EQUAL, MAJOR, 0, 0, major as i32),
+        (None, Some(minor)) => instruction(JUMP_EQUAL, MINOR, 0, 0, minor as i32),
+        // Always so; without a condition, what follows would never be reached.
+        (None, None) => instruction(JUMP_EQUAL, KIND, 0, 0, number_of(exception.kind)),
+    };
+    let access = match (denies, ALL & !exception.access) {
+        (_, 0) => vec![],
+        (false, others) => vec![instruction(JUMP_ANY_BIT, ACCESS, 0, 1, others.into())],
+        (true, _) => vec![
+            instruction(JUMP_ANY_BIT, ACCESS, 0, 1, exception.access.into()),
+            instruction(JUMP, 0, 0, 1, 0),
+        ],
+    };
+    Some(access.into_iter().chain([numbers]).collect())
+}
+
+fn number_of(kind: Kind) -> i32 {
+    match kind {
+        Kind::Block => 1,
+        Kind::Char => 2,
+    }
 }
 
 fn answer(allowed: bool) -> [Instruction; 2] {
@@ -237,10 +274,13 @@ mod tests {
                 MOVE => registers[to] = immediate as u32,
                 MOVE_REGISTER => registers[to] = registers[from],
                 AND => registers[to] &= immediate as u32,
+                OR_REGISTER => registers[to] |= registers[from],
+                SHIFT_LEFT => registers[to] <<= immediate,
                 SHIFT_RIGHT => registers[to] >>= immediate,
-                0x16 => jump(registers[to] == immediate as u32),
+                JUMP => jump(true),
+                JUMP_EQUAL => jump(registers[to] == immediate as u32),
                 JUMP_NOT_EQUAL => jump(registers[to] != immediate as u32),
-                JUMP_NOT_EQUAL_REGISTER => jump(registers[to] != registers[from]),
+                JUMP_ANY_BIT => jump(registers[to] & immediate as u32 != 0),
                 EXIT => return registers[0],
                 _ => panic!("unknown code {code:#x}"),
             }
@@ -262,6 +302,17 @@ mod tests {
             minor: None,
             access: READ | WRITE | MKNOD,
         };
+        let nodes = Exception {
+            kind: Kind::Block,
+            major: None,
+            minor: None,
+            access: MKNOD,
+        };
+        let no_such = Exception {
+            major: Some(1 << 12),
+            minor: Some(3),
+            ..null
+        };
         let context = |access: u8, kind, major, minor| [u32::from(access) << 16 | kind, major, minor];
         let cases = [
             (context(READ, 2, 1, 3), true, "what is listed"),
@@ -275,11 +326,14 @@ mod tests {
             (context(READ, 1, 1, 3), false, "another kind"),
             (context(READ, 2, 1, 4), false, "another minor"),
             (context(WRITE, 2, 136, 77), true, "any minor"),
+            (context(MKNOD, 1, 8, 0), true, "any device of a kind"),
+            (context(READ, 1, 8, 0), false, "of which another access is not listed"),
+            (context(READ, 2, 0, 3), false, "numbers that no device has are nobody's"),
         ];
         for (context, allowed, reason) in cases {
             let list = Devices {
                 allowed: false,
-                exceptions: vec![null, terminals],
+                exceptions: vec![null, no_such, terminals, nodes],
             };
             assert_eq!(run(&program(&list), context), u32::from(allowed), "{reason}");
         }
@@ -296,6 +350,11 @@ mod tests {
             run(&program(&list), context(MKNOD, 2, 1, 3)),
             1,
             "what is not denied is allowed"
+        );
+        assert_eq!(
+            run(&program(&list), context(READ, 2, 1, 4)),
+            1,
+            "nor is another device denied"
         );
     }
 }

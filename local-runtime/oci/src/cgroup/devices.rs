@@ -19,7 +19,7 @@ pub(super) enum Kind {
 pub(super) const MKNOD: u8 = 1;
 pub(super) const READ: u8 = 2;
 pub(super) const WRITE: u8 = 4;
-const ALL: u8 = MKNOD | READ | WRITE;
+pub(super) const ALL: u8 = MKNOD | READ | WRITE;
 
 /// Devices that the default treats otherwise. No number stands for all numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
