@@ -12,12 +12,12 @@ use nix::unistd::Pid;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::time::Instant;
 
-/// The first end of a supervisor costs no time; from the second on this is waited for, each time twice as long,
+/// The first end of a supervisor costs no time; from the second in a row on this is waited for, each time twice as long,
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A supervisor that has been connected for so long makes the ones before it forgotten.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(30);
+/// A supervisor that has been connected for so long has done what it is there for: the ends before it are forgotten.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(1);
 
 /// How a supervisor has ended that never connected.
 pub enum Ended {
@@ -73,7 +73,7 @@ impl Starter {
 
     /// The supervisor has ended, or its connection has, without a word: another one will be started at the time told.
     pub fn lost(&mut self) {
-        if self.since.elapsed() > FORGIVEN_AFTER {
+        if self.joined && self.since.elapsed() > FORGIVEN_AFTER {
             self.ends = 0;
         }
         let pause = pause_after(self.ends);

@@ -150,6 +150,16 @@ impl App {
         }
     }
 
+    /// The process that holds the app's sockets.
+    pub fn keeper(&self) -> u32 {
+        let keeper = |pid: &u32| {
+            let arguments = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            arguments.split('\0').any(|word| word.starts_with("--keep"))
+        };
+        let mut processes = machine::processes_about(&self.launch.run_dir).into_iter();
+        processes.find(keeper).expect("an app with a supervisor has a keeper")
+    }
+
     /// Tells the supervisor to go, and waits until it has gone.
     pub async fn end_supervisor(&self) {
         let pid = self.client().await.welcome().pid;
@@ -256,6 +266,13 @@ pub fn service(name: &str, replicas: u32, text: &str) -> ServiceSpec {
         "stop": {"grace_period_ms": 2000},
     });
     serde_json::from_value(spec).unwrap()
+}
+
+/// The same by a program that keeps connections, and ends them in good order when it is told to stop.
+pub fn steady_service(name: &str, replicas: u32, text: &str) -> ServiceSpec {
+    let mut spec = service(name, replicas, text);
+    spec.pod.main = container("main", &["serve-many", "8080", text]);
+    spec
 }
 
 /// An address of 127.0.0.0/8 for each call.

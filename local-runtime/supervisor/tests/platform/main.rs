@@ -5,6 +5,8 @@
 
 mod app;
 mod jobs;
+mod keeping;
+mod load;
 mod machine;
 mod operations;
 mod program;

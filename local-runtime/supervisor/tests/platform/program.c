@@ -1,8 +1,9 @@
-// The one program of the test images, static: `serve PORT TEXT`, or a word that ends at once.
+// The one program of the test images, static: `serve PORT TEXT`, `serve-many PORT TEXT`, or a word that ends at once.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,11 +76,54 @@ static int serve(int port) {
     }
 }
 
+static volatile sig_atomic_t stopping;
+static void begin_stop(int signal) { (void)signal; stopping = 1; }
+
+// False once the connection is over. A request comes in one piece, its answer fits the socket.
+static int answer_once(int client, const char *text) {
+    char request[2048], body[256];
+    ssize_t got = read(client, request, sizeof request - 1);
+    if (got <= 0) return 0;
+    request[got] = 0;
+    int last = stopping || strstr(request, "Connection: close");
+    snprintf(body, sizeof body, "%s from %s", text, host);
+    dprintf(client, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n%s\r\n%s", strlen(body), last ? "Connection: close\r\n" : "", body);
+    return !last;
+}
+
+// Many connections that stay; after SIGTERM each is ended by its next answer, and the last of them ends the program.
+static int serve_many(int port, const char *text) {
+    static struct pollfd fds[1024];
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    int on = 1, used = 1;
+    signal(SIGTERM, begin_stop);
+    fds[0] = (struct pollfd){.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .events = POLLIN};
+    setsockopt(fds[0].fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(fds[0].fd, (struct sockaddr *)&address, sizeof address) || listen(fds[0].fd, 1024)) { perror("listen"); return 1; }
+    while (!stopping || used > 1) {
+        if (poll(fds, used, -1) < 0) continue;
+        for (int at = used - 1; at > 0; at--)
+            if (fds[at].revents && !answer_once(fds[at].fd, text)) { close(fds[at].fd); fds[at] = fds[--used]; }
+        if (fds[0].revents && used < 1024) {
+            int client = accept(fds[0].fd, 0, 0);
+            if (client >= 0) fds[used++] = (struct pollfd){.fd = client, .events = POLLIN};
+        }
+    }
+    return 0;
+}
+
+// A line with a number that grows by one, a thousand times a second.
+static int count(void) {
+    for (long number = 1;; number++) { printf("%ld\n", number); fflush(stdout); usleep(1000); }
+}
+
 int main(int argc, char **argv) {
     gethostname(host, sizeof host - 1);
     signal(SIGTERM, stop); signal(SIGPIPE, SIG_IGN);
     const char *word = argc > 1 ? argv[1] : "";
     if (!strcmp(word, "serve") && argc > 3) { greeting = argv[3]; return serve(atoi(argv[2])); }
+    if (!strcmp(word, "serve-many") && argc > 3) return serve_many(atoi(argv[2]), argv[3]);
+    if (!strcmp(word, "count")) return count();
     if (!strcmp(word, "exit") && argc > 2) { printf("about to end\n"); return atoi(argv[2]); }
     if (!strcmp(word, "append") && argc > 3) { FILE *file = fopen(argv[2], "a"); if (!file) { perror(argv[2]); return 1; } fprintf(file, "%s\n", argv[3]); return fclose(file); }
     if (!strcmp(word, "cat") && argc == 2) { char text[4096]; ssize_t got; while ((got = read(0, text, sizeof text)) > 0) if (write(1, text, got) != got) return 1; return 0; }
