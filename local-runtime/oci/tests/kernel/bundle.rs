@@ -13,7 +13,7 @@ use serde_json::Value;
 const PROGRAM: &str = include_str!("see.c");
 
 /// Compiled once for all runs of the tests, into cargo's own folder for what they make: the name is the content's.
-fn program() -> &'static Path {
+pub fn program() -> &'static Path {
     static PROGRAM_FILE: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM_FILE.get_or_init(|| {
         let mut content = DefaultHasher::new();
@@ -185,13 +185,10 @@ impl Bundle {
 
     /// The container's folders in the host's hierarchies.
     pub fn cgroups(&self) -> Vec<PathBuf> {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let points = mounts
-            .lines()
-            .filter(|line| line.contains(" - cgroup"))
-            .filter_map(|line| line.split(' ').nth(4));
-        points
-            .map(|point| PathBuf::from(format!("{point}{}", self.cgroup())))
+        let below = self.cgroup();
+        let folders = cgroup_mounts().into_iter();
+        folders
+            .map(|mount| mount.join(below.trim_start_matches('/')))
             .filter(|path| path.is_dir())
             .collect()
     }
@@ -232,6 +229,16 @@ impl Drop for Bundle {
 /// Where the kernel has none, the layer itself is the root: enough for what is not about layers.
 fn has_overlay() -> bool {
     fs::read_to_string("/proc/filesystems").unwrap().contains("overlay")
+}
+
+/// Where this machine's hierarchies of cgroups are.
+pub fn cgroup_mounts() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let points = mounts
+        .lines()
+        .filter(|line| line.contains(" - cgroup"))
+        .filter_map(|line| line.split(' ').nth(4));
+    points.map(PathBuf::from).collect()
 }
 
 pub fn text(output: &Output) -> String {

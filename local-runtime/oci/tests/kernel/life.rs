@@ -1,10 +1,9 @@
 //! The life of a container, verb by verb: what each does, what it refuses, and that nothing is left.
 
 use std::fs;
-use std::path::Path;
 use std::process::Stdio;
 
-use super::bundle::{Bundle, ended, process_state, text};
+use super::bundle::{Bundle, cgroup_mounts, ended, process_state, text};
 use portolan_oci::spec::ContainerParams;
 use serde_json::Value;
 
@@ -218,13 +217,8 @@ fn many_at_once_leave_nothing() {
             scope.spawn(move || life(number));
         }
     });
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    for point in mounts
-        .lines()
-        .filter(|line| line.contains(" - cgroup"))
-        .filter_map(|line| line.split(' ').nth(4))
-    {
-        let shared = Path::new(point).join(format!("portolan-test-shared-{}", std::process::id()));
+    for mount in cgroup_mounts() {
+        let shared = mount.join(format!("portolan-test-shared-{}", std::process::id()));
         assert!(!shared.exists(), "{} is left", shared.display());
     }
 }

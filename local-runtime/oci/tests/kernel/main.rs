@@ -8,6 +8,7 @@
 mod bundle;
 mod canary;
 mod cgroup;
+mod cycles;
 mod escapes;
 mod exec;
 mod files;
