@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxSeccomp, Mount, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxNamespaceType, LinuxSeccomp, Mount, Process, Spec, User};
 
 use crate::capabilities::Capabilities;
 use crate::error::{Error, Result, invalid, unsupported};
@@ -112,9 +112,22 @@ pub(crate) fn check_process(process: &Process) -> Result<()> {
     if !process.cwd().is_absolute() {
         return Err(invalid("`process.cwd` is not absolute"));
     }
+    check_user(process.user())?;
     match process.args().as_deref().unwrap_or_default() {
         [] => Err(invalid("the process has no arguments")),
         _ => Ok(()),
+    }
+}
+
+/// The last number means "leave it as it is" to the kernel: the process would stay root (CVE-2024-40635).
+fn check_user(user: &User) -> Result<()> {
+    let groups = user.additional_gids().iter().flatten().copied();
+    match groups.chain([user.uid(), user.gid()]).any(|number| number == u32::MAX) {
+        true => Err(invalid(format!(
+            "`process.user` has the number {}, which is nobody's",
+            u32::MAX
+        ))),
+        false => Ok(()),
     }
 }
 

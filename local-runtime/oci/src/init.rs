@@ -65,6 +65,9 @@ impl Init<'_> {
         let cgroup = self.cgroup.map(|(cgroup, _)| cgroup);
         mounts::enter(&self.bundle.spec, &self.bundle.rootfs(), cgroup)?;
         self.open_terminal()?;
+        if self.entrance.may_administrate() {
+            mounts::lock()?;
+        }
         self.entrance.settle()
     }
 

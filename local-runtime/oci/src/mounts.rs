@@ -5,6 +5,7 @@
 
 mod cgroups;
 mod devices;
+mod lock;
 mod options;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +22,7 @@ use crate::error::{Error, Result, unsupported};
 use crate::root::Root;
 use crate::spec::annotation;
 use crate::sys::mount_setattr;
+pub use lock::lock;
 use options::Options;
 
 /// Makes the bundle's root file system the root of this process, with everything that the configuration mounts in it.

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{LinuxSeccomp, PosixRlimitType, Process};
+use oci_spec::runtime::{Capability, LinuxSeccomp, PosixRlimitType, Process};
 
 use crate::capabilities::{CapSet, Capabilities, keep_permitted, set_no_new_privs};
 use crate::error::{Error, Result, invalid, unsupported};
@@ -35,6 +35,11 @@ impl Entrance {
             filter,
             process,
         })
+    }
+
+    /// Whether the process, or one after it, may come to change mounts.
+    pub fn may_administrate(&self) -> bool {
+        self.capabilities.bounding.contains(Capability::SysAdmin)
     }
 
     /// First of all in the child, while /proc is still the host's.

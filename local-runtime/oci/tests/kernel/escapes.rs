@@ -1,8 +1,11 @@
 //! Known escapes, each as a bundle that tries it: a canary tree on the host stays unchanged and unread.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::fs::{self, Permissions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -120,6 +123,70 @@ fn images_and_configurations_do_not_lead_out() {
             expected: Harmless("usage: portolan-runtime"),
         },
         Attack {
+            reason: "the runtime itself is the interpreter of the container's program (CVE-2019-5736)",
+            image: |layer, _| {
+                fs::write(layer.join("bin/self"), "#!/proc/self/exe --help\n").unwrap();
+                fs::set_permissions(layer.join("bin/self"), Permissions::from_mode(0o755)).unwrap();
+            },
+            config: |config| config["process"]["args"] = json!(["/bin/self"]),
+            expected: Harmless("usage: portolan-runtime"),
+        },
+        Attack {
+            reason: "a file of the host in place of one of /proc's (CVE-2019-19921, CVE-2025-52881)",
+            image: |_, _| {},
+            config: |config| {
+                let mount = json!({"destination": "/proc/self/attr/exec", "source": "/etc/hosts", "options": ["bind"]});
+                add(config, "/mounts", mount)
+            },
+            expected: Refused("a mount on /proc/self/attr/exec is not supported"),
+        },
+        Attack {
+            reason: "a file system in place of /proc (CVE-2025-52881)",
+            image: |_, _| {},
+            config: |config| add(config, "/mounts", json!({"destination": "/proc", "type": "tmpfs"})),
+            expected: Refused("a mount on /proc is not supported"),
+        },
+        Attack {
+            reason: "the way to a part of /proc begins elsewhere",
+            image: |_, _| {},
+            config: |config| {
+                add(
+                    config,
+                    "/mounts",
+                    json!({"destination": "/data/../proc/sys", "type": "tmpfs"}),
+                )
+            },
+            expected: Refused("climbs by `..`"),
+        },
+        Attack {
+            reason: "a link leads a mount to a part of /proc (CVE-2023-27561)",
+            image: |layer, _| symlink("/proc", layer.join("data")).unwrap(),
+            config: |config| add(config, "/mounts", json!({"destination": "/data/sys", "type": "tmpfs"})),
+            expected: Refused("/data/sys something other than a plain folder"),
+        },
+        Attack {
+            reason: "a release agent is looked for in every hierarchy (CVE-2022-0492)",
+            image: |_, _| {},
+            config: |config| config["process"]["args"] = json!(["/bin/see", "agent"]),
+            expected: Harmless("unshare: Operation not permitted\nunshare: Operation not permitted\nrelease agents 0"),
+        },
+        Attack {
+            reason: "without a cgroup namespace the hierarchies are still shown from the container's own (CVE-2023-25809)",
+            image: |_, _| {},
+            config: |config| {
+                config["process"]["args"] = json!(["/bin/see", "agent"]);
+                let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+                namespaces.retain(|namespace| namespace["type"] != "cgroup");
+            },
+            expected: Harmless("release agents 0"),
+        },
+        Attack {
+            reason: "a user's number that overflows would leave the process root (CVE-2024-40635)",
+            image: |_, _| {},
+            config: |config| config["process"]["user"]["uid"] = json!(u32::MAX),
+            expected: Refused("the number 4294967295, which is nobody's"),
+        },
+        Attack {
             reason: "a hook would run with what the image says",
             image: |_, _| {},
             config: |config| config["hooks"] = json!({"poststop": [{"path": "/bin/sh"}]}),
@@ -144,6 +211,98 @@ fn images_and_configurations_do_not_lead_out() {
         canary.assert_untouched(&seen, attack.reason);
         bundle.assert_gone();
     }
+}
+
+/// CVE-2026-46695: CAP_SYS_ADMIN is enough to make a read-only mount writable, unless the kernel has locked it.
+#[test]
+fn a_read_only_mount_stays_so_for_an_administrator() {
+    let Some(bundle) = Bundle::new("a_read_only_mount_stays_so_for_an_administrator") else {
+        return;
+    };
+    let canary = Canary::new(&bundle);
+    let params = ContainerParams {
+        mounts: vec![BindMount {
+            source: canary.folder.clone(),
+            destination: "/volume".into(),
+            read_only: true,
+        }],
+        ..bundle.params(&["remount", "/volume"])
+    };
+    bundle.write_changed(&params, |config| {
+        for set in ["bounding", "effective", "permitted"] {
+            add(config, &format!("/process/capabilities/{set}"), json!("CAP_SYS_ADMIN"));
+        }
+    });
+    let seen = bundle.ok(&["run", "{id}"]);
+    for (line, reason) in [
+        ("remount: Operation not permitted", "as mount(8) would"),
+        ("setattr: Operation not permitted", "by the newer call"),
+        ("umount: Invalid argument", "what is below does not come to light"),
+        ("bind: Success", "it may administrate"),
+        (
+            "remount of it: Operation not permitted",
+            "a second mount is locked as well",
+        ),
+        ("mount: Success", "and may mount what is its own"),
+        ("write: Read-only file system", "the host's file is safe"),
+    ] {
+        assert!(seen.contains(line), "{reason}: no `{line}` in {seen}");
+    }
+    canary.assert_untouched(&seen, "remounted");
+    bundle.start(&bundle.params(&["wait"]));
+    bundle.ok(&["delete", "--force", "{id}"]);
+    bundle.write_changed(&bundle.params(&["wait"]), |config| {
+        add(config, "/process/capabilities/bounding", json!("CAP_SYS_ADMIN"));
+    });
+    bundle.create();
+    bundle.ok(&["start", "{id}"]);
+    let inside = bundle.ok(&["exec", "{id}", "/bin/see", "ns"]);
+    let of = fs::read_link(format!("/proc/{}/ns/mnt", bundle.pid())).unwrap();
+    assert!(
+        inside.contains(of.to_str().unwrap()),
+        "exec sees the same mounts: {inside}"
+    );
+}
+
+/// CVE-2024-21626 began with a descriptor that a runtime had left open; one that its caller left open is as good.
+#[test]
+fn no_descriptor_of_the_caller_gets_in() {
+    let Some(bundle) = Bundle::new("no_descriptor_of_the_caller_gets_in") else {
+        return;
+    };
+    let canary = Canary::new(&bundle);
+    let open = fs::File::open(&canary.folder).unwrap();
+    let leak = |command: &mut Command, closed: bool| {
+        let folder = open.as_raw_fd();
+        // SAFETY: dup2(2) and close(2) alone, between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                for number in [7, 23, 60] {
+                    libc::dup2(folder, number);
+                }
+                if closed {
+                    libc::close(0);
+                }
+                Ok(())
+            })
+        };
+    };
+    bundle.write(&bundle.params(&[]));
+    for (closed, line) in [
+        (false, "extra descriptors 0"),
+        (true, "extra descriptors 0\ninput /dev/null"),
+    ] {
+        let mut run = bundle.command(&["run", "{id}"]);
+        leak(&mut run, closed);
+        let seen = text(&run.output().unwrap());
+        assert!(seen.contains(line), "no `{line}` in {seen}");
+    }
+    bundle.start(&bundle.params(&["wait"]));
+    let mut exec = bundle.command(&["exec", "{id}", "/bin/see"]);
+    leak(&mut exec, true);
+    let seen = text(&exec.output().unwrap());
+    assert!(seen.contains("extra descriptors 0\ninput /dev/null"), "exec: {seen}");
+    canary.assert_untouched(&seen, "descriptors");
 }
 
 /// CVE-2024-21626: a descriptor that leaked into the container would lead to the host.

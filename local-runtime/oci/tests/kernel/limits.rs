@@ -1,5 +1,8 @@
 //! Limits on real containers, and what a container sees of cgroups.
 
+use std::fs;
+use std::time::{Duration, Instant};
+
 use super::bundle::{Bundle, text};
 use portolan_oci::spec::{ContainerParams, Limits};
 
@@ -54,6 +57,31 @@ fn the_quota_of_processor_time_is_set() {
     assert!(["25000", "25000 100000"].contains(&quota.as_str()), "{quota}");
     let procs = bundle.cgroup_file(&["cgroup.procs"]);
     assert_eq!(procs, bundle.pid().to_string(), "the process is in its cgroup");
+}
+
+#[test]
+fn processor_time_beyond_the_quota_is_withheld_and_counted() {
+    let Some(bundle) = Bundle::new("processor_time_beyond_the_quota_is_withheld_and_counted") else {
+        return;
+    };
+    let limits = Limits {
+        cpu_millis: Some(250),
+        ..Limits::default()
+    };
+    // 25 ms in each 100 ms: this much needs eight of them, and is held up in half of them at the very least.
+    let begun = Instant::now();
+    bundle.start(&limited(&bundle, &["burn", "200"], limits));
+    bundle.wait_until_stopped();
+    assert_eq!(bundle.output(), "burnt\n");
+    assert!(begun.elapsed() >= Duration::from_millis(400), "{:?}", begun.elapsed());
+    // Beside hierarchies of version 1 the unified one has a file of that name, without these lines.
+    let stats = bundle.cgroups().into_iter();
+    let mut stats = stats.filter_map(|folder| fs::read_to_string(folder.join("cpu.stat")).ok());
+    let throttled = stats.find_map(|stat| {
+        let count = stat.lines().find_map(|line| line.strip_prefix("nr_throttled "))?;
+        count.parse::<u32>().ok()
+    });
+    assert!(throttled.is_some_and(|throttled| throttled >= 4), "{throttled:?}");
 }
 
 #[test]

@@ -2,15 +2,18 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -75,6 +78,53 @@ static int eat(const char *megabytes) {
     return 0;
 }
 
+static int burn(const char *milliseconds) {
+    struct timespec used;
+    do clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    while (used.tv_sec * 1000 + used.tv_nsec / 1000000 < atoi(milliseconds));
+    printf("burnt\n");
+    return 0;
+}
+
+// What an administrator could do to a read-only mount.
+static int remount(const char *path) {
+    struct mount_attr writable = {.attr_clr = MOUNT_ATTR_RDONLY};
+    printf("remount: %s\n", strerror(mount(0, path, 0, MS_REMOUNT | MS_BIND, 0) < 0 ? errno : 0));
+    printf("setattr: %s\n",
+           strerror(mount_setattr(AT_FDCWD, path, AT_RECURSIVE, &writable, sizeof writable) < 0 ? errno : 0));
+    printf("umount: %s\n", strerror(umount2(path, MNT_DETACH) < 0 ? errno : 0));
+    mkdir("/copy", 0755);
+    printf("bind: %s\n", strerror(mount(path, "/copy", 0, MS_BIND, 0) < 0 ? errno : 0));
+    printf("remount of it: %s\n", strerror(mount(0, "/copy", 0, MS_REMOUNT | MS_BIND, 0) < 0 ? errno : 0));
+    printf("mount: %s\n", strerror(mount("none", "/copy", "tmpfs", 0, 0) < 0 ? errno : 0));
+    printf("write: %s\n", strerror(open("/volume/secret", O_WRONLY | O_TRUNC) < 0 ? errno : 0));
+    return 0;
+}
+
+// A release agent is run by the host's kernel outside: looks for one, with the rights of a user namespace, too.
+static int agent(const char *unused) {
+    const char *controllers[] = {"rdma", "memory", "pids", "freezer", "devices", "name=systemd"};
+    int found = 0;
+    (void)unused;
+    mkdir("/hierarchy", 0755);
+    for (int rights = 0; rights < 2; rights++) {
+        for (int i = 0; i < 6; i++)
+            if (mount("none", "/hierarchy", "cgroup", 0, controllers[i]) == 0) {
+                found += open("/hierarchy/release_agent", O_WRONLY) >= 0;
+                umount2("/hierarchy", MNT_DETACH);
+            }
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWCGROUP) < 0) printf("unshare: %s\n", strerror(errno));
+    }
+    for (int i = 0; i < 6; i++) {
+        char path[128];
+        const char *name = strchr(controllers[i], '=');
+        snprintf(path, sizeof path, "/sys/fs/cgroup/%s/release_agent", name ? name + 1 : controllers[i]);
+        found += access(path, F_OK) == 0;
+    }
+    printf("release agents %d\n", found);
+    return 0;
+}
+
 // As many children as there may be; they stay until this process ends.
 static int fork_children(const char *wanted) {
     int made = 0;
@@ -121,6 +171,8 @@ static int look_around(void) {
     int open_fds = 0;
     for (int fd = 3; fd < 64; fd++) open_fds += fcntl(fd, F_GETFD) >= 0;
     printf("extra descriptors %d\n", open_fds);
+    if (readlink("/proc/self/fd/0", cwd, 255) > 0) printf("input %s\n", cwd);
+    memset(cwd, 0, sizeof cwd);
     FILE *status = fopen("/proc/self/status", "r");
     while (status && fgets(line, sizeof line, status))
         for (int i = 0; i < 6; i++)
@@ -158,7 +210,8 @@ int main(int argc, char **argv) {
         int (*run)(const char *);
     } verbs[] = {
         {"exit", end}, {"die", die}, {"write", write_file}, {"cat", cat}, {"wait", wait_for_signal}, {"env", env},
-        {"ns", namespaces}, {"eat", eat}, {"fork", fork_children}, {"terminal", terminal},
+        {"ns", namespaces}, {"eat", eat}, {"fork", fork_children}, {"terminal", terminal}, {"burn", burn}, {"remount", remount},
+        {"agent", agent},
     };
     setvbuf(stdout, 0, _IONBF, 0);
     if (argc > 2 && !strcmp(argv[1], "peak")) return peak(argv + 2);
