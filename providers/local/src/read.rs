@@ -218,9 +218,12 @@ fn claims(object: &Object) -> Vec<String> {
     let Object::Service(spec) = object else {
         return Vec::new();
     };
-    let published = spec.ports.iter().filter_map(|port| port.publish);
+    let published = spec
+        .ports
+        .iter()
+        .filter_map(|port| Some((port.protocol, port.publish?)));
     published
-        .map(|publish| format!("host-port/{}:{}", publish.address, publish.port))
+        .map(|(protocol, publish)| protocols::claim(protocol, publish.address, publish.port))
         .collect()
 }
 
@@ -310,6 +313,7 @@ mod tests {
                 "127.0.0.1:5432",
                 "tcp://127.0.0.1:5432",
             ),
+            ("datagrams", "udp", "127.0.0.1:53", "udp://127.0.0.1:53"),
         ] {
             let seen = observed(&scope(), &speaking(protocol, json!({"phase": "ready"}), published));
             assert_eq!(seen.outputs["endpoints"], json!([expected]), "{reason}");

@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::capabilities::CAPABILITIES;
+use crate::protocols;
 
 /// Kinds of resources on this target. All but `Image` are the supervisor's own.
 pub mod kind {
@@ -263,8 +264,8 @@ impl Renderer<'_> {
         spec::PortSpec {
             name: port.name.clone(),
             port: port.port,
-            // The supervisor forwards bytes; `say_protocols` puts the manifest's word into the body.
-            protocol: spec::Protocol::Tcp,
+            // `say_protocols` puts the manifest's word into the body.
+            protocol: protocols::carried(port.protocol.as_str()),
             publish: port.public.then_some(spec::Publish {
                 address: self.shape.publish_address,
                 port: port.port,
@@ -276,7 +277,8 @@ impl Renderer<'_> {
     fn claims(&mut self, service: &DesiredService) -> Vec<String> {
         let mut claims = Vec::new();
         for (pointer, port) in public_ports(service) {
-            let claim = format!("host-port/{}:{}", self.shape.publish_address, port.port);
+            let carried = protocols::carried(port.protocol.as_str());
+            let claim = protocols::claim(carried, self.shape.publish_address, port.port);
             let holder = self.resources.values().find(|other| other.claims.contains(&claim));
             if let Some(holder) = holder {
                 self.faults.push(port_twice(port.port, &holder.id.name, pointer));

@@ -94,6 +94,7 @@ pub enum Protocol {
     #[default]
     Http,
     Tcp,
+    Udp,
 }
 
 impl Protocol {
@@ -102,6 +103,7 @@ impl Protocol {
         match self {
             Self::Http => "http",
             Self::Tcp => "tcp",
+            Self::Udp => "udp",
         }
     }
 }

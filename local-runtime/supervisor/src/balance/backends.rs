@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::machine::Group;
 
@@ -15,6 +15,7 @@ pub type Target = (u64, Ipv4Addr);
 #[derive(Clone)]
 pub struct Backends {
     groups: Arc<Mutex<Vec<Weighted>>>,
+    changed: watch::Sender<()>,
     open: Open,
 }
 
@@ -34,8 +35,11 @@ struct Backend {
 
 impl Backends {
     pub fn new(open: Open) -> Backends {
-        let groups = Arc::default();
-        Backends { groups, open }
+        Backends {
+            groups: Arc::default(),
+            changed: watch::Sender::default(),
+            open,
+        }
     }
 
     /// New connections follow at once. Groups are known by their place, so that a change of weight keeps their credit.
@@ -50,6 +54,18 @@ impl Backends {
             group.weight = wanted.weight;
             group.set_targets(&wanted.targets);
         }
+        self.changed.send_replace(());
+    }
+
+    /// Tells when `has` may answer otherwise than before.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    pub fn has(&self, replica: u64) -> bool {
+        lock(&self.groups)
+            .iter()
+            .any(|group| group.targets.contains_key(&replica))
     }
 
     /// A target that has not been tried, as an open connection until `Opened` is dropped.

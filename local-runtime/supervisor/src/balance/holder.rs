@@ -3,12 +3,18 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
+use crate::spec::Protocol;
+
 /// `pid 4711 (nginx)`; `None` if it belongs to somebody whose descriptors we may not see.
-pub fn of(wanted: SocketAddrV4) -> Option<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+pub fn of(protocol: Protocol, wanted: SocketAddrV4) -> Option<String> {
+    let (paths, state) = match protocol {
+        Protocol::Tcp => (["/proc/net/tcp", "/proc/net/tcp6"], LISTEN),
+        Protocol::Udp => (["/proc/net/udp", "/proc/net/udp6"], UNCONNECTED),
+    };
+    let tables = paths.map(|path| fs::read_to_string(path).unwrap_or_default());
     let inodes: Vec<String> = tables
         .iter()
-        .flat_map(|table| listening_inodes(table, wanted))
+        .flat_map(|table| waiting_inodes(table, state, wanted))
         .collect();
     let holder = fs::read_dir("/proc").ok()?.filter_map(Result::ok).find_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
@@ -18,14 +24,18 @@ pub fn of(wanted: SocketAddrV4) -> Option<String> {
     Some(format!("pid {holder} ({})", name.trim()))
 }
 
-/// Column 2 is the local address, column 4 the state (0A: LISTEN), column 10 the inode; see proc_net_tcp.txt.
-fn listening_inodes(table: &str, wanted: SocketAddrV4) -> Vec<String> {
+/// States of sockets that take what comes, as proc_net_tcp.txt has them: TCP_LISTEN, and TCP_CLOSE for UDP.
+const LISTEN: &str = "0A";
+const UNCONNECTED: &str = "07";
+
+/// Column 2 is the local address, column 4 the state, column 10 the inode.
+fn waiting_inodes(table: &str, state: &str, wanted: SocketAddrV4) -> Vec<String> {
     let rows = table
         .lines()
         .skip(1)
         .map(|line| line.split_whitespace().collect::<Vec<_>>());
     let stands_in_the_way = |row: &Vec<&str>| {
-        let listens = row.len() > 9 && row[3] == "0A";
+        let listens = row.len() > 9 && row[3] == state;
         listens && local_address(row[1]).is_some_and(|(ip, port)| port == wanted.port() && overlap(ip, *wanted.ip()))
     };
     rows.filter(stands_in_the_way).map(|row| row[9].to_string()).collect()
@@ -74,7 +84,7 @@ mod tests {
         let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else {
             panic!("bound to IPv4")
         };
-        let holder = of(address).unwrap();
+        let holder = of(Protocol::Tcp, address).unwrap();
         assert!(holder.starts_with(&format!("pid {} (", std::process::id())), "{holder}");
     }
 
@@ -97,7 +107,7 @@ mod tests {
             ("IPv6 alone", wide(&host([0, 0, 0, 1])), "127.0.0.1:8080", false),
         ] {
             let row = format!("0: {held}:1F90 00000000:0000 0A 0:0 0:0 0 0 0 4711 1");
-            let found = listening_inodes(&format!("heading\n{row}\n"), wanted.parse().unwrap());
+            let found = waiting_inodes(&format!("heading\n{row}\n"), LISTEN, wanted.parse().unwrap());
             assert_eq!(!found.is_empty(), expected, "{reason}");
         }
     }

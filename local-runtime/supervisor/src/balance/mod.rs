@@ -8,10 +8,12 @@ mod holder;
 mod listener;
 mod sockets;
 mod tcp;
+mod udp;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{SocketAddrV4, TcpListener};
+use std::net::SocketAddrV4;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,7 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::machine::{PortFailure, Route};
 use crate::protocol::{Class, ErrorBody};
-use crate::spec::PortSpec;
+use crate::spec::{PortSpec, Protocol};
 use backends::{Backends, Open};
 use listener::Listening;
 pub use sockets::{HostSockets, SocketAnswer, SocketRequest, listen_here};
@@ -40,7 +42,7 @@ pub struct Balance {
     services: HashMap<String, Backends>,
     listening: BTreeMap<Front, Listening>,
     /// Bound by `reserve`, not yet in a route.
-    reserved: BTreeMap<Front, TcpListener>,
+    reserved: BTreeMap<Front, OwnedFd>,
     /// Not tried again before `try_again`.
     failed: BTreeMap<Front, PortFailure>,
     /// One permit per open connection, of all services together.
@@ -51,7 +53,17 @@ pub struct Balance {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Front {
     service: String,
+    protocol: Protocol,
     address: SocketAddrV4,
+}
+
+impl Front {
+    fn request(&self) -> SocketRequest {
+        SocketRequest {
+            protocol: self.protocol,
+            address: self.address,
+        }
+    }
 }
 
 /// Where a front's connections go: a port of each replica, with its name for messages.
@@ -90,12 +102,13 @@ impl Balance {
             let Some(publish) = port.publish else { continue };
             let front = Front {
                 service: service.into(),
+                protocol: port.protocol,
                 address: SocketAddrV4::new(publish.address, publish.port),
             };
             if self.listening.contains_key(&front) {
                 continue;
             }
-            match self.host.listen(front.address) {
+            match self.host.listen(front.request()) {
                 Ok(socket) => drop(self.reserved.insert(front, socket)),
                 Err(error) => {
                     self.reserved.clear();
@@ -179,11 +192,11 @@ impl Balance {
     fn open(&mut self, front: &Front, aim: &Aim) -> io::Result<()> {
         let socket = match (self.reserved.remove(front), &aim.link) {
             (Some(socket), _) => socket,
-            (None, Some(link)) => sockets::listen_on_link(front.address, link)?,
-            (None, None) => self.host.listen(front.address)?,
+            (None, Some(link)) => sockets::listen_on_link(front.request(), link)?,
+            (None, None) => self.host.listen(front.request())?,
         };
         let backends = self.services[&front.service].clone();
-        let listening = Listening::start(socket, backends, aim.port, self.connections.clone())?;
+        let listening = Listening::start(socket, front.protocol, backends, aim.port, self.connections.clone())?;
         self.listening.insert(front.clone(), listening);
         Ok(())
     }
@@ -196,9 +209,13 @@ fn fronts(table: &Table) -> BTreeMap<Front, Aim> {
             let inside = SocketAddrV4::new(route.address, port.port);
             let outside = port.publish.map(|p| (SocketAddrV4::new(p.address, p.port), None));
             for (address, link) in std::iter::once((inside, table.bridge.clone())).chain(outside) {
-                let service = route.service.clone();
+                let front = Front {
+                    service: route.service.clone(),
+                    protocol: port.protocol,
+                    address,
+                };
                 let (name, port) = (port.name.clone(), port.port);
-                fronts.insert(Front { service, address }, Aim { name, port, link });
+                fronts.insert(front, Aim { name, port, link });
             }
         }
     }
@@ -212,7 +229,7 @@ fn port_error(front: &Front, port: &str, error: &io::Error) -> ErrorBody {
         io::ErrorKind::AddrInUse => (
             "PortInUse",
             Class::Conflict,
-            format!("{subject}: {at} is already in use{}", by(at)),
+            format!("{subject}: {at} is already in use{}", by(front)),
             Some(format!(
                 "stop what listens there, or publish another port than {}",
                 at.port()
@@ -239,8 +256,8 @@ fn port_error(front: &Front, port: &str, error: &io::Error) -> ErrorBody {
     }
 }
 
-fn by(address: SocketAddrV4) -> String {
-    holder::of(address)
+fn by(front: &Front) -> String {
+    holder::of(front.protocol, front.address)
         .map(|holder| format!(" by {holder}"))
         .unwrap_or_default()
 }

@@ -1,8 +1,8 @@
 //! Where listening sockets come from: the app's bridge, the host, or a helper outside of our network namespace.
 
 use std::io;
-use std::net::{SocketAddrV4, TcpListener};
-use std::os::fd::AsRawFd;
+use std::net::SocketAddrV4;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, Sockadd
 use serde::{Deserialize, Serialize};
 
 use crate::descriptors;
+use crate::spec::Protocol;
 
 /// Connections that wait to be accepted, per socket; the kernel caps it by net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -25,9 +26,10 @@ pub enum HostSockets {
 }
 
 /// One line of JSON to the helper. It answers with one [`SocketAnswer`], a line too; with `Ok` comes the socket, bound
-/// and listening, as SCM_RIGHTS. One request a connection.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// and (TCP) listening, as SCM_RIGHTS. One request a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SocketRequest {
+    pub protocol: Protocol,
     pub address: SocketAddrV4,
 }
 
@@ -40,47 +42,54 @@ pub enum SocketAnswer {
 }
 
 impl HostSockets {
-    /// A socket that listens at an address of the host.
-    pub fn listen(&self, address: SocketAddrV4) -> io::Result<TcpListener> {
+    /// A socket that takes what comes to an address of the host.
+    pub fn listen(&self, request: SocketRequest) -> io::Result<OwnedFd> {
         match self {
-            HostSockets::Own => listen_here(address),
-            HostSockets::Helper(path) => ask(path, &SocketRequest { address }),
+            HostSockets::Own => listen_here(request),
+            HostSockets::Helper(path) => ask(path, &request),
         }
     }
 }
 
 /// Also what a helper does for a [`SocketRequest`].
-pub fn listen_here(address: SocketAddrV4) -> io::Result<TcpListener> {
-    listen(address, None)
+pub fn listen_here(request: SocketRequest) -> io::Result<OwnedFd> {
+    listen(request, None)
 }
 
 /// A socket at a service's address that takes what comes over this link alone: a container of another app, which the
 /// kernel would let reach every address of the host, finds nobody here.
-pub fn listen_on_link(address: SocketAddrV4, link: &str) -> io::Result<TcpListener> {
-    listen(address, Some(link))
+pub fn listen_on_link(request: SocketRequest, link: &str) -> io::Result<OwnedFd> {
+    listen(request, Some(link))
 }
 
-fn listen(address: SocketAddrV4, link: Option<&str>) -> io::Result<TcpListener> {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let socket = socket::socket(AddressFamily::Inet, SockType::Stream, flags, None)?;
-    // A port whose last connections still wait for late packets is free nevertheless.
-    socket::setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+fn listen(request: SocketRequest, link: Option<&str>) -> io::Result<OwnedFd> {
+    let kind = match request.protocol {
+        Protocol::Tcp => SockType::Stream,
+        Protocol::Udp => SockType::Datagram,
+    };
+    let socket = socket::socket(AddressFamily::Inet, kind, SockFlag::SOCK_CLOEXEC, None)?;
     if let Some(link) = link {
         socket::setsockopt(&socket, sockopt::BindToDevice, &link.into())?;
     }
-    socket::bind(socket.as_raw_fd(), &SockaddrIn::from(address))?;
-    socket::listen(&socket, Backlog::new(BACKLOG)?)?;
-    Ok(socket.into())
+    if request.protocol == Protocol::Tcp {
+        // A port whose last connections still wait for late packets is free nevertheless. Of UDP it would let two share it.
+        socket::setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    }
+    socket::bind(socket.as_raw_fd(), &SockaddrIn::from(request.address))?;
+    if request.protocol == Protocol::Tcp {
+        socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+    }
+    Ok(socket)
 }
 
 /// Blocks for as long as the helper needs, which has nothing else to do.
-fn ask(helper: &Path, request: &SocketRequest) -> io::Result<TcpListener> {
+fn ask(helper: &Path, request: &SocketRequest) -> io::Result<OwnedFd> {
     let stream = UnixStream::connect(helper)?;
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     descriptors::send(&stream, request, None)?;
     let (answer, descriptor) = descriptors::receive(&stream)?;
     match (answer, descriptor) {
-        (SocketAnswer::Ok, Some(socket)) => Ok(socket.into()),
+        (SocketAnswer::Ok, Some(socket)) => Ok(socket),
         (SocketAnswer::Error(errno), _) => Err(io::Error::from_raw_os_error(errno)),
         (SocketAnswer::Ok, None) => Err(io::Error::other("the helper sent no socket")),
     }
@@ -101,8 +110,8 @@ mod tests {
             for _ in 0..2 {
                 let (stream, _) = helper.accept().unwrap();
                 let (request, _): (SocketRequest, _) = descriptors::receive(&stream).unwrap();
-                match listen_here(request.address) {
-                    Ok(socket) => descriptors::send(&stream, &SocketAnswer::Ok, Some(&socket.into())).unwrap(),
+                match listen_here(request) {
+                    Ok(socket) => descriptors::send(&stream, &SocketAnswer::Ok, Some(&socket)).unwrap(),
                     Err(error) => {
                         let errno = error.raw_os_error().unwrap();
                         descriptors::send(&stream, &SocketAnswer::Error(errno), None).unwrap();
@@ -110,10 +119,14 @@ mod tests {
                 }
             }
         });
-        let (sockets, address) = (HostSockets::Helper(path), loopback());
-        let socket = sockets.listen(address).unwrap();
-        assert_eq!(socket.local_addr().unwrap(), address.into());
-        let taken = sockets.listen(address).unwrap_err();
+        let request = SocketRequest {
+            protocol: Protocol::Tcp,
+            address: loopback(),
+        };
+        let sockets = HostSockets::Helper(path);
+        let socket: std::net::TcpListener = sockets.listen(request).unwrap().into();
+        assert_eq!(socket.local_addr().unwrap(), request.address.into());
+        let taken = sockets.listen(request).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
         served.join().unwrap();
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener as Server, TcpStream};
+use tokio::net::{TcpListener as Server, TcpStream, UdpSocket};
 
 use super::*;
 use crate::machine::{Group, RoutePort};
@@ -43,6 +43,7 @@ fn route(name: &str, server: &Server, outside: SocketAddrV4) -> Route {
         ports: vec![RoutePort {
             name: name.into(),
             port: inside.port(),
+            protocol: Protocol::Tcp,
             publish: Some(published(outside)),
         }],
         groups: vec![Group {
@@ -80,7 +81,7 @@ async fn a_published_port_follows_the_port_behind_it() {
 #[tokio::test]
 async fn a_failure_is_told_until_the_port_is_free_and_tried_again() {
     let (server, outside) = (Server::bind("127.0.0.1:0").await.unwrap(), loopback());
-    let other = TcpListener::bind(outside).unwrap();
+    let other = std::net::TcpListener::bind(outside).unwrap();
     let mut balance = Balance::new(HostSockets::Own, 10);
     let refused = balance.reserve("web", &port("http", outside)).unwrap_err();
     balance.set(table(route("http", &server, outside)));
@@ -115,4 +116,61 @@ async fn at_the_limit_accepting_pauses() {
     let mut said = [0; 5];
     behind_second.read_exact(&mut said).await.unwrap();
     assert_eq!(&said, b"hello", "and loses nothing");
+}
+
+/// A UDP server, and the way to it.
+async fn datagrams(name: &'static str) -> (UdpSocket, Route) {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let tcp = Server::bind("127.0.0.1:0").await.unwrap();
+    let mut route = route(name, &tcp, loopback());
+    route.ports[0].protocol = Protocol::Udp;
+    route.ports[0].port = server.local_addr().unwrap().port();
+    (server, route)
+}
+
+#[tokio::test]
+async fn datagrams_of_a_client_go_to_one_replica_and_back_until_it_leaves_the_routes() {
+    let (server, mut route) = datagrams("dns").await;
+    let publish = route.ports[0].publish.unwrap();
+    let mut balance = Balance::new(HostSockets::Own, 10);
+    balance.set(table(route.clone()));
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect((publish.address, publish.port)).await.unwrap();
+    let mut buffer = [0; 64];
+    let mut seen = vec![];
+    for word in ["one", "two"] {
+        client.send(word.as_bytes()).await.unwrap();
+        let (length, from) = server.recv_from(&mut buffer).await.unwrap();
+        seen.push(from);
+        server.send_to(&buffer[..length], from).await.unwrap();
+        let length = client.recv(&mut buffer).await.unwrap();
+        assert_eq!(&buffer[..length], word.as_bytes());
+    }
+    assert_eq!(seen[0], seen[1], "one flow");
+    assert!(balance.draining().is_empty());
+    route.groups[0].targets.clear();
+    balance.set(table(route.clone()));
+    tokio::task::yield_now().await;
+    assert!(balance.draining().is_empty(), "datagrams hold no replica back");
+    route.groups[0].targets.insert(2, Ipv4Addr::LOCALHOST);
+    balance.set(table(route));
+    client.send(b"three").await.unwrap();
+    let (_, from) = server.recv_from(&mut buffer).await.unwrap();
+    assert_ne!(from, seen[0], "the next goes to another replica");
+}
+
+#[tokio::test]
+async fn a_udp_port_that_is_taken_is_told_with_its_holder() {
+    let (_server, route) = datagrams("dns").await;
+    let publish = route.ports[0].publish.unwrap();
+    let _other = UdpSocket::bind((publish.address, publish.port)).await.unwrap();
+    let mut balance = Balance::new(HostSockets::Own, 10);
+    balance.set(table(route));
+    let failure = &balance.failures()["web"];
+    assert_eq!(failure.reason, "PortInUse");
+    assert!(
+        failure.message.contains(&format!("pid {}", std::process::id())),
+        "{}",
+        failure.message
+    );
 }

@@ -14,7 +14,9 @@ use tokio::time::Instant;
 
 /// The first end of a supervisor costs no time; from the second in a row on this is waited for, each time twice as long,
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// up to this.
+/// up to this for one that did get as far as to connect,
+const LONGEST_AFTER_WORK: Duration = Duration::from_secs(1);
+/// and up to this for one that did not, and probably cannot.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A supervisor that has been connected for so long has done what it is there for: the ends before it are forgotten.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(1);
@@ -76,16 +78,9 @@ impl Starter {
         if self.joined && self.since.elapsed() > FORGIVEN_AFTER {
             self.ends = 0;
         }
-        let pause = pause_after(self.ends);
+        let longest = if self.joined { LONGEST_AFTER_WORK } else { LONGEST_PAUSE };
+        self.start_at = Some(Instant::now() + pause_after(self.ends).min(longest));
         self.ends += 1;
-        if !pause.is_zero() {
-            tracing::error!(
-                ends = self.ends,
-                ?pause,
-                "the supervisor has ended again; the next one has to wait"
-            );
-        }
-        self.start_at = Some(Instant::now() + pause);
     }
 
     /// At once, unless one is on its way.
@@ -137,7 +132,7 @@ impl Starter {
 fn pause_after(ends: u32) -> Duration {
     match ends {
         0 => Duration::ZERO,
-        _ => (FIRST_PAUSE * 2u32.saturating_pow(ends - 1).min(1 << 10)).min(LONGEST_PAUSE),
+        _ => FIRST_PAUSE * 2u32.saturating_pow(ends - 1).min(1 << 10),
     }
 }
 
@@ -147,7 +142,7 @@ mod tests {
 
     #[test]
     fn the_first_is_started_at_once_and_later_ones_wait() {
-        let millis: Vec<u128> = [0, 1, 2, 3, 8, 99].map(|ends| pause_after(ends).as_millis()).into();
-        assert_eq!(millis, [0, 250, 500, 1000, 30_000, 30_000]);
+        let millis: Vec<u128> = [0, 1, 2, 3, 99].map(|ends| pause_after(ends).as_millis()).into();
+        assert_eq!(millis, [0, 250, 500, 1000, 256_000]);
     }
 }

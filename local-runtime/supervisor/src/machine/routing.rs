@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::spec::Publish;
+use crate::spec::{Protocol, Publish};
 
 /// One service's ports and the pods that take its connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,7 @@ pub struct Group {
 pub struct RoutePort {
     pub name: String,
     pub port: u16,
+    pub protocol: Protocol,
     pub publish: Option<Publish>,
 }
 
@@ -41,6 +42,7 @@ fn route(service: &super::Service) -> Route {
     let ports = service.spec.ports.iter().map(|port| RoutePort {
         name: port.name.clone(),
         port: port.port,
+        protocol: port.protocol,
         publish: port.publish,
     });
     Route {

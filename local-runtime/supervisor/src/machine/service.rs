@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::observe::{crash_failure, deadline_failure};
 use super::{Addresses, Millis, Pod, Role, Template, Templates, Turn};
 use crate::protocol::Failure;
-use crate::spec::{ServiceSpec, Strategy};
+use crate::spec::{Protocol, ServiceSpec, Strategy};
 
 /// How many replicas there may be above the number wanted while old ones are replaced.
 const SURGE: usize = 1;
@@ -281,7 +281,8 @@ fn template_of(spec: &ServiceSpec) -> Template {
         pod: spec.pod.clone(),
         stop: spec.stop.clone(),
         role: Role::Service {
-            first_port: spec.ports.first().map(|p| p.port),
+            // Only these can be asked whether somebody listens.
+            first_port: spec.ports.iter().find(|p| p.protocol == Protocol::Tcp).map(|p| p.port),
         },
     }
 }

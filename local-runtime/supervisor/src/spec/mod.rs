@@ -211,12 +211,11 @@ pub struct PortSpec {
     pub publish: Option<Publish>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     #[default]
     Tcp,
-    /// Refused for now, as a fault of the spec (`InvalidSpec`).
     Udp,
 }
 

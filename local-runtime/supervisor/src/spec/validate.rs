@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, ContainerSpec, JobSpec, Object, PodSpec, PortSpec, Probe, Protocol, ServiceSpec};
+use super::{Check, ContainerSpec, JobSpec, Object, PodSpec, PortSpec, Probe, ServiceSpec};
 
 /// Half of what the app's /24 has left for replicas, so that an update always finds addresses.
 pub const MAX_REPLICAS: u32 = 90;
@@ -60,18 +60,18 @@ fn ports(ports: &[PortSpec], faults: &mut Faults) {
         faults.check(names.insert(&port.name), &format!("{at}.name"), || {
             format!("`{}` is used twice", port.name)
         });
-        faults.check(numbers.insert(port.port), &format!("{at}.port"), || {
+        let number = (port.protocol, port.port);
+        faults.check(numbers.insert(number), &format!("{at}.port"), || {
             format!("{} is used twice", port.port)
-        });
-        faults.check(port.protocol != Protocol::Udp, &format!("{at}.protocol"), || {
-            "the local platform balances tcp only".into()
         });
         if let Some(publish) = port.publish {
             let at = format!("{at}.publish");
             faults.check(publish.port != 0, &at, || "0 is no port".into());
-            faults.check(published.insert((publish.address, publish.port)), &at, || {
-                format!("{}:{} is used twice", publish.address, publish.port)
-            });
+            faults.check(
+                published.insert((port.protocol, publish.address, publish.port)),
+                &at,
+                || format!("{}:{} is used twice", publish.address, publish.port),
+            );
         }
     }
 }
@@ -204,6 +204,7 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Protocol;
     use crate::spec::Publish;
     use crate::testing;
 
@@ -234,9 +235,16 @@ mod tests {
             &["pod.sidecars[0].name"],
         );
         check(
-            "udp is refused, not ignored",
-            |s| s.ports[0].protocol = Protocol::Udp,
-            &["ports[0].protocol"],
+            "one number is two ports where two protocols are spoken",
+            |s| {
+                let udp = PortSpec {
+                    name: "quic".into(),
+                    protocol: Protocol::Udp,
+                    ..s.ports[0].clone()
+                };
+                s.ports.push(udp);
+            },
+            &[],
         );
         check(
             "one socket cannot stand for two ports",

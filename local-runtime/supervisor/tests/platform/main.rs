@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod datagrams;
 mod isolation;
 mod jobs;
 mod keeping;

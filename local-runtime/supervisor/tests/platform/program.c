@@ -112,6 +112,37 @@ static int serve_many(int port, const char *text) {
     return 0;
 }
 
+// Each datagram comes back with our name before it.
+static int answer_datagrams(int port) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)}, from;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address)) { perror("bind"); return 1; }
+    for (;;) {
+        char got[1024], answer[1200]; socklen_t size = sizeof from;
+        ssize_t length = recvfrom(fd, got, sizeof got - 1, 0, (struct sockaddr *)&from, &size);
+        if (length < 0) continue;
+        got[length] = 0;
+        snprintf(answer, sizeof answer, "%s: %s", host, got);
+        sendto(fd, answer, strlen(answer), 0, (struct sockaddr *)&from, size);
+    }
+}
+
+// What `name:port` answers to a datagram.
+static int ask_datagram(const char *name, const char *port) {
+    struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_DGRAM}, *found = 0;
+    struct timeval patience = {.tv_sec = 2};
+    char answer[1200];
+    int failed = getaddrinfo(name, port, &hints, &found), fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (failed) { printf("%s: %s\n", name, gai_strerror(failed)); return 1; }
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    if (connect(fd, found->ai_addr, found->ai_addrlen) || send(fd, "hello", 5, 0) != 5) { perror(name); return 1; }
+    ssize_t length = recv(fd, answer, sizeof answer - 1, 0);
+    if (length < 0) { perror(name); return 1; }
+    answer[length] = 0;
+    puts(answer);
+    return 0;
+}
+
 // A line with a number that grows by one, a thousand times a second.
 static int count(void) {
     for (long number = 1;; number++) { printf("%ld\n", number); fflush(stdout); usleep(1000); }
@@ -123,6 +154,8 @@ int main(int argc, char **argv) {
     const char *word = argc > 1 ? argv[1] : "";
     if (!strcmp(word, "serve") && argc > 3) { greeting = argv[3]; return serve(atoi(argv[2])); }
     if (!strcmp(word, "serve-many") && argc > 3) return serve_many(atoi(argv[2]), argv[3]);
+    if (!strcmp(word, "answer-datagrams") && argc > 2) return answer_datagrams(atoi(argv[2]));
+    if (!strcmp(word, "ask-datagram") && argc > 3) return ask_datagram(argv[2], argv[3]);
     if (!strcmp(word, "count")) return count();
     if (!strcmp(word, "exit") && argc > 2) { printf("about to end\n"); return atoi(argv[2]); }
     if (!strcmp(word, "append") && argc > 3) { FILE *file = fopen(argv[2], "a"); if (!file) { perror(argv[2]); return 1; } fprintf(file, "%s\n", argv[3]); return fclose(file); }

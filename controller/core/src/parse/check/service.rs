@@ -29,9 +29,10 @@ pub fn check(app: &AppView<'_>, spec: &Path<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-/// A service and its sidecars share one network, so a port's number and name are given once.
+/// A service and its sidecars share one network, so a port's name is given once, and its number once for what is carried
+/// by TCP and once for UDP.
 fn check_ports(service: &Entry, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    let mut numbers: HashMap<i64, Span> = HashMap::new();
+    let mut numbers: HashMap<(i64, bool), Span> = HashMap::new();
     let mut names: HashMap<&str, Span> = HashMap::new();
     check_ports_of(&service.value, path, &mut numbers, &mut names, faults);
     let sidecars = path.key("sidecars");
@@ -49,7 +50,7 @@ fn check_ports(service: &Entry, path: &Path<'_>, faults: &mut Vec<Fault>) {
 fn check_ports_of<'a>(
     node: &'a Node,
     path: &Path<'_>,
-    numbers: &mut HashMap<i64, Span>,
+    numbers: &mut HashMap<(i64, bool), Span>,
     names: &mut HashMap<&'a str, Span>,
     faults: &mut Vec<Fault>,
 ) {
@@ -64,13 +65,14 @@ fn check_ports_of<'a>(
     {
         let path = ports.index(index);
         if let Some((number, span)) = port.get("port").and_then(|port| Some((port.integer()?, port.span))) {
-            match numbers.get(&number) {
+            let key = (number, is_udp(port));
+            match numbers.get(&key) {
                 Some(first) => {
                     let message = format!("port {number} is given twice");
                     let why = format!("it is given on line {} already, in the same network", first.start.line);
                     faults.push(Fault::new("DuplicatePort", span, &path.key("port"), message).because(why));
                 }
-                None => drop(numbers.insert(number, span)),
+                None => drop(numbers.insert(key, span)),
             }
         }
         let Some((name, span)) = port.get("name").and_then(|name| Some((name.text()?, name.span))) else {
@@ -163,6 +165,11 @@ fn check_probe(probe: &Entry, has_http_port: bool, path: &Path<'_>, faults: &mut
 fn speaks_http(port: &Node) -> bool {
     port.get("protocol")
         .is_none_or(|protocol| protocol.text() == Some("http"))
+}
+
+fn is_udp(port: &Node) -> bool {
+    port.get("protocol")
+        .is_some_and(|protocol| protocol.text() == Some("udp"))
 }
 
 /// A time in which something happens is longer than nothing.
