@@ -62,6 +62,12 @@ impl Client {
         &self.welcome
     }
 
+    /// Returns when the supervisor is gone.
+    pub async fn closed(mut self) {
+        // It says nothing that it is not asked for.
+        _ = self.reader.fill_buf().await;
+    }
+
     pub async fn observe(&mut self) -> Result<Observation, ClientError> {
         self.call(&Request::Observe).await
     }

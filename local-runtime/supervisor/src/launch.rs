@@ -57,12 +57,14 @@ impl Launch {
 /// Connects to the app's supervisor, starting it first if none answers.
 ///
 /// Safe to call at once from several processes: the supervisors that were started in vain find the lock taken and end.
-/// A stale socket or a pid in use again does not matter, for neither is trusted. Errors: see [`LaunchError`].
+/// A stale socket or a pid in use again does not matter, for neither is trusted. One of an older program gives way to ours: its
+/// containers are taken over, its connections end. Errors: see [`LaunchError`].
 pub async fn ensure_running(launch: &Launch) -> Result<Client, LaunchError> {
     let begun = Instant::now();
     let mut started: Option<Instant> = None;
     loop {
         match Client::connect(&launch.run_dir).await {
+            Ok(client) if is_older(&client.welcome().program_version) => end_older(client).await,
             Ok(client) => return Ok(client),
             Err(ClientError::NotRunning { .. } | ClientError::Closed | ClientError::Receive { .. }) => {}
             Err(other) => return Err(LaunchError::Speak(other)),
@@ -78,6 +80,23 @@ pub async fn ensure_running(launch: &Launch) -> Result<Client, LaunchError> {
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
+}
+
+/// By the numbers of `MAJOR.MINOR.PATCH`; what is not of that form is left alone.
+fn is_older(other: &str) -> bool {
+    let numbers = |version: &str| {
+        let parts = version.split('.').map(|part| part.parse::<u32>().ok());
+        parts.collect::<Option<Vec<u32>>>()
+    };
+    matches!((numbers(other), numbers(env!("CARGO_PKG_VERSION"))), (Some(theirs), Some(own)) if theirs < own)
+}
+
+/// Tells it to hand over, by the signal that every version knows; its keeper ends with it.
+async fn end_older(client: Client) {
+    let pid = nix::unistd::Pid::from_raw(client.welcome().pid as i32);
+    // One that has ended meanwhile is as good.
+    _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+    client.closed().await;
 }
 
 /// Starts the program, which starts itself once more, detached, and ends when that one listens or has failed.
@@ -146,4 +165,21 @@ fn last_line(path: &Path) -> Option<String> {
         .rev()
         .find(|line| !line.trim().is_empty())
         .map(str::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_surely_older_gives_way() {
+        for (reason, version, older) in [
+            ("older", "0.0.9", true),
+            ("the very same", env!("CARGO_PKG_VERSION"), false),
+            ("newer", "999.0.0", false),
+            ("of another form", "0.0.1-rc1", false),
+        ] {
+            assert_eq!(is_older(version), older, "{reason}");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use portolan_supervisor::spec::Kind;
 use portolan_supervisor::{Client, ensure_running};
 
 use crate::app::{App, get, service};
-use crate::machine::{Traces, is_alive, kill};
+use crate::machine::{Signal, Traces, is_alive, kill};
 
 #[tokio::test]
 async fn containers_outlive_a_killed_supervisor_and_are_taken_over() {
@@ -121,4 +121,29 @@ async fn many_callers_start_one_supervisor() {
         !app.launch.run_dir.exists() && !app.launch.state_dir.exists(),
         "with nothing to do it ends and leaves nothing"
     );
+}
+
+#[tokio::test]
+async fn a_supervisor_of_an_older_program_gives_way() {
+    let Some(app) = App::empty("a_supervisor_of_an_older_program_gives_way") else {
+        return;
+    };
+    std::fs::create_dir_all(&app.launch.run_dir).unwrap();
+    let mut older = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let pid = older.id();
+    let socket = portolan_supervisor::protocol::socket_path(&app.launch.run_dir);
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let welcome = format!(r#"{{"ok":{{"version":1,"app":"a/b","pid":{pid},"program_version":"0.0.1"}}}}"#);
+        std::io::Write::write_all(&mut stream, format!("{welcome}\n").as_bytes()).unwrap();
+        older.wait().unwrap()
+    });
+    let client = app.client().await;
+    let status = served.join().unwrap();
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    assert_eq!(signal, Some(Signal::SIGTERM as i32), "it was told to go");
+    assert_ne!(client.welcome().pid, pid);
+    drop(client);
+    app.delete_everything().await;
 }
