@@ -10,6 +10,7 @@ use crate::capabilities::Capabilities;
 use crate::error::{Error, Result, invalid, unsupported};
 use crate::seccomp::default_profile;
 use crate::spec::annotation;
+use crate::sysctl;
 
 /// The configuration, read and found to ask for nothing that cannot be done.
 #[derive(Debug)]
@@ -93,6 +94,8 @@ fn check(spec: &Spec) -> Result<()> {
     ])?;
     check_process(process)?;
     check_linux(linux)?;
+    let settings = linux.sysctl().iter().flatten().map(|(name, _)| name);
+    sysctl::check(settings, linux.namespaces().as_deref().unwrap_or_default())?;
     check_namespaces(spec, linux)?;
     check_seccomp(spec, linux)?;
     spec.mounts().iter().flatten().try_for_each(check_mount)
@@ -147,11 +150,6 @@ fn check_linux(linux: &Linux) -> Result<()> {
             "`linux.gidMappings`",
             not_empty(linux.gid_mappings().as_ref().map(Vec::len)),
         ),
-        (
-            "`linux.sysctl`",
-            not_empty(linux.sysctl().as_ref().map(|map| map.len())),
-        ),
-        ("`linux.devices`", not_empty(linux.devices().as_ref().map(Vec::len))),
         (
             "`linux.rootfsPropagation` other than private",
             linux

@@ -15,6 +15,7 @@ use crate::error::{Error, Result, chain};
 use crate::mounts;
 use crate::namespaces::Namespaces;
 use crate::process::Entrance;
+use crate::sysctl;
 use crate::terminal;
 
 /// What the child says before it waits for its start. No reason for a failure begins so.
@@ -62,6 +63,7 @@ impl Init<'_> {
         }
         self.namespaces.enter()?;
         self.take_names()?;
+        sysctl::set(self.bundle.linux().sysctl().iter().flatten())?;
         let cgroup = self.cgroup.map(|(cgroup, _)| cgroup);
         mounts::enter(&self.bundle.spec, &self.bundle.rootfs(), cgroup)?;
         self.open_terminal()?;

@@ -31,6 +31,7 @@ pub mod spec;
 pub mod start;
 pub mod state;
 mod sys;
+mod sysctl;
 mod terminal;
 
 pub use container::Store;

@@ -6,6 +6,7 @@
 mod cgroups;
 mod devices;
 mod lock;
+mod nodes;
 mod options;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -50,6 +51,8 @@ pub fn enter(spec: &Spec, rootfs: &Path, cgroup: Option<&Cgroup>) -> Result<()> 
         }
     };
     if let Some(linux) = spec.linux() {
+        let nodes = linux.devices().iter().flatten();
+        nodes.into_iter().try_for_each(|device| nodes::make(&root, device))?;
         linux
             .readonly_paths()
             .iter()
@@ -126,6 +129,11 @@ fn mount_one(root: &Root, one: &Mount, cgroup: Option<&Cgroup>) -> Result<OwnedF
     };
     attach(detached.as_fd(), point.as_fd(), destination)?;
     Ok(detached)
+}
+
+/// The /proc of this process's namespaces, attached nowhere.
+pub fn detached_proc() -> Result<OwnedFd> {
+    new_file_system("proc", &Options::default(), Path::new("nowhere"))
 }
 
 fn new_file_system(kind: &str, options: &Options, destination: &Path) -> Result<OwnedFd> {

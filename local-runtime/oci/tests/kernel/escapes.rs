@@ -147,6 +147,21 @@ fn images_and_configurations_do_not_lead_out() {
             expected: Refused("a mount on /proc is not supported"),
         },
         Attack {
+            reason: "a link leads a device to the host (CVE-2026-41579)",
+            image: |layer, canary| symlink(&canary.folder, layer.join("data")).unwrap(),
+            config: |config| {
+                config["linux"]["devices"] = json!([{"path": "/data/node", "type": "c", "major": 1, "minor": 3}])
+            },
+            expected: Refused("/data something other than a plain folder"),
+        },
+        Attack {
+            reason: "a setting's name climbs to one of the machine",
+            image: |_, _| {},
+            // One that nobody may write, lest a failure of this test harms the machine.
+            config: |config| config["linux"]["sysctl"] = json!({"net/../kernel/ngroups_max": "1"}),
+            expected: Refused("`net/../kernel/ngroups_max`, which is not the container's own"),
+        },
+        Attack {
             reason: "the way to a part of /proc begins elsewhere",
             image: |_, _| {},
             config: |config| {

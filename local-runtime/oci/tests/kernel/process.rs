@@ -121,13 +121,74 @@ fn a_bundle_brings_its_own_filter_or_takes_the_default() {
 }
 
 #[test]
+fn settings_of_its_own_namespaces_are_set() {
+    let Some(bundle) = Bundle::new("settings_of_its_own_namespaces_are_set") else {
+        return;
+    };
+    for (name, file) in [
+        (
+            "net.ipv4.ip_unprivileged_port_start",
+            "/proc/sys/net/ipv4/ip_unprivileged_port_start",
+        ),
+        (
+            "net/ipv4/conf/lo/accept_redirects",
+            "/proc/sys/net/ipv4/conf/lo/accept_redirects",
+        ),
+        ("kernel.msgmax", "/proc/sys/kernel/msgmax"),
+    ] {
+        let before = fs::read_to_string(file).unwrap();
+        bundle.write_changed(&bundle.params(&["cat", file]), |config| {
+            config["linux"]["sysctl"] = json!({name: "0"})
+        });
+        assert_eq!(bundle.ok(&["run", "{id}"]), "0\n", "{name}");
+        assert_eq!(fs::read_to_string(file).unwrap(), before, "{name}: the host's");
+    }
+    bundle.write_changed(&bundle.params(&[]), |config| {
+        config["linux"]["sysctl"] = json!({"net.ipv4.no_such": "0"})
+    });
+    let said = bundle.refused(&["run", "{id}"]);
+    assert!(said.contains("cannot find the setting net.ipv4.no_such"), "{said}");
+}
+
+#[test]
+fn devices_are_made_as_they_are_named() {
+    let Some(bundle) = Bundle::new("devices_are_made_as_they_are_named") else {
+        return;
+    };
+    let fuse =
+        json!({"path": "/dev/net/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o640, "uid": 5, "gid": 6});
+    let pipe = json!({"path": "/run/pipe", "type": "p"});
+    let null = json!({"path": "/dev/null", "type": "c", "major": 1, "minor": 3});
+    let other = json!({"path": "/dev/null", "type": "b", "major": 1, "minor": 3});
+    for (device, path, expected) in [
+        (fuse, "/dev/net/fuse", "20640 10:229 of 5:6\n"),
+        (pipe, "/run/pipe", "10666 0:0 of 0:0\n"),
+        (null, "/dev/null", "20666 1:3 of 0:0\n"),
+        (
+            other,
+            "/dev/null",
+            "portolan-runtime: the device /dev/null is something else already\n",
+        ),
+    ] {
+        bundle.write_changed(&bundle.params(&["look", path]), |config| {
+            config["linux"]["devices"] = json!([device])
+        });
+        assert_eq!(text(&bundle.verb(&["run", "{id}"])), expected, "{path}");
+    }
+}
+
+#[test]
 fn what_is_not_supported_is_refused() {
     let Some(bundle) = Bundle::new("what_is_not_supported_is_refused") else {
         return;
     };
     let cases = [
         ("/hooks", json!({"prestart": [{"path": "/bin/true"}]}), "`hooks`"),
-        ("/linux/sysctl", json!({"net.ipv4.ip_forward": "1"}), "`linux.sysctl`"),
+        (
+            "/linux/sysctl",
+            json!({"kernel.ngroups_max": "1"}),
+            "the setting `kernel.ngroups_max`, which is not the container's own,",
+        ),
         (
             "/linux/personality",
             json!({"domain": "LINUX32"}),

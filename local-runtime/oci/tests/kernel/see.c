@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -40,6 +41,13 @@ static int cat(const char *path) {
     while (fd >= 0 && (n = read(fd, text, sizeof text)) > 0) fwrite(text, 1, n, stdout);
     if (n < 0) perror(path);
     return n < 0;
+}
+
+static int look(const char *path) {
+    struct stat found;
+    if (lstat(path, &found) < 0) return perror(path), 1;
+    printf("%o %u:%u of %u:%u\n", found.st_mode, major(found.st_rdev), minor(found.st_rdev), found.st_uid, found.st_gid);
+    return 0;
 }
 
 static void bye(int signal) { _exit(40 + signal); }
@@ -210,7 +218,7 @@ int main(int argc, char **argv) {
         int (*run)(const char *);
     } verbs[] = {
         {"exit", end}, {"die", die}, {"write", write_file}, {"cat", cat}, {"wait", wait_for_signal}, {"env", env},
-        {"ns", namespaces}, {"eat", eat}, {"fork", fork_children}, {"terminal", terminal}, {"burn", burn}, {"remount", remount},
+        {"ns", namespaces}, {"eat", eat}, {"fork", fork_children}, {"terminal", terminal}, {"burn", burn}, {"remount", remount}, {"look", look},
         {"agent", agent},
     };
     setvbuf(stdout, 0, _IONBF, 0);
