@@ -1,16 +1,20 @@
-//! From two fifos into one file.
+//! From two fifos into one file, each line once, whatever is killed in between.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::net::unix::pipe;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{MAX_FILE_BYTES, MAX_LINE_BYTES, rotated};
+use super::MAX_LINE_BYTES;
+use super::fifo::Fifo;
+use super::file::{Doubtful, LogFile};
+
+/// The record of what was taken, beside the fifos.
+const RECORD: &str = "taken";
 
 /// Reads one container's output until `finish`.
 pub struct Collector {
@@ -19,23 +23,24 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Opens both fifos and begins. `written` is poked after each write, for those who follow.
-    ///
-    /// The fifos are opened for reading and writing: that never blocks, and never meets an end of file.
+    /// Opens both fifos and begins, or goes on. `written` is poked after each write, for those who follow.
     pub fn start(stdout: &Path, stderr: &Path, log: &Path, written: watch::Sender<u64>) -> io::Result<Collector> {
-        let file = Arc::new(Mutex::new(LogFile::open(log)?));
+        let (file, doubtful) = LogFile::open(log, &stdout.with_file_name(RECORD))?;
+        let file = Arc::new(Mutex::new(file));
         let (end, ended) = watch::channel(false);
         let mut streams = vec![];
-        for (path, letter) in [(stdout, 'o'), (stderr, 'e')] {
-            let fifo = pipe::OpenOptions::new().read_write(true).open_receiver(path)?;
-            let lines = Lines {
+        for (path, letter) in [(stdout, b'o'), (stderr, b'e')] {
+            let fifo = settled(Fifo::open(path)?, letter, doubtful)?;
+            let stream = Stream {
                 letter,
-                partial: vec![],
                 file: file.clone(),
                 written: written.clone(),
             };
-            streams.push(tokio::spawn(collect(fifo, lines, ended.clone())));
+            // SAFETY: a `Fifo` owns its descriptor and never puts another one in its place, so it stays open and the same.
+            let fifo = unsafe { AsyncFd::register_with_interest(fifo, Interest::READABLE) }?;
+            streams.push(tokio::spawn(collect(fifo, stream, ended.clone())));
         }
+        file.lock().unwrap_or_else(PoisonError::into_inner).settle()?;
         Ok(Collector { streams, end })
     }
 
@@ -50,117 +55,109 @@ impl Collector {
     }
 }
 
-async fn collect(fifo: pipe::Receiver, mut lines: Lines, mut ended: watch::Receiver<bool>) {
-    let mut buffer = vec![0; 8 << 10];
-    let mut last_round = false;
-    loop {
-        // tokio answers from what it knows to be readable; at the end the kernel itself is asked.
-        let read = if last_round {
-            nix::unistd::read(&fifo, &mut buffer).map_err(io::Error::from)
-        } else {
-            fifo.try_read(&mut buffer)
-        };
-        match read {
-            Ok(read) if read > 0 => lines.add(&buffer[..read]),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                tracing::error!(%error, "cannot read a container's output");
-                break;
-            }
-            _ if last_round => break,
-            _ => tokio::select! {
-                _ = fifo.readable() => {}
-                // The sender lives in the collector: an error means the same as its word.
-                _ = ended.wait_for(|ended| *ended) => last_round = true,
-            },
-        }
+/// Without what the process before us has written, and could not take any more.
+fn settled(mut fifo: Fifo, letter: u8, doubtful: Option<Doubtful>) -> io::Result<Fifo> {
+    if let Some(doubtful) = doubtful.filter(|doubtful| doubtful.stream == letter)
+        && fifo.look().is_ok_and(|seen| doubtful.is(seen))
+    {
+        fifo.take(doubtful.length as usize)?;
     }
-    lines.finish();
+    Ok(fifo)
 }
 
-struct Lines {
-    letter: char,
-    partial: Vec<u8>,
+async fn collect(mut fifo: AsyncFd<Fifo>, stream: Stream, mut ended: watch::Receiver<bool>) {
+    let outcome = loop {
+        tokio::select! {
+            ready = fifo.readable_mut() => {
+                let Ok(mut ready) = ready else { break Ok(()) };
+                match stream.carry_whole_lines(ready.get_inner_mut()) {
+                    Ok(true) => {}
+                    // What waits is no line yet: the next write wakes us.
+                    Ok(false) => ready.clear_ready(),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                    Err(error) => break Err(error),
+                }
+            }
+            // The sender lives in the collector: an error means the same as its word.
+            _ = ended.wait_for(|ended| *ended) => break stream.carry_the_rest(fifo.get_mut()),
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::error!(%error, "cannot read a container's output");
+    }
+}
+
+struct Stream {
+    letter: u8,
     file: Arc<Mutex<LogFile>>,
     written: watch::Sender<u64>,
 }
 
-impl Lines {
-    /// All whole lines of a piece are written at once.
-    fn add(&mut self, bytes: &[u8]) {
-        let mut out = vec![];
-        for piece in bytes.split_inclusive(|b| *b == b'\n') {
-            let (text, whole) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
-            self.partial.extend_from_slice(text);
-            while self.partial.len() > MAX_LINE_BYTES {
-                let rest = self.partial.split_off(MAX_LINE_BYTES);
-                let line = std::mem::replace(&mut self.partial, rest);
-                self.format(&line, &mut out);
-            }
-            if whole {
-                let line = std::mem::take(&mut self.partial);
-                self.format(&line, &mut out);
-            }
+impl Stream {
+    /// False if there is none.
+    fn carry_whole_lines(&self, fifo: &mut Fifo) -> io::Result<bool> {
+        let length = whole_lines(fifo.look()?);
+        match length {
+            0 if fifo.is_full() => self.carry_all(fifo).map(|()| true),
+            0 => Ok(false),
+            _ => self.carry(fifo, length).map(|()| true),
         }
-        self.write(&out);
     }
 
     /// A last line without its newline is a line too.
-    fn finish(mut self) {
-        if !self.partial.is_empty() {
-            let mut out = vec![];
-            let line = std::mem::take(&mut self.partial);
-            self.format(&line, &mut out);
-            self.write(&out);
+    fn carry_the_rest(&self, fifo: &mut Fifo) -> io::Result<()> {
+        loop {
+            match self.carry_whole_lines(fifo) {
+                Ok(true) => {}
+                Ok(false) => return self.carry_all(fifo),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
         }
     }
 
-    fn format(&self, line: &[u8], out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("{} {} ", crate::clock::unix_ms(), self.letter).as_bytes());
-        out.extend_from_slice(line);
-        out.push(b'\n');
+    fn carry_all(&self, fifo: &mut Fifo) -> io::Result<()> {
+        let length = fifo.look()?.len();
+        self.carry(fifo, length)
     }
 
-    fn write(&self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
-        let result = self.file.lock().unwrap_or_else(PoisonError::into_inner).append(bytes);
-        if let Err(error) = result {
+    /// So much of what was seen: into the file, then out of the fifo.
+    fn carry(&self, fifo: &mut Fifo, length: usize) -> io::Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = &fifo.seen()[..length];
+        if let Err(error) = file.append(&self.format(seen), self.letter, seen) {
             // A full disk must not stop the container: its output is lost, its work is not.
             tracing::error!(%error, "cannot write a log");
         }
+        fifo.take(length)?;
+        if let Err(error) = file.settle() {
+            tracing::error!(%error, "cannot record what of a log is written");
+        }
         self.written.send_modify(|count| *count = count.wrapping_add(1));
-    }
-}
-
-struct LogFile {
-    path: PathBuf,
-    file: File,
-    bytes: u64,
-}
-
-impl LogFile {
-    fn open(path: &Path) -> io::Result<LogFile> {
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        let bytes = file.metadata()?.len();
-        Ok(LogFile {
-            path: path.into(),
-            file,
-            bytes,
-        })
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.bytes > 0 && self.bytes + bytes.len() as u64 > MAX_FILE_BYTES {
-            fs::rename(&self.path, rotated(&self.path))?;
-            *self = LogFile::open(&self.path)?;
-        }
-        self.file.write_all(bytes)?;
-        self.bytes += bytes.len() as u64;
         Ok(())
+    }
+
+    fn format(&self, seen: &[u8]) -> Vec<u8> {
+        let (start, mut out) = (format!("{} {} ", crate::clock::unix_ms(), self.letter as char), vec![]);
+        for line in seen.split_inclusive(|byte| *byte == b'\n') {
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            // An empty line is one piece too.
+            for piece in text.chunks(MAX_LINE_BYTES).chain(text.is_empty().then_some(text)) {
+                out.extend_from_slice(start.as_bytes());
+                out.extend_from_slice(piece);
+                out.push(b'\n');
+            }
+        }
+        out
+    }
+}
+
+/// The length up to the last newline, or of a piece of a line that is too long; 0 if there is neither.
+fn whole_lines(seen: &[u8]) -> usize {
+    match seen.iter().rposition(|byte| *byte == b'\n') {
+        Some(last) => last + 1,
+        None if seen.len() >= MAX_LINE_BYTES => MAX_LINE_BYTES,
+        None => 0,
     }
 }
 
@@ -168,31 +165,73 @@ impl LogFile {
 mod tests {
     use super::*;
     use crate::logs::last_lines;
+    use std::fs::{File, OpenOptions};
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    struct Outputs {
+        folder: tempfile::TempDir,
+        writer: File,
+    }
+
+    impl Outputs {
+        fn new() -> Outputs {
+            let folder = tempfile::tempdir().unwrap();
+            for name in ["out", "err"] {
+                nix::unistd::mkfifo(&folder.path().join(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+            }
+            let out = folder.path().join("out");
+            let writer = OpenOptions::new().read(true).write(true).open(out).unwrap();
+            Outputs { folder, writer }
+        }
+
+        fn log(&self) -> PathBuf {
+            self.folder.path().join("logs/1.main.log")
+        }
+
+        fn collector(&self) -> Collector {
+            let [out, err] = ["out", "err"].map(|name| self.folder.path().join(name));
+            Collector::start(&out, &err, &self.log(), watch::Sender::new(0)).unwrap()
+        }
+    }
 
     #[tokio::test]
     async fn output_becomes_lines_and_none_is_lost_at_the_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let [out, err, log] = ["out", "err", "logs/1.main.log"].map(|name| folder.path().join(name));
-        for fifo in [&out, &err] {
-            nix::unistd::mkfifo(fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        }
-        let (written, _) = watch::channel(0);
-        let collector = Collector::start(&out, &err, &log, written).unwrap();
-        let mut writer = OpenOptions::new().read(true).write(true).open(&out).unwrap();
-        writer.write_all(b"one\ntwo\nlast without newline").unwrap();
-        drop(writer);
+        let mut outputs = Outputs::new();
+        let collector = outputs.collector();
+        outputs.writer.write_all(b"one\n\ntwo\nlast without newline").unwrap();
         collector.finish().await;
-        assert_eq!(last_lines(&log, 10), ["one", "two", "last without newline"]);
+        assert_eq!(
+            last_lines(&outputs.log(), 10),
+            ["one", "", "two", "last without newline"]
+        );
     }
 
-    #[test]
-    fn a_file_that_is_full_becomes_the_old_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("1.main.log");
-        let mut file = LogFile::open(&path).unwrap();
-        file.bytes = MAX_FILE_BYTES;
-        file.append(b"1 o new\n").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"1 o new\n");
-        assert!(rotated(&path).exists());
+    #[tokio::test]
+    async fn a_line_that_comes_in_pieces_is_one_and_one_without_end_is_cut() {
+        let mut outputs = Outputs::new();
+        let collector = outputs.collector();
+        for piece in ["first ", "second\n"] {
+            outputs.writer.write_all(piece.as_bytes()).unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert_eq!(last_lines(&outputs.log(), 10), ["first second"]);
+        outputs.writer.write_all(&vec![b'x'; MAX_LINE_BYTES + 10]).unwrap();
+        collector.finish().await;
+        let log = std::fs::read_to_string(outputs.log()).unwrap();
+        let lengths: Vec<usize> = log.lines().skip(1).map(|line| line.len() - 16).collect();
+        assert_eq!(lengths, [MAX_LINE_BYTES, 10]);
+    }
+
+    #[tokio::test]
+    async fn what_was_written_and_not_taken_is_not_written_again() {
+        let mut outputs = Outputs::new();
+        outputs.writer.write_all(b"one\ntwo\n").unwrap();
+        let (mut file, _) = LogFile::open(&outputs.log(), &outputs.folder.path().join(RECORD)).unwrap();
+        file.append(b"1 o one\n", b'o', b"one\n").unwrap();
+        drop(file);
+        let collector = outputs.collector();
+        collector.finish().await;
+        assert_eq!(last_lines(&outputs.log(), 10), ["one", "two"]);
     }
 }

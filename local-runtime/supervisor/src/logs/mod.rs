@@ -1,11 +1,14 @@
 //! What containers write: from their fifos into files with a bound, and from there to whoever asks.
 //!
 //! A container's stdout and stderr are two fifos. It holds them open for reading and writing, so a supervisor that is
-//! gone neither breaks its output nor loses it: up to 64 KiB a fifo wait in the kernel, and the next supervisor reads on.
+//! gone neither breaks its output nor loses it: up to 64 KiB a fifo wait in the kernel, and the next supervisor reads on
+//! ([`file`] says how that loses and doubles nothing).
 //! A file has one line per line: `<unix milliseconds> <o|e> <text>`. At [`MAX_FILE_BYTES`] it becomes `.log.1`, in place of
 //! the one before it.
 
 mod collect;
+mod fifo;
+mod file;
 mod read;
 
 use std::fs;
