@@ -80,6 +80,9 @@ pub enum Ownership {
 pub enum ResourceState {
     Progressing {
         message: String,
+        /// Set where all has been done that can be done for now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        paused: Option<Pause>,
     },
     Ready,
     /// A job that ran to its end with success.
@@ -89,6 +92,26 @@ pub enum ResourceState {
     },
     /// On its way out; its name may still be taken.
     Deleting,
+}
+
+/// What a rollout waits for that is no sign of trouble, however long it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Pause {
+    /// A span of time that the manifest gives; it goes on by itself.
+    Time,
+    /// Somebody's `portolan promote`.
+    Promotion,
+}
+
+impl ResourceState {
+    /// On its way, with nothing that keeps it from going on.
+    pub fn progressing(message: impl Into<String>) -> Self {
+        Self::Progressing {
+            message: message.into(),
+            paused: None,
+        }
+    }
 }
 
 /// Why something failed, in words that a user can act on.
@@ -125,6 +148,13 @@ impl ObservedResource {
             EdgeCondition::Exists => self.state != ResourceState::Deleting,
             EdgeCondition::Ready => current && matches!(self.state, ResourceState::Ready | ResourceState::Completed),
             EdgeCondition::Completed => current && self.state == ResourceState::Completed,
+        }
+    }
+
+    pub fn pause(&self) -> Option<Pause> {
+        match self.state {
+            ResourceState::Progressing { paused, .. } => paused,
+            _ => None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::observation::{Failure, Observation, ObservedResource, Replicas, ResourceState};
+use crate::observation::{Failure, Observation, ObservedResource, Pause, Replicas, ResourceState};
 use crate::plan::Scope;
 use crate::resource::{Resource, ResourceId, Resources};
 
@@ -59,6 +59,9 @@ pub struct ResourceStatus {
     /// What the platform says it is doing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// What its rollout waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }
@@ -126,7 +129,7 @@ fn resource_status(resource: &Resource, observed: Option<&ObservedResource>) -> 
         Some(ResourceState::Deleting) => StateWord::Deleting,
     };
     let message = match observed.map(|seen| &seen.state) {
-        Some(ResourceState::Progressing { message }) => Some(message.clone()),
+        Some(ResourceState::Progressing { message, .. }) => Some(message.clone()),
         _ => None,
     };
     ResourceStatus {
@@ -136,6 +139,7 @@ fn resource_status(resource: &Resource, observed: Option<&ObservedResource>) -> 
         replicas: observed.and_then(|seen| seen.replicas),
         endpoints: observed.map(|seen| endpoints(&seen.outputs)).unwrap_or_default(),
         message,
+        paused: observed.and_then(ObservedResource::pause),
         failure: observed.and_then(|seen| seen.failure().cloned()),
     }
 }
@@ -153,7 +157,7 @@ fn endpoints(outputs: &BTreeMap<String, Value>) -> Vec<String> {
 fn conditions(resources: &[ResourceStatus], observed: &Observation, standing: &Standing) -> Vec<Condition> {
     [
         (ConditionKind::Ready, ready(resources, observed)),
-        (ConditionKind::Reconciling, reconciling(standing)),
+        (ConditionKind::Reconciling, reconciling(resources, standing)),
         (ConditionKind::Stalled, stalled(standing)),
         (ConditionKind::Drifted, drifted(standing)),
     ]
@@ -166,6 +170,9 @@ fn conditions(resources: &[ResourceStatus], observed: &Observation, standing: &S
     })
     .collect()
 }
+
+/// The reason of `Reconciling` while a rollout waits for its promotion.
+pub const ROLLOUT_PAUSED: &str = "RolloutPaused";
 
 /// Whether it is so, the reason, and a message.
 type Verdict = (bool, String, String);
@@ -193,14 +200,20 @@ fn ready(resources: &[ResourceStatus], observed: &Observation) -> Verdict {
     }
 }
 
-fn reconciling(standing: &Standing) -> Verdict {
-    match standing.reconciling {
-        true => (
+/// A rollout that waits for its promotion is not settled, though nobody works on it.
+fn reconciling(resources: &[ResourceStatus], standing: &Standing) -> Verdict {
+    let waits = resources.iter().find(|one| one.paused == Some(Pause::Promotion));
+    match (standing.reconciling, waits) {
+        (true, _) => (
             true,
             "Applying".into(),
             format!("generation {} is being applied", standing.generation),
         ),
-        false => no("Settled", ""),
+        (false, Some(waits)) => {
+            let said = waits.message.as_deref().unwrap_or("waits for its promotion");
+            (true, ROLLOUT_PAUSED.into(), format!("{}: {said}", waits.id))
+        }
+        (false, None) => no("Settled", ""),
     }
 }
 

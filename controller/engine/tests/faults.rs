@@ -166,6 +166,7 @@ fn somebody_elses(body: serde_json::Value) -> Object {
         changed_at: 0,
         deleted_at: None,
         retained: false,
+        promoted: false,
     }
 }
 

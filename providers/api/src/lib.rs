@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use calls::{Accepted, Calls, Handle, OpenOperation, WriteRequest};
 pub use error::{CallError, ErrorClass};
 pub use images::{ImageError, Images, PinRequest};
-pub use operations::{Exec, Logs, RunJob};
+pub use operations::{Exec, Logs, Promote, RunJob};
 pub use shape::Shape;
 
 /// What the command line hands to the engine for one target.
@@ -30,4 +30,6 @@ pub struct Provider {
     pub exec: Option<Arc<dyn Exec>>,
     /// Where a job that has run can be run again.
     pub run_job: Option<Arc<dyn RunJob>>,
+    /// Where a rollout can wait for its promotion.
+    pub promote: Option<Arc<dyn Promote>>,
 }

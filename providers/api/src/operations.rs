@@ -46,6 +46,14 @@ pub trait RunJob: Send + Sync {
     async fn run_job(&self, scope: &Scope, job: &str) -> Result<(), CallError>;
 }
 
+/// Lets a rollout go on that waits for somebody to say so.
+#[async_trait]
+pub trait Promote: Send + Sync {
+    /// One step further, or with `full` to the end without another pause. Promoting what does not wait is success: the
+    /// answer of an earlier call may have been lost. Returns once the platform has taken the wish.
+    async fn promote(&self, scope: &Scope, service: &str, full: bool) -> Result<(), CallError>;
+}
+
 /// Runs a command inside a container.
 #[async_trait]
 pub trait Exec: Send + Sync {

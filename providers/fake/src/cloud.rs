@@ -55,6 +55,8 @@ pub struct Object {
     pub deleted_at: Option<u64>,
     /// Its data was kept by a delete.
     pub retained: bool,
+    /// Whether its rollout was told to go on.
+    pub promoted: bool,
 }
 
 /// A call that was made.
@@ -70,6 +72,7 @@ pub enum Called {
     },
     Write(WriteRequest),
     RunJob(ResourceId),
+    Promote(ResourceId),
 }
 
 impl FakeCloud {
@@ -232,6 +235,22 @@ impl FakeCloud {
         }
     }
 
+    /// Lets a rollout go on; one that does not wait is left alone.
+    pub fn promote_object(&self, service: &ResourceId) -> Result<(), CallError> {
+        let now = (self.clock)();
+        let mut inner = self.guard();
+        inner.calls.push(Called::Promote(service.clone()));
+        let fault = inner.faults.meet(&On::Promote);
+        if let Some(Fault::Refuse(error)) = fault {
+            return Err(error);
+        }
+        let answer = inner.promote(service, now);
+        match fault {
+            Some(_) => Err(answer_lost()),
+            None => answer,
+        }
+    }
+
     fn guard(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -293,6 +312,7 @@ impl Inner {
         let revision = request.revision.clone();
         let known = self.objects.get(&request.id);
         let mut changed_at = now;
+        let promoted = known.is_some_and(|known| known.promoted && known.revision == revision);
         // The same again, or fewer of the same, starts nothing; what has failed is tried once more.
         if let Some(known) = known.filter(|known| known.revision == revision && !read::has_failed(known)) {
             changed_at = known.changed_at;
@@ -309,6 +329,7 @@ impl Inner {
             changed_at,
             deleted_at: None,
             retained: false,
+            promoted,
         };
         self.objects.insert(request.id.clone(), object);
         if kind.operation_ms.is_none() {
@@ -329,6 +350,14 @@ impl Inner {
         object.changed_at = now;
         let revision = object.revision.clone().unwrap_or_default();
         *self.runs.entry((job.name.clone(), revision)).or_default() += 1;
+        self.remember(before, now);
+        Ok(())
+    }
+
+    fn promote(&mut self, service: &ResourceId, now: u64) -> Result<(), CallError> {
+        let before = self.objects.clone();
+        let object = self.objects.get_mut(service);
+        object.ok_or_else(|| conflict(format!("{service} is gone")))?.promoted = true;
         self.remember(before, now);
         Ok(())
     }

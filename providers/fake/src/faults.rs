@@ -12,6 +12,7 @@ pub enum On {
     /// Any write to the resource.
     Write(ResourceId),
     RunJob,
+    Promote,
 }
 
 /// What goes wrong.

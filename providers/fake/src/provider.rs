@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use portolan_core::observation::Observation;
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
-use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, Provider, RunJob, WriteRequest};
+use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, Promote, Provider, RunJob, WriteRequest};
 
 use crate::cloud::FakeCloud;
-use crate::kinds::JOB;
+use crate::kinds::{JOB, SERVICE};
 use crate::render::{FakeShape, object};
 
 /// The provider for one account.
@@ -19,7 +19,8 @@ pub fn provider(cloud: FakeCloud, shape: FakeShape) -> Provider {
         calls: Arc::new(cloud.clone()),
         logs: None,
         exec: None,
-        run_job: Some(Arc::new(cloud)),
+        run_job: Some(Arc::new(cloud.clone())),
+        promote: Some(Arc::new(cloud)),
     }
 }
 
@@ -59,5 +60,12 @@ impl Calls for FakeCloud {
 impl RunJob for FakeCloud {
     async fn run_job(&self, scope: &Scope, job: &str) -> Result<(), CallError> {
         self.run_again(&object(scope, JOB, job))
+    }
+}
+
+#[async_trait]
+impl Promote for FakeCloud {
+    async fn promote(&self, scope: &Scope, service: &str, _full: bool) -> Result<(), CallError> {
+        self.promote_object(&object(scope, SERVICE, service))
     }
 }

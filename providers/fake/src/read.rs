@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use portolan_core::observation::{Failure, Observation, ObservedResource, Ownership, ResourceState};
+use portolan_core::observation::{Failure, Observation, ObservedResource, Ownership, Pause, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use serde_json::{Value, json};
 
 use crate::cloud::Object;
-use crate::kinds;
+use crate::kinds::{self, Kind};
 
 /// Everything with the owner's tag, and what stands under the names in `wanted`, as it is at `now`.
 pub fn observation(
@@ -75,19 +75,37 @@ fn state(id: &ResourceId, object: &Object, now: u64) -> ResourceState {
     };
     match now.saturating_sub(object.changed_at) >= kind.ready_after_ms {
         _ if object.deleted_at.is_some() => ResourceState::Deleting,
-        _ if has(&object.body, NEVER_READY) => ResourceState::Progressing {
-            message: "still starting".to_string(),
-        },
-        false => ResourceState::Progressing {
-            message: "starting".to_string(),
-        },
+        _ if has(&object.body, NEVER_READY) => ResourceState::progressing("still starting"),
+        false => ResourceState::progressing("starting"),
         true if fails(&object.body) => ResourceState::Failed {
             failure: Failure::new("Crashed", "it ended with 1"),
         },
         true if kind.runs_to_end => ResourceState::Completed,
-        true => ResourceState::Ready,
+        true => rolled_out(kind, object, now),
     }
 }
+
+/// What has started serves, or rests on the way to serving alone.
+fn rolled_out(kind: &Kind, object: &Object, now: u64) -> ResourceState {
+    let rests_until = object.changed_at + kind.ready_after_ms + REST_MS;
+    let paused = match () {
+        () if has(&object.body, PAUSES) && !object.promoted => Pause::Promotion,
+        () if has(&object.body, RESTS) && now < rests_until => Pause::Time,
+        () => return ResourceState::Ready,
+    };
+    ResourceState::Progressing {
+        message: "10% of new connections go to the new revision".to_string(),
+        paused: Some(paused),
+    }
+}
+
+/// A service with this variable pauses once it has started, until it is promoted.
+pub const PAUSES: &str = "FAKE_PAUSES";
+
+/// One with this variable pauses for [`REST_MS`].
+pub const RESTS: &str = "FAKE_RESTS";
+
+pub const REST_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A workload with this variable fails once it has started.
 pub const FAILS: &str = "FAKE_FAILS";

@@ -59,5 +59,7 @@ pub fn local(settings: LocalSettings, images: Arc<dyn Images>) -> Provider {
         logs: Some(Arc::new(operations::LocalLogs::new(platform.clone()))),
         exec: Some(Arc::new(operations::LocalExec::new(platform.clone()))),
         run_job: Some(Arc::new(operations::LocalRunJob::new(platform))),
+        // No rollout of this platform pauses yet.
+        promote: None,
     }
 }

@@ -147,9 +147,7 @@ fn ownership(scope: &Scope, labels: &Labels) -> Ownership {
 fn state(seen: &Observed) -> ResourceState {
     match &seen.state {
         _ if seen.deleting => ResourceState::Deleting,
-        ObjectState::Progressing { message } => ResourceState::Progressing {
-            message: message.clone(),
-        },
+        ObjectState::Progressing { message } => ResourceState::progressing(message),
         ObjectState::Ready if seen.object.kind() == Kind::Job => ResourceState::Completed,
         ObjectState::Ready => ResourceState::Ready,
         ObjectState::Failed(failure) => ResourceState::Failed {

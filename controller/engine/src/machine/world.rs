@@ -231,7 +231,7 @@ impl World {
             .filter(|resource| !self.is_resource_settled(resource));
         unsettled
             .map(|resource| match self.shown(&resource.id).map(|seen| &seen.state) {
-                Some(ResourceState::Progressing { message }) => format!("{} ({message})", resource.id),
+                Some(ResourceState::Progressing { message, .. }) => format!("{} ({message})", resource.id),
                 Some(ResourceState::Failed { failure }) => format!("{} ({})", resource.id, failure.message),
                 _ => resource.id.to_string(),
             })
