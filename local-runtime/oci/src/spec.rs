@@ -20,6 +20,9 @@ pub mod annotation {
     pub const SECCOMP: &str = "dev.portolan.seccomp";
 }
 
+/// Of the specification whose shape configurations have here.
+pub const VERSION: &str = "1.2.0";
+
 /// What differs from one container to the next. Everything else is a default.
 #[derive(Clone, Debug, Default)]
 pub struct ContainerParams {
@@ -84,7 +87,7 @@ pub struct Limits {
 /// The configuration for `params`.
 pub fn container_spec(params: &ContainerParams) -> Spec {
     let config = json!({
-        "ociVersion": "1.2.0",
+        "ociVersion": VERSION,
         "root": {"path": "rootfs", "readonly": params.writable.is_none()},
         "hostname": params.hostname,
         "process": process(params),

@@ -15,6 +15,7 @@ mod files;
 mod life;
 mod limits;
 mod namespaces;
+mod podman;
 mod process;
 mod terminal;
 mod unified;

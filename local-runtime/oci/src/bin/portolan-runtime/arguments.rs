@@ -7,7 +7,7 @@ use portolan_oci::kill::parse_signal;
 use portolan_oci::{create, exec};
 
 pub const USAGE: &str = "\
-usage: portolan-runtime [--root DIR] [--log FILE] [--log-format text|json] VERB
+usage: portolan-runtime [--root DIR] [--log FILE] [--log-format text|json] VERB | --version
   create [--bundle DIR] [--pid-file FILE] [--console-socket SOCKET] ID
   start ID
   run [--bundle DIR] [--pid-file FILE] ID
@@ -29,6 +29,7 @@ pub struct Arguments {
 #[derive(Debug)]
 pub enum Verb {
     Help,
+    Version,
     Create { id: String, options: create::Options },
     Start { id: String },
     Run { id: String, options: create::Options },
@@ -65,7 +66,11 @@ impl Arguments {
                 "--root" => arguments.root = Some(words.value(&name, value)?.into()),
                 "--log" => arguments.log = Some(words.value(&name, value)?.into()),
                 "--log-format" => arguments.log_format = format(&words.value(&name, value)?, "text")?,
-                "--help" => return Ok(arguments),
+                "--help" | "-h" => return Ok(arguments),
+                "--version" | "-v" => {
+                    arguments.verb = Verb::Version;
+                    return Ok(arguments);
+                }
                 _ => return Err(unknown(&name)),
             }
         }
@@ -78,24 +83,16 @@ impl Arguments {
 fn verb(words: &mut Words) -> Answer<Verb> {
     let verb = words.0.pop_front().ok_or("no verb is given")?;
     match verb.as_str() {
-        "create" => create_options(words, true).and_then(|options| {
-            Ok(Verb::Create {
-                id: words.id()?,
-                options,
-            })
-        }),
-        "run" => create_options(words, false).and_then(|options| {
-            Ok(Verb::Run {
-                id: words.id()?,
-                options,
-            })
-        }),
+        "create" => create_options(words, true).map(|(id, options)| Verb::Create { id, options }),
+        "run" => create_options(words, false).map(|(id, options)| Verb::Run { id, options }),
         "start" => words.no_options().and_then(|()| Ok(Verb::Start { id: words.id()? })),
         "state" => words.no_options().and_then(|()| Ok(Verb::State { id: words.id()? })),
         "kill" => kill(words),
         "delete" => {
-            let force = words.flag("--force")?;
-            Ok(Verb::Delete { id: words.id()?, force })
+            let force = words.flag("--force", "-f")?;
+            let id = words.id()?;
+            let force = words.flag("--force", "-f")? || force;
+            Ok(Verb::Delete { id, force })
         }
         "exec" => execute(words),
         "list" => list(words),
@@ -103,26 +100,34 @@ fn verb(words: &mut Words) -> Answer<Verb> {
     }
 }
 
-fn create_options(words: &mut Words, console: bool) -> Answer<create::Options> {
+/// Options stand before the id or behind it.
+fn create_options(words: &mut Words, console: bool) -> Answer<(String, create::Options)> {
     let mut options = create::Options {
         bundle: ".".into(),
         pid_file: None,
         console_socket: None,
     };
-    while let Some((name, value)) = words.option()? {
-        match name.as_str() {
-            "--bundle" => options.bundle = words.value(&name, value)?.into(),
-            "--pid-file" => options.pid_file = Some(words.value(&name, value)?.into()),
-            "--console-socket" if console => options.console_socket = Some(words.value(&name, value)?.into()),
-            _ => return Err(unknown(&name)),
+    let mut id = None;
+    loop {
+        while let Some((name, value)) = words.option()? {
+            match name.as_str() {
+                "--bundle" | "-b" => options.bundle = words.value(&name, value)?.into(),
+                "--pid-file" => options.pid_file = Some(words.value(&name, value)?.into()),
+                "--console-socket" if console => options.console_socket = Some(words.value(&name, value)?.into()),
+                _ => return Err(unknown(&name)),
+            }
+        }
+        match id {
+            None => id = Some(words.id()?),
+            Some(id) => return Ok((id, options)),
         }
     }
-    Ok(options)
 }
 
 fn kill(words: &mut Words) -> Answer<Verb> {
-    let all = words.flag("--all")?;
+    let all = words.flag("--all", "-a")?;
     let id = words.id()?;
+    let all = words.flag("--all", "-a")? || all;
     let signal = words.0.pop_front();
     let signal = parse_signal(signal.as_deref().unwrap_or("TERM")).map_err(|error| error.to_string())?;
     Ok(Verb::Kill { id, signal, all })
@@ -132,14 +137,14 @@ fn execute(words: &mut Words) -> Answer<Verb> {
     let mut options = exec::Options::default();
     while let Some((name, value)) = words.option()? {
         match name.as_str() {
-            "--process" => options.process = Some(words.value(&name, value)?.into()),
+            "--process" | "-p" => options.process = Some(words.value(&name, value)?.into()),
             "--cwd" => options.cwd = Some(words.value(&name, value)?.into()),
-            "--user" => options.user = Some(user(&words.value(&name, value)?)?),
-            "--env" => options.env.push(words.value(&name, value)?),
+            "--user" | "-u" => options.user = Some(user(&words.value(&name, value)?)?),
+            "--env" | "-e" => options.env.push(words.value(&name, value)?),
             "--console-socket" => options.console_socket = Some(words.value(&name, value)?.into()),
             "--pid-file" => options.pid_file = Some(words.value(&name, value)?.into()),
-            "--tty" if value.is_none() => options.terminal = true,
-            "--detach" if value.is_none() => options.detach = true,
+            "--tty" | "-t" if value.is_none() => options.terminal = true,
+            "--detach" | "-d" if value.is_none() => options.detach = true,
             _ => return Err(unknown(&name)),
         }
     }
@@ -161,7 +166,7 @@ fn list(words: &mut Words) -> Answer<Verb> {
     let mut chosen = Format::Text;
     while let Some((name, value)) = words.option()? {
         match name.as_str() {
-            "--format" => chosen = format(&words.value(&name, value)?, "table")?,
+            "--format" | "-f" => chosen = format(&words.value(&name, value)?, "table")?,
             _ => return Err(unknown(&name)),
         }
     }
@@ -216,10 +221,10 @@ impl Words {
     }
 
     /// For verbs with at most one option, which takes no value.
-    fn flag(&mut self, flag: &str) -> Answer<bool> {
+    fn flag(&mut self, long: &str, short: &str) -> Answer<bool> {
         let mut found = false;
         while let Some((name, value)) = self.option()? {
-            match name == flag && value.is_none() {
+            match [long, short].contains(&name.as_str()) && value.is_none() {
                 true => found = true,
                 false => return Err(unknown(&name)),
             }
@@ -263,6 +268,41 @@ mod tests {
                 panic!("{line}")
             };
             assert_eq!((id.as_str(), options.bundle), ("one", "/b".into()));
+        }
+    }
+
+    #[test]
+    fn options_stand_on_either_side_of_the_id() {
+        for line in [
+            "create -b /b --pid-file /p one",
+            "create one --bundle /b --pid-file=/p",
+            "create --pid-file /p one -b /b",
+        ] {
+            let Verb::Create { id, options } = parse(line).unwrap().verb else {
+                panic!("{line}")
+            };
+            assert_eq!((id.as_str(), options.bundle), ("one", "/b".into()), "{line}");
+            assert_eq!(options.pid_file, Some("/p".into()), "{line}");
+        }
+        for line in ["delete -f one", "delete one --force"] {
+            assert!(
+                matches!(parse(line).unwrap().verb, Verb::Delete { force: true, .. }),
+                "{line}"
+            );
+        }
+        for line in ["kill -a one 9", "kill one --all KILL"] {
+            let verb = parse(line).unwrap().verb;
+            assert!(
+                matches!(
+                    verb,
+                    Verb::Kill {
+                        all: true,
+                        signal: 9,
+                        ..
+                    }
+                ),
+                "{line}"
+            );
         }
     }
 

@@ -14,7 +14,7 @@ mod log;
 
 use portolan_oci::error::{Result, chain};
 use portolan_oci::state::State;
-use portolan_oci::{Store, create, delete, exec, kill, own_program, run, start, state};
+use portolan_oci::{Store, create, delete, exec, kill, own_program, run, spec, start, state};
 
 use arguments::{Arguments, Format, Verb};
 
@@ -61,6 +61,11 @@ fn carry_out(arguments: &Arguments) -> Result<u8> {
     }
     match &arguments.verb {
         Verb::Help => println!("{}", arguments::USAGE),
+        Verb::Version => println!(
+            "portolan-runtime {}\nspec: {}",
+            env!("CARGO_PKG_VERSION"),
+            spec::VERSION
+        ),
         Verb::Create { id, options } => create::create(&store, id, options)?,
         Verb::Start { id } => start::start(&store, id)?,
         Verb::Run { id, options } => return run::run(&store, id, options),
