@@ -20,6 +20,7 @@ use crate::namespaces::Namespaces;
 use crate::process::Entrance;
 use crate::sys::{self, Side, clone3};
 use crate::terminal;
+use crate::userns::Ids;
 
 /// How a container is to be made.
 #[derive(Debug)]
@@ -75,11 +76,12 @@ fn build(container: &Container, bundle: &Bundle, options: &Options, starter: Sta
         namespaces: Namespaces::of(linux.namespaces().as_deref().unwrap_or_default())?,
         console: terminal::console(&process, options.console_socket.as_deref())?,
         entrance: Entrance::new(process, bundle::seccomp(&bundle.spec).as_deref())?,
+        ids: Ids::here()?,
         bundle,
         starter,
     };
     container.write_config(&bundle.text)?;
-    let cgroup = make_cgroup(&cgroup_path(&container.id, linux), linux)?;
+    let cgroup = make_cgroup(&cgroup_path(&container.id, linux), linux, plan.ids)?;
     match plan.begin(container, cgroup.as_ref(), options) {
         Ok((init, start)) => Ok(Made { init, cgroup, start }),
         Err(error) => {
@@ -95,6 +97,7 @@ struct Plan<'a> {
     namespaces: Namespaces,
     entrance: Entrance,
     console: Option<UnixStream>,
+    ids: Ids,
     starter: Starter,
 }
 
@@ -134,6 +137,7 @@ impl Plan<'_> {
             namespaces: &self.namespaces,
             cgroup: cgroup.zip(entry.as_ref()),
             console: self.console.as_ref(),
+            ids: self.ids,
             start: start.as_ref(),
         };
         let into = cgroup.and_then(Cgroup::unified);
@@ -184,13 +188,15 @@ pub(crate) fn cgroup_path(id: &str, linux: &Linux) -> String {
 }
 
 /// The container's cgroup with its limits. Without the right to make one, a container without limits goes on without.
-fn make_cgroup(path: &str, linux: &Linux) -> Result<Option<Cgroup>> {
+fn make_cgroup(path: &str, linux: &Linux, ids: Ids) -> Result<Option<Cgroup>> {
     let resources = linux.resources().clone().unwrap_or_default();
     let path = CgroupPath::parse(path)?;
     let made = Layout::detect().and_then(|layout| retry(|| Cgroup::create(&layout, &path, &resources)));
     match made {
         Ok(cgroup) => Ok(Some(cgroup)),
-        Err(cgroup::Error::NoDelegation { .. } | cgroup::Error::NotMounted) if !asks_limits(&resources) => Ok(None),
+        Err(cgroup::Error::NoDelegation { .. } | cgroup::Error::NotMounted) if !asks_limits(resources.clone(), ids) => {
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -216,9 +222,13 @@ fn retry(
     answer
 }
 
-/// A list of devices is a limit as well: without it a container that may make nodes has every disk of the machine.
-fn asks_limits(resources: &LinuxResources) -> bool {
-    *resources != LinuxResources::default()
+/// A list of devices is a limit as well: without it a container that may make nodes has every disk of the machine. In a
+/// user namespace nobody may make one.
+fn asks_limits(mut resources: LinuxResources, ids: Ids) -> bool {
+    if ids != Ids::All {
+        resources.set_devices(None);
+    }
+    resources != LinuxResources::default()
 }
 
 /// As a whole: who waits for the file never reads half a number.

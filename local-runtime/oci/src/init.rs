@@ -17,6 +17,7 @@ use crate::namespaces::Namespaces;
 use crate::process::Entrance;
 use crate::sysctl;
 use crate::terminal;
+use crate::userns::Ids;
 
 /// What the child says before it waits for its start. No reason for a failure begins so.
 pub(crate) const READY: u8 = 0;
@@ -29,6 +30,7 @@ pub(crate) struct Init<'a> {
     pub console: Option<&'a UnixStream>,
     /// `None` if its maker is to start it.
     pub start: Option<&'a UnixListener>,
+    pub ids: Ids,
 }
 
 impl Init<'_> {
@@ -65,7 +67,7 @@ impl Init<'_> {
         self.take_names()?;
         sysctl::set(self.bundle.linux().sysctl().iter().flatten())?;
         let cgroup = self.cgroup.map(|(cgroup, _)| cgroup);
-        mounts::enter(&self.bundle.spec, &self.bundle.rootfs(), cgroup)?;
+        mounts::enter(&self.bundle.spec, &self.bundle.rootfs(), cgroup, self.ids)?;
         self.open_terminal()?;
         if self.entrance.may_administrate() {
             mounts::lock()?;

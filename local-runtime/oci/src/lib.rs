@@ -33,5 +33,6 @@ pub mod state;
 mod sys;
 mod sysctl;
 mod terminal;
+pub mod userns;
 
 pub use container::Store;

@@ -9,6 +9,7 @@ mod lock;
 mod nodes;
 mod options;
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -23,21 +24,22 @@ use crate::error::{Error, Result, unsupported};
 use crate::root::Root;
 use crate::spec::annotation;
 use crate::sys::mount_setattr;
+use crate::userns::Ids;
 pub use lock::lock;
 use options::Options;
 
 /// Makes the bundle's root file system the root of this process, with everything that the configuration mounts in it.
-/// `rootfs` is `root.path`, absolute; `cgroup` is what shows of the host's hierarchies.
-pub fn enter(spec: &Spec, rootfs: &Path, cgroup: Option<&Cgroup>) -> Result<()> {
+/// `rootfs` is `root.path`, absolute; `cgroup` is what shows of the host's hierarchies; `ids` those that there are.
+pub fn enter(spec: &Spec, rootfs: &Path, cgroup: Option<&Cgroup>, ids: Ids) -> Result<()> {
     // Modes are as they are named here, until the process gets its own mask.
     rustix::process::umask(Mode::empty());
     let propagation = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     mount::mount_change("/", propagation).map_err(Error::system("make private", "/"))?;
-    mount_root(spec, rootfs)?;
+    mount_root(spec, rootfs, ids)?;
     let root = Root::open(rootfs)?;
     let mut dev = None;
     for one in spec.mounts().iter().flatten() {
-        let mounted = mount_one(&root, one, cgroup)?;
+        let mounted = mount_one(&root, one, cgroup, ids)?;
         if one.destination() == Path::new("/dev") {
             dev = Some(mounted);
         }
@@ -78,7 +80,7 @@ pub fn enter(spec: &Spec, rootfs: &Path, cgroup: Option<&Cgroup>) -> Result<()> 
 }
 
 /// The root itself: an overlay of unpacked layers if the annotations say so, else the folder, bound onto itself.
-fn mount_root(spec: &Spec, rootfs: &Path) -> Result<()> {
+fn mount_root(spec: &Spec, rootfs: &Path, ids: Ids) -> Result<()> {
     let annotations = spec.annotations().clone().unwrap_or_default();
     let detached = match annotations.get(annotation::LOWER) {
         Some(lower) => {
@@ -86,15 +88,16 @@ fn mount_root(spec: &Spec, rootfs: &Path) -> Result<()> {
                 what: format!("the annotation {}: {error}", annotation::LOWER),
             })?;
             let folder = |name: &str| annotations.get(name).map(String::as_str);
-            overlay(&layers, folder(annotation::UPPER), folder(annotation::WORK))?
+            overlay(&layers, folder(annotation::UPPER), folder(annotation::WORK), ids)?
         }
         None => clone_tree(rootfs, true)?,
     };
     attach(detached.as_fd(), Root::open(rootfs)?.as_fd(), rootfs)
 }
 
-/// overlayfs takes its layers one by one (`lowerdir+`, Linux 6.8), so that no limit on the length of options holds.
-fn overlay(layers: &[String], upper: Option<&str>, work: Option<&str>) -> Result<OwnedFd> {
+/// overlayfs takes its layers one by one (`lowerdir+`, Linux 6.8), so that no limit on the length of options holds. Its
+/// own notes are attributes `trusted.*`, which in a user namespace nobody may set: there they are `user.*`.
+fn overlay(layers: &[String], upper: Option<&str>, work: Option<&str>, ids: Ids) -> Result<OwnedFd> {
     let failed = || Error::system("mount the layers as", "an overlay");
     let context = mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed())?;
     let set = |key: &str, value: &str| {
@@ -105,13 +108,16 @@ fn overlay(layers: &[String], upper: Option<&str>, work: Option<&str>) -> Result
         set("upperdir", upper)?;
         set("workdir", work)?;
     }
+    if ids != Ids::All {
+        mount::fsconfig_set_flag(&context, "userxattr").map_err(failed())?;
+    }
     mount::fsconfig_create(&context).map_err(failed())?;
     mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).map_err(failed())
 }
 
 /// One entry of `mounts`; answers the mount, which stays usable as a folder.
-fn mount_one(root: &Root, one: &Mount, cgroup: Option<&Cgroup>) -> Result<OwnedFd> {
-    let options = Options::parse(one.options().as_deref().unwrap_or_default());
+fn mount_one(root: &Root, one: &Mount, cgroup: Option<&Cgroup>, ids: Ids) -> Result<OwnedFd> {
+    let mut options = Options::parse(one.options().as_deref().unwrap_or_default());
     let destination = one.destination();
     let kind = one.typ().as_deref().unwrap_or("bind");
     if options.bind || kind == "bind" {
@@ -120,7 +126,14 @@ fn mount_one(root: &Root, one: &Mount, cgroup: Option<&Cgroup>) -> Result<OwnedF
     let point = root.folder(destination)?;
     let detached = match kind {
         "cgroup" | "cgroup2" => return cgroups::show(point, destination, &options, cgroup),
-        "proc" | "sysfs" | "tmpfs" | "devpts" | "mqueue" => new_file_system(kind, &options, destination)?,
+        "sysfs" => sysfs(&options, destination)?,
+        "devpts" => {
+            options
+                .data
+                .retain(|(key, value)| !is_foreign_id(key, value.as_deref(), ids));
+            new_file_system(kind, &options, destination)?
+        }
+        "proc" | "tmpfs" | "mqueue" => new_file_system(kind, &options, destination)?,
         other => {
             return Err(Error::Unsupported {
                 what: format!("a mount of the type {other}"),
@@ -134,6 +147,26 @@ fn mount_one(root: &Root, one: &Mount, cgroup: Option<&Cgroup>) -> Result<OwnedF
 /// The /proc of this process's namespaces, attached nowhere.
 pub fn detached_proc() -> Result<OwnedFd> {
     new_file_system("proc", &Options::default(), Path::new("nowhere"))
+}
+
+/// `gid=5`, where no such group can be: terminals then belong to the container's root.
+fn is_foreign_id(key: &str, value: Option<&str>, ids: Ids) -> bool {
+    let id = value.and_then(|value| value.parse().ok());
+    matches!(key, "uid" | "gid") && id.is_some_and(|id| !ids.have(id))
+}
+
+/// What it shows is a network namespace's, so that only whoever has that one may mount it. In the machine's own network
+/// an unprivileged user gets the machine's.
+fn sysfs(options: &Options, destination: &Path) -> Result<OwnedFd> {
+    match new_file_system("sysfs", options, destination) {
+        Err(Error::System { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            let copy = clone_tree(Path::new("/sys"), true)?;
+            mount_setattr(copy.as_fd(), true, options.set, options.clear, libc::MS_PRIVATE)
+                .map_err(Error::system("set the attributes of", destination.display()))?;
+            Ok(copy)
+        }
+        mounted => mounted,
+    }
 }
 
 fn new_file_system(kind: &str, options: &Options, destination: &Path) -> Result<OwnedFd> {

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Capability, LinuxSeccomp, PosixRlimitType, Process};
+use rustix::io::Errno;
 
 use crate::capabilities::{CapSet, Capabilities, keep_permitted, set_no_new_privs};
 use crate::error::{Error, Result, invalid, unsupported};
@@ -115,9 +116,12 @@ impl Entrance {
             .map(|gid| rustix::fs::Gid::from_raw(*gid))
             .collect();
         keep_permitted().map_err(Error::system("keep", "capabilities"))?;
-        set_thread_groups(&groups).map_err(Error::system("set", "groups"))?;
-        set_thread_res_gid(gid, gid, gid).map_err(Error::system("become group", user.gid()))?;
-        set_thread_res_uid(uid, uid, uid).map_err(Error::system("become user", user.uid()))?;
+        match set_thread_groups(&groups) {
+            Err(Errno::PERM) if groups.is_empty() && groups_are_fixed() => {}
+            set => set.map_err(unmapped("set", "groups"))?,
+        }
+        set_thread_res_gid(gid, gid, gid).map_err(unmapped("become group", user.gid()))?;
+        set_thread_res_uid(uid, uid, uid).map_err(unmapped("become user", user.uid()))?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(user.umask().unwrap_or(0o022)));
         Ok(())
     }
@@ -141,6 +145,23 @@ impl Entrance {
             .map(|folder| Path::new(folder).join(name))
             .find(|path| executable(path))
             .ok_or_else(not_found)
+    }
+}
+
+/// In a user namespace with one id this process keeps the groups of the user outside, who has no more rights by them here.
+fn groups_are_fixed() -> bool {
+    fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "deny")
+}
+
+/// The kernel's EINVAL for an id that this user namespace has not, in words.
+fn unmapped<S: ToString>(doing: &'static str, subject: S) -> impl FnOnce(Errno) -> Error {
+    let subject = subject.to_string();
+    move |errno| match errno {
+        Errno::INVAL => invalid(format!(
+            "cannot {doing} {subject}: this user has no such id for containers; `newuidmap` and ranges in /etc/subuid \
+             and /etc/subgid give it more (`portolan doctor`)"
+        )),
+        errno => Error::system(doing, subject)(errno),
     }
 }
 

@@ -88,6 +88,24 @@ pub fn namespace_kind(namespace: BorrowedFd<'_>) -> io::Result<u64> {
     check(kind).map(|()| kind as u32 as u64)
 }
 
+/// The user namespace that a namespace belongs to; EPERM if that is above this process's own.
+pub fn namespace_owner(namespace: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const NS_GET_USERNS: libc::c_ulong = 0xb701;
+    // SAFETY: the request takes no argument and touches no memory.
+    let owner = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS as _) };
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    check(owner).map(|()| unsafe { OwnedFd::from_raw_fd(owner) })
+}
+
+/// Who made a user namespace.
+pub fn namespace_owner_id(namespace: BorrowedFd<'_>) -> io::Result<u32> {
+    const NS_GET_OWNER_UID: libc::c_ulong = 0xb704;
+    let mut owner: libc::uid_t = 0;
+    // SAFETY: the request writes one user id, which lives through the call.
+    let answer = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_OWNER_UID as _, &raw mut owner) };
+    check(answer).map(|()| owner)
+}
+
 /// Brings the loopback device of this network namespace up, as it is in every container's.
 pub fn loopback_up() -> io::Result<()> {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;

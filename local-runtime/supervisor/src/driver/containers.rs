@@ -15,12 +15,13 @@ use super::pidfd::Pidfd;
 use super::runtime::{Runtime, RuntimeError, last_words};
 use super::{Settings, exec};
 use crate::error::chain;
+use crate::delegation::limits_are_kept;
 use crate::logs::{Collector, last_lines};
 use crate::machine::{ContainerKey, Event, Process};
 use crate::network::Network;
 use crate::protocol::{ExitStatus, WindowSize};
 use crate::signal;
-use crate::spec::ContainerSpec;
+use crate::spec::{ContainerSpec, Resources};
 use crate::storage;
 
 /// Lines of a log that go with an end or a failure.
@@ -38,6 +39,7 @@ struct Shared {
     log_written: watch::Sender<u64>,
     running: Mutex<HashMap<ContainerKey, Pidfd>>,
     execs: AtomicU64,
+    limits_are_kept: bool,
 }
 
 /// A process that was made and has not ended.
@@ -63,6 +65,7 @@ impl Containers {
             log_written,
             running: Mutex::default(),
             execs: AtomicU64::new(0),
+            limits_are_kept: limits_are_kept(),
         }))
     }
 
@@ -168,7 +171,11 @@ impl Containers {
         self.exec(key, spec, argv, None).output().await
     }
 
-    async fn begin(&self, key: &ContainerKey, spec: ContainerSpec) -> Result<(Process, Running), String> {
+    async fn begin(&self, key: &ContainerKey, mut spec: ContainerSpec) -> Result<(Process, Running), String> {
+        if !self.0.limits_are_kept {
+            // The runtime refuses limits that it cannot keep. `check` and `doctor` have said so.
+            spec.resources = Resources::default();
+        }
         let namespace = self.0.network.pod_namespace(key.pod);
         let namespace = namespace.ok_or("its network namespace is gone")?;
         // The descriptor is held here until the runtime has opened this path.
