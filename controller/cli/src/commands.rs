@@ -20,9 +20,10 @@ use crate::args::Command;
 use crate::failure::{CommandResult, Failure};
 use crate::output::Output;
 use crate::session::Deployed;
+use crate::unprivileged::Entered;
 
 /// Runs the command; those that wait for a target or a registry get an async runtime.
-pub fn run(command: Command, output: Output) -> CommandResult {
+pub fn run(command: Command, entered: &Entered, output: Output) -> CommandResult {
     if output.is_markdown() && !matches!(command, Command::Plan(_)) {
         return Err(
             Failure::usage("FormatUnsupported", "only `plan` answers in Markdown").hint("use -o human, json or yaml")
@@ -47,7 +48,7 @@ pub fn run(command: Command, output: Output) -> CommandResult {
         Command::Pull(arguments) => wait(image::pull(arguments, output)),
         Command::Image(command) => image::image(command, output),
         #[cfg(feature = "local")]
-        Command::Doctor => doctor::doctor(output),
+        Command::Doctor => doctor::doctor(entered, output),
         Command::Explain(arguments) => manifest::explain(&arguments, output),
         Command::Schema => manifest::schema(),
         Command::Crd => manifest::crd(),

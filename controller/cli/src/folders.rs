@@ -1,7 +1,7 @@
 //! Where things are kept on this machine, after the XDG Base Directory specification, and where our programs are.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
@@ -39,7 +39,7 @@ impl Folders {
         let state = folder("XDG_STATE_HOME", ".local/state")?;
         let run = match variable("XDG_RUNTIME_DIR") {
             Some(path) => path.join("portolan"),
-            None if rustix::process::geteuid().is_root() => PathBuf::from("/run/portolan"),
+            None if is_roots(Path::new("/run")) => PathBuf::from("/run/portolan"),
             None => state.join("run"),
         };
         Ok(Self {
@@ -48,6 +48,11 @@ impl Folders {
             state,
             run,
         })
+    }
+
+    /// Remembers the user namespace of an unprivileged user's containers.
+    pub fn user_namespace(&self) -> PathBuf {
+        self.state.join("user-namespace")
     }
 
     /// The local image store.
@@ -59,6 +64,13 @@ impl Folders {
     pub fn build_cache(&self) -> PathBuf {
         self.cache.join("build")
     }
+}
+
+/// Not for the root of a user namespace, to whom the machine's folders are somebody else's.
+fn is_roots(folder: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let owned = std::fs::metadata(folder).is_ok_and(|found| found.uid() == 0);
+    rustix::process::geteuid().is_root() && owned
 }
 
 fn folder(name: &str, below_home: &str) -> Result<PathBuf, Failure> {

@@ -17,6 +17,7 @@ mod progress;
 mod session;
 mod targets;
 mod tracing_setup;
+mod unprivileged;
 
 use std::process::ExitCode;
 
@@ -34,7 +35,10 @@ fn main() -> ExitCode {
     tracing_setup::start(&cli.global);
     let output = Output::of(&cli.global);
     let command = tracing::info_span!("portolan", command = cli.command.name());
-    let ended = command.in_scope(|| commands::run(cli.command, output));
+    let ended = command.in_scope(|| {
+        let entered = unprivileged::enter(&cli.command)?;
+        commands::run(cli.command, &entered, output)
+    });
     let code = ended.unwrap_or_else(|failure| {
         output.diagnostics(&failure.diagnostics);
         failure.exit

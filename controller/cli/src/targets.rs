@@ -39,6 +39,7 @@ mod local {
     use crate::failure::Failure;
     use crate::folders::{Folders, runtime, supervisor};
     use crate::manifests::Deployment;
+    use crate::unprivileged::refuse_unless_entered;
 
     pub fn shape(deployment: &Deployment) -> Result<Arc<dyn Shape>, Failure> {
         Ok(portolan_provider_local::shape(
@@ -48,6 +49,7 @@ mod local {
     }
 
     pub fn provider(deployment: &Deployment, folders: &Folders, images: Arc<dyn Images>) -> Result<Provider, Failure> {
+        refuse_unless_entered()?;
         let settings = LocalSettings {
             supervisor: supervisor()?,
             runtime: runtime()?,

@@ -22,6 +22,7 @@ pub mod manifest;
 pub mod progress;
 pub mod registry;
 pub mod store;
+mod userns;
 
 pub use adapter::{ImageEvent, ImagesOptions, ImagesProgress, LocalImages};
 pub use config::ImageConfig;

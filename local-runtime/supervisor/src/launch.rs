@@ -10,6 +10,7 @@ use crate::balance::HostSockets;
 use crate::client::Client;
 use crate::driver::{Paths, Settings};
 use crate::error::{ClientError, LaunchError};
+use crate::outside;
 
 /// The supervisor's own log, in its runtime directory.
 pub const LOG_FILE: &str = "supervisor.log";
@@ -125,12 +126,16 @@ async fn start(launch: &Launch) -> Result<(), LaunchError> {
 }
 
 /// The half that the program runs with `--detach`: begins a keeper, and waits until the supervisor listens.
-pub fn detach(arguments: impl IntoIterator<Item = OsString>, run_dir: &Path) -> std::io::Result<bool> {
+pub fn detach(arguments: &[OsString], settings: &Settings) -> std::io::Result<bool> {
+    let run_dir = &settings.paths.run;
     crate::storage::create_folder(run_dir).map_err(std::io::Error::other)?;
     let log = std::fs::OpenOptions::new()
         .append(true)
         .create(true)
         .open(run_dir.join(LOG_FILE))?;
+    if let HostSockets::Helper(socket) = &settings.host {
+        outside::enter(socket, run_dir, || outside::start(arguments, &log))?;
+    }
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(arguments)

@@ -1,7 +1,7 @@
 //! The program `portolan-supervisor`: one app's platform on this machine. Started by a client, never by hand.
 //!
 //! With `--keep` it is the app's keeper instead, and starts the supervisor; with `--keep-running-one` the keeper of a
-//! supervisor that has lost its own; with `--detach` it starts the keeper, and ends once the supervisor listens.
+//! supervisor that has lost its own; with `--outside` what an unprivileged user's app leaves in the machine's network; with `--detach` it starts the keeper, and ends once the supervisor listens.
 //!
 //! Exit codes: 0 after a hand-over, when nothing was left, or when another one serves the app already; 1 on a failure,
 //! told in the last line of the log; 2 on wrong arguments.
@@ -9,33 +9,51 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use portolan_supervisor::balance::HostSockets;
 use portolan_supervisor::driver::{self, Settings};
 use portolan_supervisor::error::chain;
 use portolan_supervisor::keeper::{self, KeeperError};
-use portolan_supervisor::launch;
+use portolan_supervisor::{launch, outside};
 
 const USAGE: &str = "usage: portolan-supervisor --app NAMESPACE/NAME --run-dir DIR --state-dir DIR --data-dir DIR \
-                     --runtime PROGRAM [--port-helper SOCKET] [--detach | --keep | --keep-running-one]";
+                     --runtime PROGRAM [--port-helper SOCKET] [--detach | --outside | --keep | --keep-running-one]";
 
 fn main() -> ExitCode {
     let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let mode = words.pop_if(|word| matches!(word.to_str(), Some("--detach" | "--keep" | "--keep-running-one")));
+    let mode = words.pop_if(|word| {
+        matches!(
+            word.to_str(),
+            Some("--detach" | "--outside" | "--keep" | "--keep-running-one")
+        )
+    });
     let Some(settings) = Settings::parse(&words) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
     match mode.as_ref().and_then(|mode| mode.to_str()) {
         Some("--detach") => detach(words, &settings),
+        Some("--outside") => stay_outside(&settings),
         Some(mode) => keep(words, settings, mode == "--keep"),
         None => supervise(settings),
     }
 }
 
 fn detach(words: Vec<OsString>, settings: &Settings) -> ExitCode {
-    match launch::detach(words, &settings.paths.run) {
+    match launch::detach(&words, settings) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => failed(&error),
+    }
+}
+
+fn stay_outside(settings: &Settings) -> ExitCode {
+    let HostSockets::Helper(socket) = &settings.host else {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    };
+    match serve(c"portolan-ports", async { outside::serve(socket) }) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) | Err(error) => failed(&error),
     }
 }
 

@@ -11,6 +11,7 @@ use portolan_supervisor::client::Client;
 use portolan_supervisor::data;
 use portolan_supervisor::error::ClientError;
 use portolan_supervisor::launch::{Launch, ensure_running};
+use portolan_supervisor::outside;
 use portolan_supervisor::protocol::{Observation, socket_path};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -108,7 +109,7 @@ impl Supervisors {
             run_dir: settings.run_dir.join(&folder),
             state_dir: settings.state_dir.join(&folder),
             data_dir: settings.data_dir.join(&folder),
-            port_helper: None,
+            port_helper: outside::needed(&settings.run_dir.join(&folder)),
         };
         let socket = socket_path(&launch.run_dir);
         match socket.as_os_str().len() {

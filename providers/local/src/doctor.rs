@@ -1,10 +1,13 @@
-//! What this machine can and cannot do, told from files of the kernel's: nothing is tried, nothing is changed.
+//! What this machine can and cannot do, told from files of the kernel's. Of an unprivileged user more is tried: what the
+//! kernel shows is not all that decides there.
 
 mod network;
+mod trial;
 
 use std::fs;
 use std::path::Path;
 
+use portolan_supervisor::delegation::limits_are_kept;
 use serde::Serialize;
 
 /// One thing that containers need.
@@ -30,14 +33,27 @@ pub enum Verdict {
     Missing,
 }
 
+/// What this process may do on the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    Root,
+    /// It is in a user namespace: how many ids that has besides 0, and why it has none if there are none.
+    Namespace {
+        further: u64,
+        lacking: Option<String>,
+    },
+    /// An unprivileged user who may not make a user namespace, and why.
+    None(String),
+}
+
 /// Looks at everything. `data` is the folder in which images and volumes will lie.
-pub fn examine(data: &Path) -> Vec<Finding> {
+pub fn examine(data: &Path, privilege: &Privilege) -> Vec<Finding> {
     vec![
-        user(),
+        user(privilege),
         kernel(),
         namespaces(),
         network::finding(),
-        overlay(data),
+        overlay(data, privilege),
         cgroups(),
         seccomp(),
         space(data),
@@ -53,17 +69,27 @@ fn finding(subject: &'static str, verdict: Verdict, detail: impl Into<String>, r
     }
 }
 
-fn user() -> Finding {
-    let uid = status_field("Uid")
-        .and_then(|ids| ids.split_whitespace().nth(1).map(String::from))
-        .unwrap_or_default();
-    let verdict = if uid == "0" { Verdict::Fine } else { Verdict::Missing };
-    finding(
-        "user",
-        verdict,
-        format!("effective uid {uid}"),
-        "run portolan as root: `sudo portolan ...`; rootless containers are not there yet",
-    )
+fn user(privilege: &Privilege) -> Finding {
+    const RANGES: &str = "install `newuidmap` (Debian's package uidmap), and give the user ids: \
+                          `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`";
+    const NAMESPACES: &str = "allow user namespaces to this user (sysctl user.max_user_namespaces, \
+                              kernel.apparmor_restrict_unprivileged_userns), or run portolan as root";
+    let (verdict, detail) = match privilege {
+        Privilege::Root => (Verdict::Fine, "root".into()),
+        Privilege::Namespace { further: 0, lacking } => {
+            let why = lacking.as_deref().unwrap_or("what runs was begun so");
+            (
+                Verdict::Limited,
+                format!("root in a user namespace with one id, so no other users in containers: {why}"),
+            )
+        }
+        Privilege::Namespace { further, .. } => (
+            Verdict::Fine,
+            format!("root in a user namespace with {further} further ids by newuidmap"),
+        ),
+        Privilege::None(why) => return finding("user", Verdict::Missing, why.clone(), NAMESPACES),
+    };
+    finding("user", verdict, detail, RANGES)
 }
 
 /// 5.14 has everything that the runtime calls: clone3, openat2, the mount API, `mount_setattr`, pidfd.
@@ -105,7 +131,7 @@ fn namespaces() -> Finding {
     )
 }
 
-fn overlay(data: &Path) -> Finding {
+fn overlay(data: &Path, privilege: &Privilege) -> Finding {
     const REMEDY: &str = "load the kernel's module `overlay`, or put the data folder (XDG_DATA_HOME) on ext4 or xfs";
     let known = read("/proc/filesystems")
         .lines()
@@ -116,10 +142,17 @@ fn overlay(data: &Path) -> Finding {
             Verdict::Missing,
             format!("{} lies on an overlay itself", data.display()),
         ),
-        kind => (
-            Verdict::Fine,
-            format!("over {}", kind.unwrap_or_else(|| "unknown".into())),
-        ),
+        kind => match privilege {
+            Privilege::Namespace { .. } => trial::overlay(data),
+            _ => Ok(()),
+        }
+        .map(|()| {
+            (
+                Verdict::Fine,
+                format!("over {}", kind.unwrap_or_else(|| "unknown".into())),
+            )
+        })
+        .unwrap_or_else(|error| (Verdict::Missing, format!("cannot be mounted by this user: {error}"))),
     };
     finding("overlay", verdict, detail, REMEDY)
 }
@@ -133,6 +166,15 @@ fn cgroups() -> Finding {
     let known = |name: &&str| first.contains(name) || second.split_whitespace().any(|controller| controller == *name);
     let absent: Vec<&str> = wanted.into_iter().filter(|name| !known(name)).collect();
     let version = if first.is_empty() { "v2" } else { "v1" };
+    if !limits_are_kept() {
+        let detail = format!("{version}: this user may make none, so limits are not kept");
+        return finding(
+            "cgroups",
+            Verdict::Limited,
+            detail,
+            "run portolan as root where limits matter",
+        );
+    }
     let (verdict, detail) = match absent.is_empty() {
         true => (Verdict::Fine, format!("{version}: {}", wanted.join(", "))),
         false => (Verdict::Limited, format!("without {}", absent.join(", "))),
@@ -249,7 +291,7 @@ mod tests {
 
     #[test]
     fn everything_is_looked_at_and_what_is_not_fine_has_a_remedy() {
-        let findings = examine(Path::new("/nonexistent/folder"));
+        let findings = examine(Path::new("/nonexistent/folder"), &Privilege::None("refused".into()));
         assert_eq!(findings.len(), 8);
         for finding in findings {
             assert_eq!(

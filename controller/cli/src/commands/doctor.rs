@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
-use portolan_provider_local::doctor::{Finding, Verdict, examine};
+use portolan_oci::error::chain;
+use portolan_oci::userns::Ids;
+use portolan_provider_local::doctor::{Finding, Privilege, Verdict, examine};
 use serde::Serialize;
 
 use crate::failure::{CommandResult, Failure, exit};
 use crate::folders::{Folders, runtime, supervisor};
 use crate::output::Output;
+use crate::unprivileged::Entered;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -23,13 +26,13 @@ struct Program {
     path: Option<String>,
 }
 
-pub fn doctor(output: Output) -> CommandResult {
+pub fn doctor(entered: &Entered, output: Output) -> CommandResult {
     let program = |name, found: Result<PathBuf, Failure>| Program {
         name,
         path: found.ok().map(|path| path.display().to_string()),
     };
     let report = Report {
-        machine: examine(&Folders::of_this_user()?.data),
+        machine: examine(&Folders::of_this_user()?.data, &privilege(entered)),
         programs: vec![
             program("portolan-supervisor", supervisor()),
             program("portolan-runtime", runtime()),
@@ -39,6 +42,20 @@ pub fn doctor(output: Output) -> CommandResult {
     let missing = report.machine.iter().any(|finding| finding.verdict == Verdict::Missing)
         || report.programs.iter().any(|program| program.path.is_none());
     Ok(if missing { exit::FAILED } else { exit::DONE })
+}
+
+fn privilege(entered: &Entered) -> Privilege {
+    match entered {
+        Ok(None) => Privilege::Root,
+        Ok(Some(namespace)) => Privilege::Namespace {
+            further: match namespace.ids {
+                Ids::Range(further) => further,
+                _ => 0,
+            },
+            lacking: namespace.lacking.clone(),
+        },
+        Err(error) => Privilege::None(chain(error)),
+    }
 }
 
 fn human(report: &Report) -> String {

@@ -13,13 +13,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Gid, Timespec, Timestamps, Uid};
 use sha2::{Digest as _, Sha256};
 
 use super::context::{Context, Stamp};
 use super::error::StepError;
 use super::view::View;
 use super::workspace::Stop;
+use crate::userns::owned;
 
 /// Entries by their path from the root, parents before children; the root itself is the empty path.
 #[derive(Debug, Default)]
@@ -285,7 +286,14 @@ impl Origin {
 /// Owner, mode, attributes and time; the owner first, because it clears set-uid bits.
 fn settle(target: &Path, entry: &Entry, mtime: i64) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
-    std::os::unix::fs::lchown(target, Some(entry.uid), Some(entry.gid))?;
+    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    owned(rustix::fs::chownat(
+        CWD,
+        target,
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    ))?;
     if !matches!(entry.kind, Kind::Symlink(_)) {
         fs::set_permissions(target, fs::Permissions::from_mode(entry.mode))?;
     }

@@ -13,6 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
+use crate::userns::opaque_xattr;
+
 /// Links followed on one way, as many as the kernel follows.
 const MAX_LINKS: usize = 40;
 
@@ -215,7 +217,7 @@ fn is_whiteout(metadata: &Metadata) -> bool {
 
 fn is_opaque(path: &Path) -> io::Result<bool> {
     let mut value = [0; 2];
-    match rustix::fs::lgetxattr(path, "trusted.overlay.opaque", &mut value[..]) {
+    match rustix::fs::lgetxattr(path, opaque_xattr(), &mut value[..]) {
         Ok(length) => Ok(&value[..length] == b"y"),
         Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(false),
         Err(rustix::io::Errno::RANGE) => Ok(false),

@@ -8,7 +8,8 @@
 //!
 //! Whiteouts change their form on the way. In an archive, `.wh.NAME` removes NAME of the layers below and
 //! `.wh..wh..opq` hides a directory's whole former content (OCI image specification, "layer.md"). In a directory they
-//! are what overlayfs understands: a character device 0:0, and the attribute `trusted.overlay.opaque`.
+//! are what overlayfs understands: a character device 0:0, and the attribute `trusted.overlay.opaque`
+//! (`userns.rs` says where it is another).
 
 mod compression;
 mod fault;
@@ -29,5 +30,3 @@ pub use unpack::{UnpackOptions, UnpackedLayer, Whiteouts, unpack};
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
 /// In an archive, makes the directory that it lies in opaque.
 const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
-/// On a directory, makes it opaque to overlayfs when its value is `y`.
-const OPAQUE_XATTR: &str = "trusted.overlay.opaque";

@@ -11,7 +11,7 @@ use rustix::fs::{self, Mode, OFlags};
 use super::compression::{Compression, Encoder};
 use super::tar::{Entry, Kind, Meta, TarWriter, Time};
 use super::walk::{self, Found, full_path};
-use super::{OPAQUE_MARKER, OPAQUE_XATTR, WHITEOUT_PREFIX};
+use super::{OPAQUE_MARKER, WHITEOUT_PREFIX};
 use crate::error::{Error, Result};
 use crate::manifest::Descriptor;
 use crate::store::{Content, Hasher};
@@ -209,7 +209,9 @@ fn overlay_notes(found: &Found<'_>) -> Result<bool, &'static str> {
     for (name, value) in &found.overlay {
         let note = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
         match note {
-            b"opaque" if name == OPAQUE_XATTR.as_bytes() || name == b"user.overlay.opaque" => opaque |= value == b"y",
+            b"opaque" if matches!(&name[..], b"trusted.overlay.opaque" | b"user.overlay.opaque") => {
+                opaque |= value == b"y"
+            }
             b"redirect" => return Err("overlayfs was mounted with redirect_dir, and part of it lies elsewhere"),
             b"metacopy" => return Err("overlayfs was mounted with metacopy, and its content lies elsewhere"),
             _ => {}

@@ -10,8 +10,9 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::Fault;
 use super::tar::{Meta, Time};
-use super::{Fault, OPAQUE_XATTR};
+use crate::userns::{opaque_xattr, owned};
 
 /// Why an entry was not written: its own fault, or the file system's.
 pub(super) enum Stop {
@@ -157,7 +158,11 @@ pub(super) fn look(parent: BorrowedFd<'_>, name: &[u8]) -> Result<Found, Errno> 
 /// Owner, mode, attributes and time of an open file, in the order in which each keeps the ones before it: a change of
 /// owner clears set-uid bits and file capabilities.
 pub(super) fn set_meta(fd: BorrowedFd<'_>, meta: &Meta) -> Result<(), Stop> {
-    fs::fchown(fd, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid)))?;
+    owned(fs::fchown(
+        fd,
+        Some(Uid::from_raw(meta.uid)),
+        Some(Gid::from_raw(meta.gid)),
+    ))?;
     fs::fchmod(fd, Mode::from_raw_mode(meta.mode))?;
     for (name, value) in &meta.xattrs {
         if is_kept(name)? {
@@ -171,7 +176,13 @@ pub(super) fn set_meta(fd: BorrowedFd<'_>, meta: &Meta) -> Result<(), Stop> {
 /// The same for what cannot be opened: links, devices and pipes. The name was made just now in `parent`.
 pub(super) fn set_meta_at(parent: BorrowedFd<'_>, name: &[u8], meta: &Meta, is_link: bool) -> Result<(), Stop> {
     let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
-    fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    owned(fs::chownat(
+        parent,
+        name,
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    ))?;
     if !is_link {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = fs::openat2(parent, name, flags, Mode::empty(), WITHIN)?;
@@ -191,7 +202,7 @@ pub(super) fn set_meta_at(parent: BorrowedFd<'_>, name: &[u8], meta: &Meta, is_l
 pub(super) fn set_opaque(parent: BorrowedFd<'_>, name: &[u8]) -> Result<(), Stop> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = fs::openat2(parent, name, flags, Mode::empty(), WITHIN).map_err(way_fault)?;
-    Ok(fs::fsetxattr(&directory, OPAQUE_XATTR, b"y", XattrFlags::empty())?)
+    Ok(fs::fsetxattr(&directory, opaque_xattr(), b"y", XattrFlags::empty())?)
 }
 
 pub(super) fn times(mtime: Time) -> Timestamps {

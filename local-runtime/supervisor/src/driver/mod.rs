@@ -33,11 +33,13 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
+use crate::balance::HostSockets;
 use crate::clock;
 use crate::limits;
 use crate::lock::{Lock, LockError};
 use crate::machine::{Event, Millis, State, step};
 use crate::network::{Network, NetworkError};
+use crate::outside;
 use crate::protocol::ErrorBody;
 pub use crate::storage::Paths;
 use crate::storage::{self, Durability, Records, StorageError};
@@ -257,6 +259,9 @@ impl Platform {
         self.records.remove_empty_folders();
         // The client may keep files of its own in there: then it stays.
         let _ = fs::remove_dir(&paths.state);
+        if let HostSockets::Helper(socket) = &self.settings.host {
+            outside::end(socket);
+        }
         lock.remove_with_folder(&paths.run);
     }
 }

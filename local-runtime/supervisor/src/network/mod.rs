@@ -44,6 +44,11 @@ pub enum NetworkError {
     BridgeMissing(String),
 }
 
+/// A namespace with a loopback device and nothing else, for an app that may not make its bridge in this one.
+pub fn apart() -> Result<OwnedFd, NetworkError> {
+    namespace::create(|_| Ok(()), set_up_loopback)
+}
+
 /// The kernel side of one app's network. The instance is the app's name, and what tells it from others of that name.
 #[derive(Clone)]
 pub struct Network {
@@ -185,6 +190,13 @@ impl Network {
         let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
         netlink.remove_link(&name).map_err(|e| failed("remove", &name, e))
     }
+}
+
+fn set_up_loopback() -> Result<(), NetworkError> {
+    let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+    let index = netlink.link_index("lo").map_err(|e| failed("find", "lo", e))?;
+    let index = index.ok_or_else(|| NetworkError::BridgeMissing("lo".into()))?;
+    netlink.set_up(index).map_err(|e| failed("start", "lo", e))
 }
 
 fn set_up_inside(address: Ipv4Addr) -> Result<(), NetworkError> {
