@@ -120,6 +120,7 @@ impl Shop {
             "home/cache",
             "home/state/journal.db",
             "home/state/locks",
+            "home/state/user-namespace",
             "shop",
         ];
         Picture::take(self.home.path(), |path| {

@@ -130,7 +130,7 @@ pub fn serve(socket: &Path) -> io::Result<()> {
                 return descriptors::send(&stream, &SocketAnswer::Ok, None);
             }
             Ok((Request::Word(Word::Network), _)) => answer(&stream, network.try_clone()),
-            Ok((Request::Socket(request), _)) => answer(&stream, listen_here(request.address).map(Into::into)),
+            Ok((Request::Socket(request), _)) => answer(&stream, listen_here(request)),
             Err(error) => tracing::debug!(%error, "a request that cannot be read"),
         }
     }
@@ -158,11 +158,15 @@ fn may_speak(stream: &UnixStream) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::Protocol;
     use crate::testing::loopback;
 
     #[test]
     fn requests_are_told_apart() {
-        let socket = SocketRequest { address: loopback() };
+        let socket = SocketRequest {
+            protocol: Protocol::Tcp,
+            address: loopback(),
+        };
         for request in [
             Request::Socket(socket),
             Request::Word(Word::Network),
