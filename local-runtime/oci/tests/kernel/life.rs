@@ -1,7 +1,8 @@
 //! The life of a container, verb by verb: what each does, what it refuses, and that nothing is left.
 
 use std::fs;
-use std::process::Stdio;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use super::bundle::{Bundle, cgroup_mounts, ended, process_state, text};
 use portolan_oci::spec::ContainerParams;
@@ -53,6 +54,43 @@ fn what_dies_before_its_start_is_stopped() {
     bundle.wait_until_stopped();
     assert!(bundle.refused(&["start", "{id}"]).contains("is stopped"));
     bundle.ok(&["delete", "{id}"]);
+    bundle.assert_gone();
+}
+
+/// The runtime was killed between making the cgroup and keeping a record: only the configuration says where that is.
+#[test]
+fn what_was_cut_off_in_its_making_is_deleted() {
+    let Some(bundle) = Bundle::new("what_was_cut_off_in_its_making_is_deleted") else {
+        return;
+    };
+    bundle.write(&bundle.params(&[]));
+    let cut_off = || {
+        let folder = bundle.path("state").join(&bundle.id);
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(bundle.path("config.json"), folder.join("config.json")).unwrap();
+        let folders = cgroup_mounts().into_iter();
+        let folders = folders.map(|mount| mount.join(bundle.cgroup().trim_start_matches('/')));
+        folders
+            .inspect(|folder| fs::create_dir(folder).unwrap())
+            .collect::<Vec<_>>()
+    };
+    cut_off();
+    assert!(bundle.refused(&["state", "{id}"]).contains("is creating"));
+    bundle.ok(&["delete", "{id}"]);
+    bundle.assert_gone();
+    let folders = cut_off();
+    let mut stranger = Command::new("sleep").arg("100").spawn().unwrap();
+    // A new cpuset takes no process.
+    let takes = |folder: &&PathBuf| fs::write(folder.join("cgroup.procs"), stranger.id().to_string()).is_ok();
+    let taken = folders.iter().find(takes).unwrap();
+    bundle.ok(&["delete", "{id}"]);
+    assert!(!ended(stranger.id()), "a cgroup with processes is another's");
+    assert!(taken.is_dir());
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    for folder in &folders {
+        _ = fs::remove_dir(folder);
+    }
     bundle.assert_gone();
 }
 
