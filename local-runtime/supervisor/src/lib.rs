@@ -28,6 +28,7 @@ pub mod machine;
 mod network;
 pub mod outside;
 mod peer;
+mod process;
 pub mod protocol;
 pub mod secrets;
 mod signal;

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::Settings;
 use crate::balance::Table;
 use crate::error::chain;
-use crate::keeper::{Answer, Hello, Line, Role, ToKeeper, ToSupervisor, VERSION, Welcome, socket_path};
+use crate::keeper::{Answer, Hello, Line, Reaped, Role, ToKeeper, ToSupervisor, VERSION, Welcome, socket_path};
 use crate::machine::PortFailure;
 use crate::protocol::{Class, ErrorBody};
 use crate::spec::ServiceSpec;
@@ -85,6 +85,11 @@ impl Keeping {
 
     pub async fn try_again(&mut self) {
         self.ask(&ToKeeper::TryAgain).await;
+    }
+
+    /// Processes that have ended while no supervisor was there to see it.
+    pub async fn ended(&mut self) -> Vec<Reaped> {
+        self.ask(&ToKeeper::Ended).await.map_or(vec![], |answer| answer.ended)
     }
 
     /// Services with a port that cannot be listened on.

@@ -1,6 +1,5 @@
 //! One process by a descriptor: alive, signalled, waited for. A pid alone may name another process tomorrow.
 
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::machine::Process;
+use crate::process::start_ticks;
 
 #[derive(Clone)]
 pub struct Pidfd(Arc<OwnedFd>);
@@ -84,19 +84,6 @@ impl Pidfd {
         }
         None
     }
-}
-
-/// Field 22 of /proc/PID/stat; the name in field 2 may hold anything but ends with the last `)`.
-fn start_ticks(pid: u32) -> io::Result<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after_name = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
-    let field = after_name.split_whitespace().nth(19).and_then(|f| f.parse().ok());
-    field.ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("/proc/{pid}/stat has no start time"),
-        )
-    })
 }
 
 mod exit_info {

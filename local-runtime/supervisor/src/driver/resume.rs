@@ -1,12 +1,21 @@
 //! The beginning of a supervisor: what an earlier one has left is taken over where it runs, and cleared where it does not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::{DriverError, Platform};
 use crate::machine::{ContainerKey, Event, Pod, Process, State};
+use crate::process::start_ticks;
 use crate::spec::Kind;
 use crate::storage;
+
+/// Processes that are about to end are waited for so long, all together,
+const ENDING: Duration = Duration::from_millis(500);
+/// and looked at after each of these.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 impl Platform {
     /// Leaves the state as the world is, and begins what is missing.
@@ -22,9 +31,9 @@ impl Platform {
             self.take(Event::Rebooted).await;
             return Ok(());
         }
-        let alive = self.take_over().await;
+        let (alive, codes) = self.take_over().await;
         self.clear_forgotten_pods()?;
-        self.take(Event::Resumed { alive }).await;
+        self.take(Event::Resumed { alive, codes }).await;
         Ok(())
     }
 
@@ -37,18 +46,38 @@ impl Platform {
         Ok(())
     }
 
-    async fn take_over(&self) -> BTreeSet<(u64, String)> {
-        let mut alive = BTreeSet::new();
+    /// Those that still run, and how others have ended as far as it is known.
+    async fn take_over(&mut self) -> (BTreeSet<(u64, String)>, BTreeMap<(u64, String), i32>) {
+        let (mut alive, mut codes) = (BTreeSet::new(), BTreeMap::new());
+        let until = Instant::now() + ENDING;
         for (key, process) in known_containers(&self.state) {
-            match process.map(|process| self.containers.take_over(key.clone(), process)) {
-                Some(Ok(())) => {
-                    alive.insert((key.pod, key.name));
-                }
-                _ => self.containers.remove(&key).await,
+            let taken = process.map(|process| (process, self.containers.take_over(key.clone(), process)));
+            if let Some((_, Ok(()))) = taken {
+                alive.insert((key.pod, key.name));
+                continue;
             }
+            if let Some((process, Err(_))) = taken
+                && let Some(code) = self.code_of(process, until).await
+            {
+                codes.insert((key.pod, key.name.clone()), code);
+            }
+            self.containers.remove(&key).await;
         }
         tracing::info!(count = alive.len(), "containers are taken over");
-        alive
+        (alive, codes)
+    }
+
+    /// By the keeper, which has reaped it; or has not yet, while the kernel takes its namespaces down.
+    async fn code_of(&mut self, process: Process, until: Instant) -> Option<i32> {
+        loop {
+            let ended = self.keeper.ended().await;
+            let reaped = ended.iter().find(|reaped| reaped.process == process);
+            let gone = start_ticks(process.pid).ok() != Some(process.start_ticks);
+            if reaped.is_some() || gone || Instant::now() > until {
+                return reaped.map(|reaped| reaped.code);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     /// Folders of pods that were removed from the state, but not yet from the disk.

@@ -1,16 +1,20 @@
 //! The supervisor as the keeper's child: started, seen to end, started again.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::time::Instant;
+
+use super::protocol::Reaped;
+use crate::machine::Process;
+use crate::process::start_ticks;
 
 /// The first end of a supervisor costs no time; from the second in a row on this is waited for, each time twice as long,
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -20,6 +24,9 @@ const LONGEST_AFTER_WORK: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// A supervisor that has been connected for so long has done what it is there for: the ends before it are forgotten.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(1);
+
+/// An app has no more containers that all end while no supervisor is there.
+const MOST_STRANGERS: usize = 1024;
 
 /// How a supervisor has ended that never connected.
 pub enum Ended {
@@ -39,6 +46,7 @@ pub struct Starter {
     ends: u32,
     since: Instant,
     start_at: Option<Instant>,
+    strangers: VecDeque<Reaped>,
 }
 
 impl Starter {
@@ -51,6 +59,7 @@ impl Starter {
             ends: 0,
             since: Instant::now(),
             start_at: None,
+            strangers: VecDeque::new(),
         }
     }
 
@@ -109,24 +118,46 @@ impl Starter {
     /// killed. Tells the end of a supervisor that had not connected; of others the connection tells it.
     pub fn reap(&mut self) -> Option<Ended> {
         let mut own = None;
-        loop {
-            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return own,
-                Ok(status) if status.pid().is_some() && status.pid() == self.pid => {
-                    self.pid = None;
-                    own = (!self.joined).then_some(match status {
-                        WaitStatus::Exited(_, 0) => Ended::Well,
-                        _ => Ended::Badly,
-                    });
-                }
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => {
-                    tracing::error!(%errno, "cannot wait for children");
-                    return own;
-                }
+        while let Some(reaped) = reap_one() {
+            if self.pid != Some(Pid::from_raw(reaped.process.pid as i32)) {
+                self.note(reaped);
+                continue;
             }
+            self.pid = None;
+            own = (!self.joined).then_some(match reaped.code {
+                0 => Ended::Well,
+                _ => Ended::Badly,
+            });
         }
+        own
     }
+
+    /// The last of the others that have ended.
+    pub fn strangers(&self) -> Vec<Reaped> {
+        self.strangers.iter().copied().collect()
+    }
+
+    fn note(&mut self, reaped: Reaped) {
+        if self.strangers.len() == MOST_STRANGERS {
+            self.strangers.pop_front();
+        }
+        self.strangers.push_back(reaped);
+    }
+}
+
+/// `None` when no child has ended.
+fn reap_one() -> Option<Reaped> {
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    let (pid, code) = match waitid(Id::All, look) {
+        Ok(WaitStatus::Exited(pid, code)) => (pid, code),
+        Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, 128 + signal as i32),
+        _ => return None,
+    };
+    let (raw, pid) = (pid.as_raw() as u32, Id::Pid(pid));
+    let start_ticks = start_ticks(raw).unwrap_or_default();
+    waitid(pid, WaitPidFlag::WEXITED).ok()?;
+    let process = Process { pid: raw, start_ticks };
+    Some(Reaped { process, code })
 }
 
 fn pause_after(ends: u32) -> Duration {

@@ -26,7 +26,7 @@ use crate::peer;
 use crate::storage::{self, StorageError};
 use child::{Ended, Starter};
 pub use line::Line;
-pub use protocol::{Answer, Hello, Role, Started, ToKeeper, ToSupervisor, VERSION, Welcome, socket_path};
+pub use protocol::{Answer, Hello, Reaped, Role, Started, ToKeeper, ToSupervisor, VERSION, Welcome, socket_path};
 
 /// Whoever connects says hello within this time.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
@@ -159,7 +159,7 @@ impl Keeper {
     }
 
     fn carry_out(&mut self, request: ToKeeper) -> Answer {
-        let mut refused = None;
+        let (mut refused, mut ended) = (None, vec![]);
         match request {
             ToKeeper::Set(table) => {
                 self.begun = true;
@@ -168,10 +168,12 @@ impl Keeper {
             ToKeeper::Reserve { service, ports } => refused = self.balance.reserve(&service, &ports).err(),
             ToKeeper::Release => self.balance.release_reserved(),
             ToKeeper::TryAgain => self.balance.try_again(),
+            ToKeeper::Ended => ended = self.starter.strangers(),
             ToKeeper::End => {}
         }
         Answer {
             refused,
+            ended,
             failures: self.balance.failures(),
             draining: self.balance.draining(),
         }

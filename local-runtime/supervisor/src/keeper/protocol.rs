@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::balance::Table;
-use crate::machine::PortFailure;
+use crate::machine::{PortFailure, Process};
 use crate::protocol::ErrorBody;
 use crate::spec::PortSpec;
 
@@ -62,6 +62,8 @@ pub enum ToKeeper {
     Release,
     /// Ports that could not be listened on are tried once more.
     TryAgain,
+    /// Which processes have ended as children of the keeper.
+    Ended,
     /// The supervisor ends on purpose, and the keeper with it. Answered by the end of the connection.
     End,
 }
@@ -83,4 +85,14 @@ pub struct Answer {
     pub failures: BTreeMap<String, PortFailure>,
     /// Open connections of replicas that are in no route any more.
     pub draining: BTreeMap<u64, u32>,
+    /// To `Ended`: the last that were reaped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<Reaped>,
+}
+
+/// A process that a killed supervisor has left to the keeper, and how it ended: 128 + N after signal N.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reaped {
+    pub process: Process,
+    pub code: i32,
 }

@@ -189,13 +189,13 @@ impl Container {
         self.restart_wanted = false;
     }
 
-    /// After a new supervisor has taken over: what it does not find alive is down.
-    pub(super) fn resumed(&mut self, alive: bool) {
+    /// After a new supervisor has taken over: what it does not find alive is down, with the code that somebody has seen.
+    pub(super) fn resumed(&mut self, alive: bool, code: Option<i32>) {
         match self.status {
             ContainerStatus::Starting => self.status = ContainerStatus::Waiting,
             ContainerStatus::Running { .. } | ContainerStatus::Stopping { .. } if !alive => {
                 self.last_exit = Some(ExitStatus {
-                    code: None,
+                    code,
                     oom_killed: false,
                 });
                 self.end(STABLE);

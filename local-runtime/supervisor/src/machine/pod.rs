@@ -139,9 +139,10 @@ impl Pod {
     }
 
     /// The namespace lives as long as a container in it does, or as the supervisor that made it.
-    pub(super) fn resumed(&mut self, id: u64, alive: &BTreeSet<(u64, String)>) {
+    pub(super) fn resumed(&mut self, id: u64, alive: &BTreeSet<(u64, String)>, codes: &BTreeMap<(u64, String), i32>) {
         for (name, container) in &mut self.containers {
-            container.resumed(alive.contains(&(id, name.clone())));
+            let key = (id, name.clone());
+            container.resumed(alive.contains(&key), codes.get(&key).copied());
         }
         let lives = self.containers.values().any(|c| c.process().is_some());
         if !(lives && self.sandbox == Sandbox::Ready) {

@@ -166,7 +166,10 @@ impl World {
         let alive: BTreeSet<_> = self.alive.keys().filter(|id| known(id).is_some()).cloned().collect();
         self.alive.retain(|id, _| alive.contains(id));
         self.removed.clear();
-        self.event(Event::Resumed { alive });
+        self.event(Event::Resumed {
+            alive,
+            codes: BTreeMap::new(),
+        });
     }
 
     pub fn reboot(&mut self) {

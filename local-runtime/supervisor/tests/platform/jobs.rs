@@ -1,9 +1,10 @@
 //! Jobs: once a revision, in order, with their end recorded.
 
-use portolan_supervisor::protocol::ObjectState;
+use portolan_supervisor::protocol::{ObjectState, Observed};
 use portolan_supervisor::spec::{Kind, VolumeMount};
 
 use crate::app::{App, container, job};
+use crate::machine::{Signal, kill, signal};
 
 #[tokio::test]
 async fn a_job_runs_once_a_revision_and_its_record_outlives_a_delete() {
@@ -125,5 +126,25 @@ async fn a_job_that_takes_too_long_is_ended() {
         unreachable!("it was waited for")
     };
     assert_eq!(failure.reason, "Timeout");
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn a_job_that_ends_while_the_supervisor_is_dead_has_ended_as_it_did() {
+    let test = "a_job_that_ends_while_the_supervisor_is_dead_has_ended_as_it_did";
+    let Some(app) = App::new(test).await else { return };
+    // A server ends with 0 when it is told to stop.
+    app.put_job(job("once", "r1", &["serve", "8080", "hello"])).await;
+    let pid = |seen: &Observed| seen.job.as_ref()?.attempt.as_ref()?.containers[0].pid;
+    let seen = app.until(Kind::Job, "once", |seen| pid(seen).is_some()).await;
+    while app.logs(Kind::Job, "once").await.is_empty() {}
+    let (supervisor, keeper) = (app.client().await.welcome().pid, app.keeper());
+    signal(keeper, Signal::SIGSTOP);
+    kill(supervisor);
+    signal(pid(&seen).unwrap(), Signal::SIGTERM);
+    signal(keeper, Signal::SIGCONT);
+    app.ready(Kind::Job, "once").await;
+    let status = app.until(Kind::Job, "once", |_| true).await.job.unwrap();
+    assert_eq!((status.attempts, status.exit_code), (1, Some(0)));
     app.delete_everything().await;
 }
