@@ -1,11 +1,13 @@
 //! A home of its own for a test: `PORTOLAN_HOME` and a folder to work in, gone with the test.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+use crate::scratch::Scratch;
 use crate::{program, root};
 
 /// Name of the image that the examples build on.
@@ -15,6 +17,7 @@ pub const BASE_IMAGE: &str = "portolan.local/base:latest";
 #[derive(Debug)]
 pub struct Home {
     folder: TempDir,
+    user: Option<Scratch>,
 }
 
 impl Default for Home {
@@ -26,7 +29,23 @@ impl Default for Home {
 impl Home {
     pub fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("portolan-test-").tempdir().unwrap();
-        Self { folder }
+        Self { folder, user: None }
+    }
+
+    /// One whose commands are an unprivileged user's.
+    pub fn of(user: Scratch) -> Self {
+        let home = Self {
+            user: Some(user),
+            ..Self::new()
+        };
+        std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        user.write_files(&home.path().join("etc"));
+        user.own(home.path());
+        home
+    }
+
+    pub fn user(&self) -> Option<Scratch> {
+        self.user
     }
 
     pub fn path(&self) -> &Path {
@@ -40,7 +59,10 @@ impl Home {
 
     /// `portolan ARGUMENTS`, run in `folder`, with nothing of the user's own around it.
     pub fn portolan<A: AsRef<OsStr>>(&self, folder: &Path, arguments: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(program("portolan"));
+        let mut command = match self.user {
+            None => Command::new(program("portolan")),
+            Some(user) => user.command(&self.path().join("etc"), &program("portolan")),
+        };
         command
             .args(arguments)
             .current_dir(folder)
@@ -91,6 +113,7 @@ impl Home {
             .arg(&copy)
             .status();
         assert!(copied.unwrap().success(), "cannot copy the example {name}");
+        self.user.iter().for_each(|user| user.own(&copy));
         copy
     }
 }

@@ -9,6 +9,7 @@
 pub mod home;
 pub mod http;
 pub mod machine;
+pub mod scratch;
 pub mod session;
 pub mod shop;
 pub mod wait;

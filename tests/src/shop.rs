@@ -25,7 +25,10 @@ pub struct Shop {
 impl Shop {
     /// Not up yet; the base image is there.
     pub fn new(port: u16) -> Self {
-        let home = Home::new();
+        Self::at(Home::new(), port)
+    }
+
+    pub fn at(home: Home, port: u16) -> Self {
         home.import_base_image();
         let folder = home.example("shop");
         let shop = Self {

@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use portolan_tests::home::said;
+use portolan_tests::home::{Home, said};
 use portolan_tests::machine::files_below;
+use portolan_tests::scratch::{FIRST_FURTHER, Scratch};
 use portolan_tests::shop::Shop;
 use portolan_tests::wait::until;
 use portolan_tests::{is_root, skip};
@@ -23,20 +26,125 @@ fn a_shop_lives() {
     if !is_root() {
         return skip("a_shop_lives", "containers are started by root");
     }
-    let shop = Shop::new(18180);
+    lives(&Shop::new(18180), |_| ());
+}
+
+#[test]
+fn a_shop_lives_without_root_by_newuidmap() {
+    const NAME: &str = "a_shop_lives_without_root_by_newuidmap";
+    if !is_root() {
+        return skip(NAME, "only root can become a user that nobody knows");
+    }
+    if !Path::new("/usr/bin/newuidmap").exists() {
+        return skip(NAME, "there is no newuidmap (package uidmap)");
+    }
+    let user = Scratch {
+        uid: 61_000,
+        further: 65_536,
+    };
+    lives(&Shop::at(Home::of(user), 18183), |shop| {
+        outlives_its_supervisor_and_its_keeper(shop, user);
+        runs_as_another_user(shop);
+    });
+    until("no process is left", LIMIT, || {
+        user.processes().is_empty().then_some(())
+    });
+}
+
+#[test]
+fn a_shop_lives_without_root_with_a_single_id() {
+    if !is_root() {
+        return skip(
+            "a_shop_lives_without_root_with_a_single_id",
+            "only root can become a user that nobody knows",
+        );
+    }
+    let user = Scratch {
+        uid: 61_001,
+        further: 0,
+    };
+    lives(&Shop::at(Home::of(user), 18184), |shop| {
+        outlives_its_supervisor_and_its_keeper(shop, user);
+        has_no_other_user(shop);
+    });
+    until("no process is left", LIMIT, || {
+        user.processes().is_empty().then_some(())
+    });
+}
+
+fn lives(shop: &Shop, further: impl FnOnce(&Shop)) {
     let before = shop.picture(&[]);
 
-    comes_up(&shop);
-    no_secret_leaves_its_place(&shop);
-    unchanged_is_silent_and_heals(&shop);
-    a_change_of_source_is_served_on_the_same_address(&shop);
-    scales(&shop);
-    renames_a_service(&shop);
-    removes_a_service(&shop);
-    data_outlives_a_delete(&shop, &before);
+    comes_up(shop);
+    no_secret_leaves_its_place(shop);
+    unchanged_is_silent_and_heals(shop);
+    a_change_of_source_is_served_on_the_same_address(shop);
+    scales(shop);
+    renames_a_service(shop);
+    removes_a_service(shop);
+    further(shop);
+    data_outlives_a_delete(shop, &before);
 
     shop.answers(&["delete", "--yes", "--volumes"], 0);
-    leaves(&shop, &before, &[]);
+    leaves(shop, &before, &[]);
+}
+
+/// The process outside holds the network, so the next supervisor finds the containers where they were.
+fn outlives_its_supervisor_and_its_keeper(shop: &Shop, user: Scratch) {
+    let web = processes(shop, "web");
+    let ours = |names: &[&str]| {
+        let pids = user.processes().into_iter();
+        pids.filter(|pid| names.contains(&comm(*pid).as_str()))
+            .collect::<Vec<_>>()
+    };
+    let both = ours(&["portolan-superv", "portolan-keeper"]);
+    assert_eq!(both.len(), 2, "one of each");
+    for pid in &both {
+        kill(*pid, "KILL");
+    }
+    until("both are gone", LIMIT, || {
+        both.iter().all(|pid| comm(*pid).is_empty()).then_some(())
+    });
+    shop.answers(&["apply"], 0);
+    assert_eq!(processes(shop, "web"), web, "the same processes");
+    assert!(shop.get("/").body.contains("A sextant"), "and they reach each other");
+
+    let supervisor = ours(&["portolan-superv"]);
+    kill(supervisor[0], "KILL");
+    shop.whoami();
+    let another = || {
+        ours(&["portolan-superv"])
+            .first()
+            .is_some_and(|pid| *pid != supervisor[0])
+            .then_some(())
+    };
+    until("the keeper starts another one", LIMIT, another);
+    shop.answers(&["apply"], 0);
+    assert_eq!(processes(shop, "web"), web, "the same processes");
+}
+
+/// A container's user is one of the further ids outside.
+fn runs_as_another_user(shop: &Shop) {
+    const PLACE: &str = "      env:\n        GREETING";
+    shop.edit("portolan.yaml", PLACE, &format!("      user: \"1000\"\n{PLACE}"));
+    shop.up();
+    shop.replicas(3);
+    let uid = fs::metadata(format!("/proc/{}", container(shop, "web"))).unwrap().uid();
+    assert_eq!(uid, FIRST_FURTHER + 999, "1000 inside");
+}
+
+fn has_no_other_user(shop: &Shop) {
+    const PLACE: &str = "      env:\n        GREETING";
+    let other = format!("      user: \"1000\"\n{PLACE}");
+    shop.edit("portolan.yaml", PLACE, &other);
+    let report = shop.answers(&["check"], 1);
+    for part in [
+        "services.web.user  impossible",
+        "services.web.resources.memory  degraded",
+    ] {
+        assert!(report.contains(part), "no `{part}` in {report}");
+    }
+    shop.edit("portolan.yaml", &other, PLACE);
 }
 
 fn comes_up(shop: &Shop) {
@@ -98,7 +206,7 @@ fn no_secret_leaves_its_place(shop: &Shop) {
 fn unchanged_is_silent_and_heals(shop: &Shop) {
     let apply = ["apply", "-o", "json"];
     assert_eq!(shop.report(&apply)["changed"], false);
-    let killed = container("web");
+    let killed = container(shop, "web");
     kill(killed, "KILL");
     until("the kill is noticed", LIMIT, || (!is_alive(killed)).then_some(()));
     let report = shop.report(&apply);
@@ -188,7 +296,7 @@ fn removes_a_service(shop: &Shop) {
     shop.up();
     let status = shop.answers(&["status"], 0);
     assert!(!status.contains("extra"), "{status}");
-    assert!(processes("stats").iter().all(|pid| !cgroup_of(*pid).contains("extra")));
+    assert_eq!(processes(shop, "stats").len(), 3, "those of the sidecars alone");
 }
 
 fn data_outlives_a_delete(shop: &Shop, before: &portolan_tests::machine::Picture) {
@@ -319,17 +427,28 @@ fn leaves(shop: &Shop, before: &portolan_tests::machine::Picture, kept: &[&str])
 }
 
 /// A process of the shop's by the name of its program.
-fn container(program: &str) -> u32 {
-    *processes(program).first().expect("it runs")
+fn container(shop: &Shop, program: &str) -> u32 {
+    *processes(shop, program).first().expect("it runs")
 }
 
-fn processes(program: &str) -> Vec<u32> {
+fn processes(shop: &Shop, program: &str) -> Vec<u32> {
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let named = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == program);
-    pids.filter(named)
-        .filter(|pid| cgroup_of(*pid).contains("/portolan/default.shop."))
-        .collect()
+    let named: Vec<u32> = pids.filter(|pid| comm(*pid) == program).collect();
+    match shop.home.user() {
+        Some(user) => user.processes().into_iter().filter(|pid| named.contains(pid)).collect(),
+        None => {
+            let is_ours = |pid: &u32| cgroup_of(*pid).contains("/portolan/default.shop.");
+            named.into_iter().filter(is_ours).collect()
+        }
+    }
+}
+
+fn comm(pid: u32) -> String {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    // One that waits to be reaped is gone.
+    let lives = fs::read_link(format!("/proc/{pid}/exe")).is_ok();
+    if lives { name.trim().to_string() } else { String::new() }
 }
 
 fn cgroup_of(pid: u32) -> String {

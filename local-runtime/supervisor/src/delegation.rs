@@ -1,4 +1,5 @@
-//! Whether this user may make cgroups, without which no limit is kept. Root may; of others it is tried.
+//! What an unprivileged user's containers lack. Without the right to make cgroups no limit is kept: root may make them, of
+//! others it is tried. Without further ids every process is the user's own.
 
 use std::time::Duration;
 
@@ -9,6 +10,11 @@ use portolan_oci::userns::{self, Ids};
 pub fn limits_are_kept() -> bool {
     let is_root = !userns::is_needed() && Ids::here().is_ok_and(|ids| ids == Ids::All);
     is_root || can_make_a_cgroup()
+}
+
+/// Whether a container can have processes of another user than root.
+pub fn has_other_users() -> bool {
+    userns::foreseen().ids != Ids::Single
 }
 
 fn can_make_a_cgroup() -> bool {

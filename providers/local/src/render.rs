@@ -21,7 +21,7 @@ use portolan_supervisor::spec;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::capabilities::CAPABILITIES;
+use crate::capabilities;
 use crate::protocols;
 
 /// Kinds of resources on this target. All but `Image` are the supervisor's own.
@@ -62,7 +62,7 @@ impl Shape for LocalShape {
     }
 
     fn capabilities(&self) -> &'static [Capability] {
-        CAPABILITIES
+        capabilities::of_this_machine()
     }
 
     fn render(&self, desired: &DesiredState) -> Result<Resources, Vec<Fault>> {

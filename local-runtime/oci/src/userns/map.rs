@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_user_has_the_name_that_passwd_says() {
-        let passwd = "root:x:0:0::/root:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n";
+        let passwd = "root:x:0:0::/root:/bin/sh\nbob:x:1001:1001::/srv/bob:/bin/sh\n";
         assert_eq!(name_of(1001, passwd).as_deref(), Some("bob"));
         assert_eq!(name_of(100, passwd), None, "a number is not a part of another");
     }
