@@ -63,7 +63,11 @@ fn a_shop_lives_without_root_with_a_single_id() {
         uid: 61_001,
         further: 0,
     };
-    lives(&Shop::at(Home::of(user), 18184), |shop| {
+    let shop = Shop::at(Home::of(user), 18184);
+    for folder in ["catalog", "migrate", "stats", "web"] {
+        shop.edit(&format!("{folder}/Dockerfile"), "USER 1000:1000", "USER 0:0");
+    }
+    lives(&shop, |shop| {
         outlives_its_supervisor_and_its_keeper(shop, user);
         has_no_other_user(shop);
     });
@@ -123,12 +127,8 @@ fn outlives_its_supervisor_and_its_keeper(shop: &Shop, user: Scratch) {
     assert_eq!(processes(shop, "web"), web, "the same processes");
 }
 
-/// A container's user is one of the further ids outside.
+/// The user 1000 of the images is one of the further ids outside.
 fn runs_as_another_user(shop: &Shop) {
-    const PLACE: &str = "      env:\n        GREETING";
-    shop.edit("portolan.yaml", PLACE, &format!("      user: \"1000\"\n{PLACE}"));
-    shop.up();
-    shop.replicas(3);
     let uid = fs::metadata(format!("/proc/{}", container(shop, "web"))).unwrap().uid();
     assert_eq!(uid, FIRST_FURTHER + 999, "1000 inside");
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 
+use portolan_oci::userns;
+
 /// A user file longer than this is not read on: an image decides its size (CVE-2026-47262).
 const MAX_BYTES: u64 = 1 << 20;
 
@@ -24,12 +26,20 @@ pub enum UserError {
     User(String),
     #[error("the image has no group `{0}` in its /etc/group")]
     Group(String),
+    #[error("the id {0} is not among those of this user's containers; `portolan doctor` says what gives it more")]
+    Unmapped(u32),
 }
 
 /// Resolves `uid`, `uid:gid`, `name` or `name:group`; empty is root. A bare uid takes its group from `/etc/passwd`, or 0.
 pub fn resolve(user: &str, layers: &[PathBuf]) -> Result<Ids, UserError> {
     let user = if user.is_empty() { "0" } else { user };
-    resolve_in(user, &read_from(layers, "passwd"), &read_from(layers, "group"))
+    let ids = resolve_in(user, &read_from(layers, "passwd"), &read_from(layers, "group"))?;
+    let here = userns::Ids::here().unwrap_or(userns::Ids::All);
+    let mut wanted = [ids.uid, ids.gid].into_iter().chain(ids.groups.iter().copied());
+    match wanted.find(|id| !here.have(*id)) {
+        Some(id) => Err(UserError::Unmapped(id)),
+        None => Ok(ids),
+    }
 }
 
 fn resolve_in(user: &str, passwd: &str, group: &str) -> Result<Ids, UserError> {
