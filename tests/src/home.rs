@@ -97,6 +97,7 @@ impl Home {
             .output()
             .unwrap();
         assert!(made.status.success(), "make.sh: {}", said(&made));
+        self.user.iter().for_each(|user| user.own(&tree));
         self.run(
             self.path(),
             &["image", "import", "--name", BASE_IMAGE, tree.to_str().unwrap()],
