@@ -133,8 +133,11 @@ pub fn detach(arguments: &[OsString], settings: &Settings) -> std::io::Result<bo
         .append(true)
         .create(true)
         .open(run_dir.join(LOG_FILE))?;
-    if let HostSockets::Helper(socket) = &settings.host {
-        outside::enter(socket, run_dir, || outside::start(arguments, &log))?;
+    let mut begun_outside = None;
+    if let HostSockets::Helper(socket) = &settings.host
+        && outside::enter(socket, run_dir, || outside::start(arguments, &log))?
+    {
+        begun_outside = Some(socket);
     }
     let mut command = Command::new(std::env::current_exe()?);
     command
@@ -152,6 +155,9 @@ pub fn detach(arguments: &[OsString], settings: &Settings) -> std::io::Result<bo
             return Ok(true);
         }
         if let Some(status) = child.try_wait()? {
+            if !status.success() {
+                begun_outside.into_iter().for_each(|socket| outside::end(socket));
+            }
             return Ok(status.success());
         }
         std::thread::sleep(Duration::from_millis(2));

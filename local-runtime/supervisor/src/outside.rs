@@ -51,19 +51,20 @@ pub fn needed(run_dir: &Path) -> Option<PathBuf> {
 }
 
 /// Moves this process, which must have one thread, into the app's network namespace; with the first of an app this makes
-/// it. `run_dir` is there.
-pub fn enter(socket: &Path, run_dir: &Path, start: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+/// it, and answers true. `run_dir` is there.
+pub fn enter(socket: &Path, run_dir: &Path, start: impl FnOnce() -> io::Result<()>) -> io::Result<bool> {
     // One at a time; the lock ends with the descriptor.
     let _lock = Flock::lock(File::open(run_dir)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
-    let network = match ask(socket, Word::Network) {
-        Ok(network) => network,
+    let (network, made) = match ask(socket, Word::Network) {
+        Ok(network) => (network, false),
         Err(_) => {
             start()?;
-            ask_patiently(socket)?
+            (ask_patiently(socket)?, true)
         }
     };
     let network = network.ok_or_else(|| io::Error::other("no namespace came with the answer"))?;
-    Ok(setns(network, CloneFlags::CLONE_NEWNET)?)
+    setns(network, CloneFlags::CLONE_NEWNET)?;
+    Ok(made)
 }
 
 /// Starts the process outside, with the arguments that this one was given.
