@@ -183,12 +183,22 @@ pub enum ProbeCheck {
     Exec { command: Vec<String> },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DesiredRollout {
     pub strategy: RolloutStrategy,
+    pub steps: Vec<DesiredStep>,
     /// How long a revision may take to get ready.
     pub deadline: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredStep {
+    /// Share of new connections for the new revision, in percent.
+    pub weight_percent: u8,
+    /// `None` waits for somebody to promote it.
+    pub pause: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,6 +206,8 @@ pub struct DesiredRollout {
 pub struct DesiredStop {
     /// `SIGTERM` and the like.
     pub signal: String,
+    /// How long it runs on without new connections before the signal, at most.
+    pub drain: Duration,
     pub grace_period: Duration,
 }
 

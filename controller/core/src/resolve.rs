@@ -10,14 +10,15 @@ pub use env::{REVISION_VARIABLE, STANDARD_ENV};
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use crate::desired::{
     After, DesiredContainer, DesiredJob, DesiredPort, DesiredProbe, DesiredProbes, DesiredRollout, DesiredService,
-    DesiredSidecar, DesiredState, DesiredStop, DesiredVolume, ProbeCheck,
+    DesiredSidecar, DesiredState, DesiredStep, DesiredStop, DesiredVolume, ProbeCheck,
 };
 use crate::facts::{BuildSource, ContainerPath, Facts, ImageSource};
 use crate::fault::Fault;
-use crate::manifest::{App, Container, Health, Job, Port, Probe, ProbeAction, Protocol, Service, Target};
+use crate::manifest::{App, Container, Health, Job, Port, Probe, ProbeAction, Protocol, Rollout, Service, Target};
 use crate::name::{OwnerId, hash_of};
 use crate::plan::Scope;
 use crate::reference::ImageReference;
@@ -122,10 +123,7 @@ impl Resolver<'_> {
             ports: ports(&service.ports),
             probes: probes(&service.health, &service.ports),
             replicas: service.scale.min,
-            rollout: DesiredRollout {
-                strategy: service.rollout.strategy,
-                deadline: service.rollout.deadline.into(),
-            },
+            rollout: rollout(&service.rollout),
             stop: self.stop(&path, service),
             after: after(self.input.app, &service.after),
             origin,
@@ -189,6 +187,7 @@ impl Resolver<'_> {
         let signal = said.or_else(|| image?.config.stop_signal.clone());
         DesiredStop {
             signal: signal.unwrap_or_else(|| "SIGTERM".into()),
+            drain: service.stop.drain.into(),
             grace_period: service.stop.grace_period.into(),
         }
     }
@@ -369,6 +368,18 @@ fn containers_of(service: &mut DesiredService) -> impl Iterator<Item = &mut Desi
     let sidecars = service.sidecars.values_mut().map(|sidecar| &mut sidecar.container);
     let init = service.init.iter_mut().map(|(_, container)| container);
     sidecars.chain(init).chain([&mut service.container])
+}
+
+fn rollout(rollout: &Rollout) -> DesiredRollout {
+    let steps = rollout.steps.iter().map(|step| DesiredStep {
+        weight_percent: step.weight.get(),
+        pause: step.pause.map(Duration::from),
+    });
+    DesiredRollout {
+        strategy: rollout.strategy,
+        steps: steps.collect(),
+        deadline: rollout.deadline.into(),
+    }
 }
 
 /// What makes a new revision: the containers, the ports, the probes and the way to stop. Scaling does not.

@@ -98,6 +98,12 @@ impl Client {
         self.call(&Request::Retry { name: service.into() }).await
     }
 
+    /// Takes a service to the next step of its rollout, or past all of them.
+    pub async fn promote(&mut self, service: &str, full: bool) -> Result<(), ClientError> {
+        let name = service.into();
+        self.call(&Request::Promote { name, full }).await
+    }
+
     pub async fn logs(mut self, request: LogsRequest) -> Result<LogStream, ClientError> {
         self.call::<()>(&Request::Logs(request)).await?;
         Ok(LogStream {

@@ -103,6 +103,12 @@ pub enum Request {
     Retry {
         name: String,
     },
+    /// Takes a service whose revisions share the connections to its next step, or past all of them. Answers `null`.
+    Promote {
+        name: String,
+        #[serde(default)]
+        full: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -280,10 +286,36 @@ pub struct ServiceStatus {
     pub restarts: u32,
     /// The revisions whose replicas take connections, each once.
     pub serving_revisions: Vec<String>,
+    /// There while an old and a new revision share the connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shares: Option<SharesStatus>,
     /// The stable address inside the app.
     pub address: Ipv4Addr,
     pub endpoints: Vec<Endpoint>,
     pub replicas: Vec<ReplicaStatus>,
+}
+
+/// Two revisions beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SharesStatus {
+    /// Percent of new connections that go to the revision that was put.
+    pub new_weight: u8,
+    /// From 1 to `steps`; missing past the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
+    pub steps: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<WaitsFor>,
+}
+
+/// What ends a step whose replicas are ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WaitsFor {
+    /// Its pause.
+    Time,
+    /// [`Request::Promote`].
+    Promotion,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::{ByteQuantity, CpuQuantity, HumanDuration};
+use super::{ByteQuantity, CpuQuantity, HumanDuration, Percent};
 use crate::reference::ImageReference;
 
 /// One grammar.
@@ -203,6 +203,17 @@ pub static DURATION: Grammar = Grammar {
     reason: |_| None,
 };
 
+/// See [`Percent`].
+pub static PERCENT: Grammar = Grammar {
+    what: "a percentage",
+    rule: "a whole number from 0 to 100 and `%`",
+    example: "10%",
+    code: "InvalidPercentage",
+    pattern: "^(0|[1-9][0-9]?|100)%$",
+    accepts: |text| text.parse::<Percent>().is_ok(),
+    reason: |_| None,
+};
+
 /// See [`CpuQuantity`].
 pub static CPU: Grammar = Grammar {
     what: "an amount of processor time",
@@ -225,7 +236,7 @@ pub static BYTES: Grammar = Grammar {
     reason: |text| text.parse::<ByteQuantity>().err().map(|error| error.to_string()),
 };
 
-static ALL: [&Grammar; 14] = [
+static ALL: [&Grammar; 15] = [
     &LABEL,
     &NAME,
     &LABEL_KEY,
@@ -238,6 +249,7 @@ static ALL: [&Grammar; 14] = [
     &IMAGE,
     &IP_ADDRESS,
     &DURATION,
+    &PERCENT,
     &CPU,
     &BYTES,
 ];

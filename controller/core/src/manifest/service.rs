@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Container, Health, HumanDuration, grammar};
+use super::{Container, Health, HumanDuration, Rollout, grammar};
 
 /// A long-running container, in one or more replicas.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -131,46 +131,6 @@ impl Default for Scale {
     }
 }
 
-/// How a new revision takes the place of the old one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Rollout {
-    /// `rolling` starts new replicas before it stops old ones; `recreate` stops all old ones first, which means downtime.
-    #[serde(default)]
-    pub strategy: RolloutStrategy,
-    /// How long a new revision may take until it is ready. After that it has failed, and the old one stays.
-    #[serde(default = "default_deadline")]
-    pub deadline: HumanDuration,
-}
-
-impl Default for Rollout {
-    fn default() -> Self {
-        Self {
-            strategy: RolloutStrategy::default(),
-            deadline: default_deadline(),
-        }
-    }
-}
-
-/// The order of starting and stopping in an update.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum RolloutStrategy {
-    #[default]
-    Rolling,
-    Recreate,
-}
-
-impl RolloutStrategy {
-    /// As the manifest says it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rolling => "rolling",
-            Self::Recreate => "recreate",
-        }
-    }
-}
-
 /// How a replica is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -178,7 +138,10 @@ pub struct Stop {
     /// Signal that asks the process to end; the image's STOPSIGNAL, else SIGTERM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<StopSignal>,
-    /// How long the process may take to end before it is killed.
+    /// How long it runs on without new connections before the signal, so that open ones may end; shorter if none is open.
+    #[serde(default = "default_drain")]
+    pub drain: HumanDuration,
+    /// How long the process may take to end after the signal before it is killed.
     #[serde(default = "default_grace_period")]
     pub grace_period: HumanDuration,
 }
@@ -187,6 +150,7 @@ impl Default for Stop {
     fn default() -> Self {
         Self {
             signal: None,
+            drain: default_drain(),
             grace_period: default_grace_period(),
         }
     }
@@ -226,8 +190,8 @@ fn default_min() -> u32 {
     1
 }
 
-fn default_deadline() -> HumanDuration {
-    HumanDuration::from_secs(600)
+fn default_drain() -> HumanDuration {
+    HumanDuration::from_secs(2)
 }
 
 fn default_grace_period() -> HumanDuration {

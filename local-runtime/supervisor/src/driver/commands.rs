@@ -47,6 +47,12 @@ impl Platform {
                 self.must_run(Kind::Service, &name)?;
                 self.take_request(Event::Retry { name }).await.map(|()| Value::Null)
             }
+            Request::Promote { name, full } => {
+                self.must_run(Kind::Service, &name)?;
+                machine::admit_promote(&self.state, &name)?;
+                let event = Event::Promote { name, full };
+                self.take_request(event).await.map(|()| Value::Null)
+            }
             // Whether there is such a workload; the lines are read elsewhere.
             Request::Logs(request) => self.must_run(request.kind, &request.name).map(|()| Value::Null),
             // Is a command of its own, `FindContainer`.

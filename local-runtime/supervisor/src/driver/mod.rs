@@ -273,6 +273,8 @@ fn asked(event: &Event) -> String {
         Event::Delete { kind, name } => format!("delete {kind} `{name}`"),
         Event::RunJob { name } => format!("run job `{name}` again"),
         Event::Retry { name } => format!("try service `{name}` again"),
+        Event::Promote { name, full: false } => format!("take service `{name}` to its next step"),
+        Event::Promote { name, full: true } => format!("take service `{name}` past its steps"),
         other => format!("{other:?}"),
     }
 }

@@ -145,7 +145,8 @@ impl Job {
         };
         for (id, pod) in &mut self.pods {
             if Some(*id) != wanted {
-                pod.begin_stop(turn.now.at);
+                // Nothing connects to a job.
+                pod.begin_stop(Duration::ZERO, turn.now.at);
             }
         }
     }

@@ -11,6 +11,7 @@ mod container;
 mod job;
 mod observe;
 mod pod;
+mod rollout;
 mod routing;
 mod service;
 #[cfg(test)]
@@ -32,13 +33,14 @@ use crate::spec::{Check, ContainerSpec, Kind, NetworkSpec, Object, VolumeSpec};
 use addresses::Addresses;
 pub use addresses::Subnet;
 pub(crate) use admit::refusal;
-pub use admit::{admit_delete, admit_put};
+pub use admit::{admit_delete, admit_promote, admit_put};
 pub use container::{Container, ContainerStatus, ProbeKind, Process};
 pub use job::{Job, JobPhase};
 pub use observe::observe;
 pub use pod::{Goal, Pod, Role, Sandbox, Template, Templates};
+pub use rollout::{Course, Rollout};
 pub use routing::{Group, Route, RoutePort, pod_hostname, routes, service_names};
-pub use service::{PortFailure, Rollout, Service};
+pub use service::{PortFailure, Service, Shares};
 
 /// Milliseconds since the machine's boot, sleep included (CLOCK_BOOTTIME): steps of the wall clock change nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,6 +111,11 @@ pub enum Event {
     },
     Retry {
         name: String,
+    },
+    /// Accepted by [`admit_promote`].
+    Promote {
+        name: String,
+        full: bool,
     },
     SandboxReady {
         pod: u64,
@@ -289,6 +296,11 @@ impl State {
             Event::Retry { name } => {
                 if let Some(service) = self.services.get_mut(&name) {
                     service.retry(now);
+                }
+            }
+            Event::Promote { name, full } => {
+                if let Some(service) = self.services.get_mut(&name) {
+                    service.promote(full, now);
                 }
             }
             Event::SandboxReady { pod } => self.with_pod(pod, |pod| pod.sandbox_ready()),

@@ -4,12 +4,13 @@ use std::net::SocketAddrV4;
 
 use crate::protocol::{
     self, Endpoint, Failure, JobStatus, NetworkStatus, ObjectState, Observed, ReplicaStatus, ServiceStatus,
+    SharesStatus, WaitsFor,
 };
 use crate::spec::{Object, PortSpec, ServiceSpec};
 
 use super::{
-    Container, ContainerStatus, Goal, Job, JobPhase, Network, Pod, PortFailure, Rollout, Sandbox, Service, State,
-    Subnet,
+    Container, ContainerStatus, Course, Goal, Job, JobPhase, Network, Pod, PortFailure, Rollout, Sandbox, Service,
+    State, Subnet,
 };
 
 /// Lines of evidence beside a failure.
@@ -98,8 +99,19 @@ fn port_failure(failure: &PortFailure) -> Failure {
 }
 
 fn progress_message(service: &Service, ready: usize, old: usize) -> String {
-    let mut message = format!("{ready} of {} replicas are ready", service.spec.replicas);
-    if old > 0 {
+    let shares = shares(service);
+    let wanted = service
+        .shares()
+        .map_or(service.spec.replicas as usize, |s| s.new_replicas);
+    let mut message = match &shares {
+        Some(shares) if shares.waits_for.is_some() => shares_message(shares),
+        Some(shares) => format!(
+            "{}; {ready} of {wanted} replicas of it are ready",
+            shares_message(shares)
+        ),
+        None => format!("{ready} of {wanted} replicas are ready"),
+    };
+    if old > 0 && shares.is_none() {
         message.push_str(&format!(", {old} of an older revision serve"));
     }
     let waiting = service
@@ -110,6 +122,43 @@ fn progress_message(service: &Service, ready: usize, old: usize) -> String {
         message.push_str(&format!("; replica {id}: {why}"));
     }
     message
+}
+
+fn shares_message(shares: &SharesStatus) -> String {
+    let place = shares.step.map(|step| format!(" (step {step} of {})", shares.steps));
+    let waits = match shares.waits_for {
+        Some(WaitsFor::Promotion) => ", which waits for its promotion",
+        Some(WaitsFor::Time) => ", which pauses there",
+        None => "",
+    };
+    let place = place.unwrap_or_default();
+    format!(
+        "{}% of new connections go to the new revision{place}{waits}",
+        shares.new_weight
+    )
+}
+
+fn shares(service: &Service) -> Option<SharesStatus> {
+    let new_weight = service.shares()?.new_weight;
+    let steps = &service.spec.rollout.steps;
+    let number = match &service.rollout {
+        Rollout::Progressing {
+            course: Course::Step { number, reached },
+            ..
+        } => Some((*number, reached.is_some())),
+        _ => None,
+    };
+    let waits_for = |(number, reached): (usize, bool)| match steps[number].pause {
+        Some(_) if reached => Some(WaitsFor::Time),
+        None if reached => Some(WaitsFor::Promotion),
+        _ => None,
+    };
+    Some(SharesStatus {
+        new_weight,
+        step: number.map(|(number, _)| number as u32 + 1),
+        steps: steps.len() as u32,
+        waits_for: number.and_then(waits_for),
+    })
 }
 
 fn service_status(service: &Service) -> ServiceStatus {
@@ -133,6 +182,7 @@ fn service_status(service: &Service) -> ServiceStatus {
         updated_ready: service.count(|p| p.template == service.current && p.ready) as u32,
         restarts,
         serving_revisions: serving,
+        shares: shares(service),
         address: service.address,
         endpoints: endpoints(service),
         replicas: service

@@ -10,10 +10,6 @@ use super::container::{OnEnd, backoff, effective_health, must_settle};
 use super::{Container, ContainerKey, Effect, Millis, Turn};
 use crate::spec::{ContainerSpec, Kind, PodSpec, StopSpec};
 
-/// A replica is out of the balance this long before its first signal: connections that were on their way to it are
-/// answered, also by a program that ends at once.
-const DRAIN: Duration = Duration::from_millis(200);
-
 /// What pods of one kind are made from. Never changed: an update makes a new one beside it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Template {
@@ -150,10 +146,10 @@ impl Pod {
         }
     }
 
-    /// Takes it out of the balance at once; signals follow a moment later if it took connections.
-    pub(super) fn begin_stop(&mut self, now: Millis) {
+    /// Takes it out of the balance at once; signals follow when its connections have ended, or after `drain`.
+    pub(super) fn begin_stop(&mut self, drain: Duration, now: Millis) {
         if self.goal == Goal::Run {
-            let signal_at = if self.ready { now + DRAIN } else { now };
+            let signal_at = if self.ready { now + drain } else { now };
             self.goal = Goal::Stop { since: now, signal_at };
             self.ready = false;
         }

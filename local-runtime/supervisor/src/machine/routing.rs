@@ -53,10 +53,24 @@ fn route(service: &super::Service) -> Route {
     }
 }
 
+/// The old revision first, so that both keep their place while the weights change.
 fn groups(service: &super::Service) -> Vec<Group> {
-    let ready = service.pods.iter().filter(|(_, p)| p.ready);
-    let targets = ready.map(|(id, p)| (*id, p.address)).collect();
-    vec![Group { weight: 1, targets }]
+    let group = |weight: u8, of: &dyn Fn(u64) -> bool| Group {
+        weight: weight.into(),
+        targets: targets(service, of),
+    };
+    match service.shares() {
+        None => vec![group(1, &|_| true)],
+        Some(shares) => vec![
+            group(100 - shares.new_weight, &|template| template != service.current),
+            group(shares.new_weight, &|template| template == service.current),
+        ],
+    }
+}
+
+fn targets(service: &super::Service, of: &dyn Fn(u64) -> bool) -> BTreeMap<u64, Ipv4Addr> {
+    let ready = service.pods.iter().filter(|(_, p)| p.ready && of(p.template));
+    ready.map(|(id, p)| (*id, p.address)).collect()
 }
 
 /// The names that containers resolve.

@@ -7,8 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::observe::{crash_failure, deadline_failure};
-use super::{Addresses, Millis, Pod, Role, Template, Templates, Turn};
-use crate::protocol::Failure;
+use super::{Addresses, Course, Millis, Pod, Role, Rollout, Template, Templates, Turn};
 use crate::spec::{Protocol, ServiceSpec, Strategy};
 
 /// How many replicas there may be above the number wanted while old ones are replaced.
@@ -45,23 +44,21 @@ pub struct PortFailure {
     pub message: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rollout {
-    /// `since`: when a further replica last became ready; `best`: how many of the current template were.
-    Progressing {
-        since: Millis,
-        best: usize,
-    },
-    Done,
-    /// Held until another spec or `retry`. If there is a stable template, it is what runs.
-    Failed(Failure),
+/// Two revisions beside each other, each with its part of the connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// The template of the old revision, of which all replicas stay.
+    pub old: u64,
+    pub new_replicas: usize,
+    /// Percent of new connections for the new revision.
+    pub new_weight: u8,
 }
 
 impl Service {
     pub(super) fn new(spec: ServiceSpec, address: Ipv4Addr, now: Millis) -> Service {
         let templates = Templates::from([(1, template_of(&spec))]);
-        let rollout = Rollout::Progressing { since: now, best: 0 };
+        let (since, best, course) = (now, 0, Course::Taking);
+        let rollout = Rollout::Progressing { since, best, course };
         let pods = BTreeMap::new();
         Service {
             spec,
@@ -79,6 +76,7 @@ impl Service {
 
     /// Takes another spec. One that runs the same as a template still known goes back to that template: a rollback.
     pub(super) fn update(&mut self, spec: ServiceSpec, now: Millis) {
+        let before = self.current;
         let template = template_of(&spec);
         let known = self
             .templates
@@ -96,19 +94,57 @@ impl Service {
             }
         };
         self.spec = spec;
-        self.retry(now);
+        match self.current == before {
+            true => self.retry(now),
+            false => self.begin_rollout(now),
+        }
     }
 
+    /// One that has come as far as a step goes on from there.
     pub(super) fn retry(&mut self, now: Millis) {
-        self.rollout = Rollout::Progressing { since: now, best: 0 };
+        match &mut self.rollout {
+            Rollout::Progressing { since, course, .. } if *course != Course::Taking => *since = now,
+            _ => self.begin_rollout(now),
+        }
+    }
+
+    fn begin_rollout(&mut self, now: Millis) {
+        let replaces = self.stable.is_some_and(|stable| stable != self.current);
+        let course = Course::begin(&self.spec.rollout, replaces);
+        let (since, best) = (now, 0);
+        self.rollout = Rollout::Progressing { since, best, course };
     }
 
     /// New replicas take the place of the old ones, which are gone. A rollout under way begins anew, a failed one stays so.
     pub(super) fn rebooted(&mut self, now: Millis) {
         self.pods.clear();
         if !matches!(self.rollout, Rollout::Failed(_)) {
-            self.retry(now);
+            self.begin_rollout(now);
         }
+    }
+
+    /// Leaves the step at which it stands, or all of them.
+    pub(super) fn promote(&mut self, full: bool, now: Millis) {
+        if let Rollout::Progressing { since, course, .. } = &mut self.rollout {
+            *since = now;
+            *course = match (full, *course) {
+                (true, Course::Step { .. }) => Course::Filling,
+                (_, course) => course.promoted(&self.spec.rollout),
+            };
+        }
+    }
+
+    /// Missing unless an old and a new revision stand beside each other.
+    pub fn shares(&self) -> Option<Shares> {
+        let Rollout::Progressing { course, .. } = &self.rollout else {
+            return None;
+        };
+        let old = self.stable.filter(|stable| *stable != self.current)?;
+        (*course != Course::Taking).then(|| Shares {
+            old,
+            new_replicas: course.replicas(&self.spec),
+            new_weight: course.weight(&self.spec.rollout),
+        })
     }
 
     pub(super) fn note_port_failure(&mut self, failure: Option<PortFailure>, now: Millis) {
@@ -141,9 +177,10 @@ impl Service {
         }
         self.advance_pods(turn);
         self.follow_rollout(turn);
-        match self.spec.rollout.strategy {
-            Strategy::Rolling => self.replace_one_by_one(turn),
-            Strategy::Recreate => self.stop_where(turn, |pod, goal| pod.template != goal),
+        match (self.shares(), self.spec.rollout.strategy) {
+            (Some(shares), _) => self.stop_where(turn, |pod, goal| ![goal, shares.old].contains(&pod.template)),
+            (None, Strategy::Recreate) => self.stop_where(turn, |pod, goal| pod.template != goal),
+            (None, _) => self.replace_by_the_ready(turn),
         }
         self.stop_surplus(turn);
         if self.create_missing(addresses, turn) {
@@ -168,13 +205,14 @@ impl Service {
             self.rollout = Rollout::Done;
             self.stable = Some(self.current);
         }
-        let Rollout::Progressing { since, best } = &mut self.rollout else {
+        let Rollout::Progressing { since, best, course } = &mut self.rollout else {
             return;
         };
-        if ready > *best {
-            (*since, *best) = (turn.now.at, ready);
+        let before = std::mem::replace(course, course.advance(&self.spec, ready, turn));
+        if ready > *best || *course != before {
+            (*since, *best) = (turn.now.at, ready.max(*best));
         }
-        let overdue = turn.due(*since + self.spec.rollout.deadline);
+        let overdue = !course.is_paused() && turn.due(*since + self.spec.rollout.deadline);
         let others_serve = self.stable.is_some_and(|stable| stable != self.current);
         let crash = if others_serve {
             crash_failure(self.pods_of(self.current))
@@ -188,7 +226,7 @@ impl Service {
     }
 
     /// Those that are not ready serve nobody and go at once; ready ones go while enough others are ready.
-    fn replace_one_by_one(&mut self, turn: &mut Turn) {
+    fn replace_by_the_ready(&mut self, turn: &mut Turn) {
         let mut spare = self.count(|p| p.ready).saturating_sub(self.spec.replicas as usize);
         self.stop_where(turn, |pod, goal| {
             let stop = pod.template != goal && (!pod.ready || spare > 0);
@@ -197,40 +235,50 @@ impl Service {
         });
     }
 
+    /// How many replicas of which template there should be in the end, or at this step.
+    fn wanted(&self) -> Vec<(u64, usize)> {
+        let all = self.spec.replicas as usize;
+        match self.shares() {
+            Some(shares) => vec![(shares.old, all), (self.current, shares.new_replicas)],
+            None => vec![(self.goal(), all)],
+        }
+    }
+
     /// After scaling down: the ones that are not ready first, then the youngest.
     fn stop_surplus(&mut self, turn: &mut Turn) {
-        let goal = self.goal();
-        let mut running: Vec<(bool, u64)> = self
-            .pods
-            .iter()
-            .filter(|(_, p)| p.is_wanted() && p.template == goal)
-            .map(|(id, p)| (p.ready, *id))
-            .collect();
-        running.sort_by_key(|(ready, id)| (*ready, std::cmp::Reverse(*id)));
-        let surplus = running.len().saturating_sub(self.spec.replicas as usize);
-        let chosen: Vec<u64> = running.into_iter().take(surplus).map(|(_, id)| id).collect();
-        for id in chosen {
-            self.stop_pod(id, turn);
+        for (template, wanted) in self.wanted() {
+            let mut running: Vec<(bool, u64)> = self.pods_of(template).map(|(id, p)| (p.ready, id)).collect();
+            running.sort_by_key(|(ready, id)| (*ready, std::cmp::Reverse(*id)));
+            let surplus = running.len().saturating_sub(wanted);
+            for (_, id) in running.into_iter().take(surplus) {
+                self.stop_pod(id, turn);
+            }
         }
     }
 
     fn create_missing(&mut self, addresses: &mut Addresses, turn: &mut Turn) -> bool {
-        let goal = self.goal();
-        let wanted = self.spec.replicas as usize;
-        let current = self.count(|p| p.template == goal);
-        let all = self.count(|_| true);
-        let room = match self.spec.rollout.strategy {
-            Strategy::Recreate if self.pods.values().any(|p| p.template != goal) => 0,
-            _ if all > current => (wanted + SURGE).saturating_sub(all),
-            _ => usize::MAX,
-        };
-        let missing = wanted.saturating_sub(current).min(room);
-        let made: Vec<_> = std::iter::from_fn(|| addresses.take()).take(missing).collect();
-        for (id, address) in &made {
-            self.pods
-                .insert(*id, Pod::new(goal, &self.templates[&goal].pod, *address, turn.now.at));
+        let before = self.pods.len();
+        for (template, wanted) in self.wanted() {
+            let missing = wanted.saturating_sub(self.pods_of(template).count());
+            let missing = missing.min(self.room_for(template));
+            for (id, address) in std::iter::from_fn(|| addresses.take()).take(missing) {
+                let pod = Pod::new(template, &self.templates[&template].pod, address, turn.now.at);
+                self.pods.insert(id, pod);
+            }
         }
-        !made.is_empty()
+        self.pods.len() > before
+    }
+
+    /// How many more there may be now.
+    fn room_for(&self, template: u64) -> usize {
+        let all = self.count(|_| true);
+        let others = self.pods.values().any(|p| p.template != template);
+        match self.spec.rollout.strategy {
+            _ if self.shares().is_some() => usize::MAX,
+            Strategy::Recreate if others => 0,
+            _ if all > self.pods_of(template).count() => (self.spec.replicas as usize + SURGE).saturating_sub(all),
+            _ => usize::MAX,
+        }
     }
 
     fn drop_unused_templates(&mut self) {
@@ -257,7 +305,7 @@ impl Service {
     fn stop_pod(&mut self, id: u64, turn: &mut Turn) {
         if let Some(pod) = self.pods.get_mut(&id) {
             let template = &self.templates[&pod.template];
-            pod.begin_stop(turn.now.at);
+            pod.begin_stop(template.stop.drain, turn.now.at);
             pod.advance(id, &self.spec.name, template, turn);
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::world::World;
 use super::*;
+use crate::spec::{RolloutStep, Strategy};
 use crate::testing::{job, service};
 
 const SEEDS: u64 = 200;
@@ -56,6 +57,11 @@ fn something_happens(world: &mut World, random: &mut Random) {
             // Fewer replicas may be wanted now.
             true
         }
+        19 if admit_promote(&world.state, "web").is_ok() => {
+            let (name, full) = ("web".into(), random.below(2) == 0);
+            world.event(Event::Promote { name, full });
+            false
+        }
         18 => {
             let revision = format!("r{}", random.below(3));
             world.put_if_admitted(Object::Job(some_job(&revision, random)));
@@ -66,6 +72,7 @@ fn something_happens(world: &mut World, random: &mut Random) {
     if !harmful {
         never_fewer_ready(world, ready_before);
     }
+    shares_are_whole(world);
 }
 
 /// True if the answer may take a replica out of the balance.
@@ -95,6 +102,19 @@ fn never_fewer_ready(world: &World, before: usize) {
     }
 }
 
+/// All connections go somewhere, and there are never more replicas than two revisions have, or one and the surge.
+fn shares_are_whole(world: &World) {
+    let Some(service) = world.state.services.get("web").filter(|s| !s.deleting) else {
+        return;
+    };
+    let wanted = service.spec.replicas as usize;
+    if let Some(shares) = service.shares() {
+        let weights: u32 = routes(&world.state)[0].groups.iter().map(|group| group.weight).sum();
+        assert_eq!(weights, 100);
+        assert!(shares.new_replicas <= wanted, "{shares:?}");
+    }
+}
+
 fn ready(world: &World) -> usize {
     world
         .state
@@ -107,6 +127,11 @@ fn ready(world: &World) -> usize {
 fn settles(world: &mut World, random: &mut Random) {
     let mut spec = some_service(random);
     spec.pod.main.image = "server".into();
+    // A step that waits for somebody would wait for ever.
+    spec.rollout
+        .steps
+        .iter_mut()
+        .for_each(|step| step.pause = Some(Duration::from_secs(2)));
     world.put(Object::Service(spec.clone()));
     world.run(Duration::from_secs(600));
     assert_eq!(world.verdict(Kind::Service, "web"), "Ready");
@@ -129,7 +154,22 @@ fn some_service(random: &mut Random) -> crate::spec::ServiceSpec {
     let images = ["server", "server", "server", "stubborn", "unready", "crash", "broken"];
     spec.pod.main.image = random.one_of(&images).unwrap_or(&"server").to_string();
     spec.revision = format!("r-{}", spec.pod.main.image);
+    (spec.rollout.strategy, spec.rollout.steps) = some_way(random);
     spec
+}
+
+fn some_way(random: &mut Random) -> (Strategy, Vec<RolloutStep>) {
+    let step = |weight, seconds: Option<u64>| RolloutStep {
+        weight,
+        pause: seconds.map(Duration::from_secs),
+    };
+    match random.below(6) {
+        0 => (Strategy::Canary, vec![step(10, Some(5)), step(60, Some(1))]),
+        1 => (Strategy::Canary, vec![step(50, None)]),
+        2 => (Strategy::BlueGreen, vec![]),
+        3 => (Strategy::BlueGreen, vec![step(0, Some(3))]),
+        _ => (Strategy::Rolling, vec![]),
+    }
 }
 
 fn some_job(revision: &str, random: &mut Random) -> crate::spec::JobSpec {

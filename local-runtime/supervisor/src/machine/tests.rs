@@ -115,7 +115,7 @@ fn a_rolling_update_stops_an_old_replica_only_for_a_new_one_that_is_ready() {
         .into_iter()
         .filter(|word| !word.starts_with("remove"))
         .collect();
-    let expected = ["start 3/main", "start 4/main", "SIGTERM 1/main", "SIGTERM 2/main"];
+    let expected = ["start 3/main", "SIGTERM 1/main", "start 4/main", "SIGTERM 2/main"];
     assert_eq!(order, expected, "each old one goes after its successor has come");
 }
 
@@ -300,11 +300,21 @@ fn a_pod_waits_for_its_sidecars_startup_probe_and_for_its_init() {
 }
 
 #[test]
+fn a_replica_without_open_connections_is_signalled_at_once() {
+    let mut world = up(&service("web", 1));
+    world.delete(Kind::Service, "web");
+    assert!(world.words().is_empty(), "not before the routes are acknowledged");
+    world.tell_connections();
+    assert_eq!(world.words(), ["SIGTERM 1/main"]);
+}
+
+#[test]
 fn delete_drains_then_signals_then_kills_and_leaves_nothing() {
     let mut spec = changed(&service("web", 1), "r1", "stubborn");
     spec.stop.grace_period = seconds(5);
     let mut world = up(&spec);
     let began = world.now.0;
+    world.open.insert(1, 3);
     world.delete(Kind::Service, "web");
     assert!(
         routes(&world.state).is_empty(),
@@ -317,10 +327,10 @@ fn delete_drains_then_signals_then_kills_and_leaves_nothing() {
         .map(|(at, word)| (at - began, word.as_str()))
         .collect();
     let expected = [
-        (200, "SIGTERM 1/main"),
-        (5200, "SIGKILL 1/main"),
-        (5200, "remove 1"),
-        (5200, "forget service web"),
+        (2000, "SIGTERM 1/main"),
+        (7000, "SIGKILL 1/main"),
+        (7000, "remove 1"),
+        (7000, "forget service web"),
     ];
     assert_eq!(times, expected);
     assert!(world.state.services.is_empty());

@@ -17,6 +17,9 @@ pub struct World {
     pub pending: VecDeque<Effect>,
     /// What was asked for so far, in short words with their time.
     pub told: Vec<(u64, String)>,
+    /// Open connections of replicas, told when routes have changed.
+    pub open: BTreeMap<u64, u32>,
+    routes: Vec<Route>,
     /// Revisions of jobs whose success was made durable.
     pub recorded: Vec<(String, String)>,
     wake_at: Option<Millis>,
@@ -34,6 +37,8 @@ impl World {
             now: Millis(1_000_000),
             pending: VecDeque::new(),
             told: vec![],
+            open: BTreeMap::new(),
+            routes: vec![],
             recorded: vec![],
             wake_at: None,
             alive: BTreeMap::new(),
@@ -87,7 +92,9 @@ impl World {
     pub fn run(&mut self, time: Duration) {
         let end = self.now + time;
         for _ in 0..100_000 {
-            if let Some(effect) = self.pending.pop_front() {
+            if routes(&self.state) != self.routes {
+                self.tell_connections();
+            } else if let Some(effect) = self.pending.pop_front() {
                 self.answer(effect);
             } else if let Some(at) = self.wake_at.filter(|at| *at <= end) {
                 self.now = self.now.max(at);
@@ -98,6 +105,20 @@ impl World {
             }
         }
         panic!("the machine never rests: {:?}", self.state);
+    }
+
+    /// What comes with the acknowledgement of new routes.
+    pub fn tell_connections(&mut self) {
+        self.routes = routes(&self.state);
+        let routed = self
+            .routes
+            .iter()
+            .flat_map(|r| &r.groups)
+            .flat_map(|g| g.targets.keys());
+        let routed: BTreeSet<u64> = routed.copied().collect();
+        let draining = self.open.iter().filter(|(id, _)| !routed.contains(id));
+        let open = draining.map(|(id, count)| (*id, *count)).collect();
+        self.event(Event::Connections { open });
     }
 
     pub fn answer(&mut self, effect: Effect) {

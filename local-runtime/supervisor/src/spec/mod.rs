@@ -6,6 +6,7 @@
 
 mod container;
 mod health;
+mod rollout;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use container::{ContainerSpec, FileSpec, Resources, SecretRef, VolumeMount};
 pub use health::{Check, Health, Probe};
+pub use rollout::{RolloutSpec, RolloutStep, StopSpec, Strategy};
 pub use validate::{MAX_REPLICAS, SpecFault};
 
 /// Free key/value pairs such as owner, generation and source. The supervisor never interprets them.
@@ -231,69 +233,6 @@ pub struct Publish {
 
 fn loopback() -> Ipv4Addr {
     Ipv4Addr::LOCALHOST
-}
-
-/// How containers end: out of the balance, a moment later the signal, `grace_period` later SIGKILL.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StopSpec {
-    /// A name as in signal(7), such as `SIGTERM`.
-    #[serde(default = "sigterm")]
-    pub signal: String,
-    #[serde(default = "ten_seconds", rename = "grace_period_ms", with = "millis")]
-    pub grace_period: Duration,
-}
-
-impl Default for StopSpec {
-    fn default() -> Self {
-        StopSpec {
-            signal: sigterm(),
-            grace_period: ten_seconds(),
-        }
-    }
-}
-
-fn sigterm() -> String {
-    "SIGTERM".into()
-}
-
-fn ten_seconds() -> Duration {
-    Duration::from_secs(10)
-}
-
-/// How a changed service goes from its old replicas to new ones.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RolloutSpec {
-    #[serde(default)]
-    pub strategy: Strategy,
-    /// How long an update may go without a further replica becoming ready. After that the new replicas give way to the
-    /// old ones, if there are any, and the service is reported as failed until another spec or `retry`.
-    #[serde(default = "ten_minutes", rename = "deadline_ms", with = "millis")]
-    pub deadline: Duration,
-}
-
-impl Default for RolloutSpec {
-    fn default() -> Self {
-        RolloutSpec {
-            strategy: Strategy::default(),
-            deadline: ten_minutes(),
-        }
-    }
-}
-
-fn ten_minutes() -> Duration {
-    Duration::from_secs(600)
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Strategy {
-    /// One new replica more than wanted at a time; an old one goes once a new one is ready.
-    #[default]
-    Rolling,
-    /// All old ones stop before the first new one starts.
-    Recreate,
 }
 
 /// `Duration` as whole milliseconds.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, ContainerSpec, JobSpec, Object, PodSpec, PortSpec, Probe, ServiceSpec};
+use super::{
+    Check, ContainerSpec, JobSpec, Object, PodSpec, PortSpec, Probe, RolloutSpec, ServiceSpec, Strategy,
+};
 
 /// Half of what the app's /24 has left for replicas, so that an update always finds addresses.
 pub const MAX_REPLICAS: u32 = 90;
@@ -42,6 +44,22 @@ fn service(spec: &ServiceSpec, faults: &mut Faults) {
     pod(&spec.pod, faults);
     ports(&spec.ports, faults);
     signal(&spec.stop.signal, faults);
+    steps(&spec.rollout, faults);
+}
+
+/// Shares below everything that grow; for blue and green, one of nothing.
+fn steps(rollout: &RolloutSpec, faults: &mut Faults) {
+    for (i, step) in rollout.steps.iter().enumerate() {
+        let before = i.checked_sub(1).map(|before| rollout.steps[before].weight);
+        let fits = match rollout.strategy {
+            Strategy::Canary => step.weight > before.unwrap_or(0) && step.weight < 100,
+            Strategy::BlueGreen => step.weight == 0 && before.is_none(),
+            Strategy::Rolling | Strategy::Recreate => false,
+        };
+        faults.check(fits, &format!("rollout.steps[{i}]"), || {
+            format!("{}% is no step of this strategy here", step.weight)
+        });
+    }
 }
 
 fn job(spec: &JobSpec, faults: &mut Faults) {

@@ -7,6 +7,7 @@ mod container;
 mod names;
 mod order;
 mod references;
+mod rollout;
 mod service;
 mod target;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{AppView, Fault, Kind, Path};
+use super::{AppView, Fault, Kind, Path, rollout};
 use crate::manifest::HumanDuration;
 use crate::parse::fault::list;
 use crate::parse::node::{Entry, Node, Span};
@@ -16,7 +16,9 @@ pub fn check(app: &AppView<'_>, spec: &Path<'_>, faults: &mut Vec<Fault>) {
         let path = services.key(&service.key);
         check_ports(service, &path, faults);
         check_scale(&service.value, &path, faults);
-        check_positive(service.value.get("rollout"), "deadline", &path.key("rollout"), faults);
+        if let Some(rollout) = service.value.entry("rollout") {
+            rollout::check(rollout, &path.key("rollout"), faults);
+        }
     }
     let jobs = spec.key("jobs");
     for job in app.jobs {
@@ -173,7 +175,7 @@ fn is_udp(port: &Node) -> bool {
 }
 
 /// A time in which something happens is longer than nothing.
-fn check_positive(node: Option<&Node>, key: &str, path: &Path<'_>, faults: &mut Vec<Fault>) {
+pub(super) fn check_positive(node: Option<&Node>, key: &str, path: &Path<'_>, faults: &mut Vec<Fault>) {
     let Some(value) = node.and_then(|node| node.get(key)) else {
         return;
     };
