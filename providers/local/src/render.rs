@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use portolan_core::capability::Capability;
 use portolan_core::desired::{
-    After, DesiredContainer, DesiredJob, DesiredPort, DesiredService, DesiredSidecar, DesiredState,
+    After, DesiredContainer, DesiredJob, DesiredPort, DesiredRollout, DesiredService, DesiredSidecar, DesiredState,
 };
 use portolan_core::fault::Fault;
 use portolan_core::manifest::RolloutStrategy;
@@ -225,15 +225,10 @@ impl Renderer<'_> {
             ports: ports(service).map(|port| self.port(port)).collect(),
             stop: spec::StopSpec {
                 signal: service.stop.signal.clone(),
+                drain: service.stop.drain,
                 grace_period: service.stop.grace_period,
             },
-            rollout: spec::RolloutSpec {
-                strategy: match service.rollout.strategy {
-                    RolloutStrategy::Rolling => spec::Strategy::Rolling,
-                    RolloutStrategy::Recreate => spec::Strategy::Recreate,
-                },
-                deadline: service.rollout.deadline,
-            },
+            rollout: rollout(&service.rollout),
         }
     }
 
@@ -337,6 +332,23 @@ fn containers(service: &DesiredService) -> impl Iterator<Item = &DesiredContaine
 fn ports(service: &DesiredService) -> impl Iterator<Item = &DesiredPort> {
     let beside = service.sidecars.values().flat_map(|sidecar| &sidecar.ports);
     service.ports.iter().chain(beside)
+}
+
+fn rollout(rollout: &DesiredRollout) -> spec::RolloutSpec {
+    let steps = rollout.steps.iter().map(|step| spec::RolloutStep {
+        weight: step.weight_percent,
+        pause: step.pause,
+    });
+    spec::RolloutSpec {
+        strategy: match rollout.strategy {
+            RolloutStrategy::Rolling => spec::Strategy::Rolling,
+            RolloutStrategy::Recreate => spec::Strategy::Recreate,
+            RolloutStrategy::Canary => spec::Strategy::Canary,
+            RolloutStrategy::BlueGreen => spec::Strategy::BlueGreen,
+        },
+        steps: steps.collect(),
+        deadline: rollout.deadline,
+    }
 }
 
 fn say_protocols(body: &mut Value, service: &DesiredService) {

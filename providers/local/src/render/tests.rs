@@ -38,8 +38,8 @@ fn desired(replicas: u32, protocol: &str) -> DesiredState {
         "name": "web", "origin": "/spec/services/web", "revision": "r1", "container": container,
         "sidecars": {"stats": sidecar}, "init": [], "ports": [port("main", 5432, protocol)], "probes": probes,
         "replicas": replicas, "after": [],
-        "rollout": {"strategy": "rolling", "deadline": {"secs": 600, "nanos": 0}},
-        "stop": {"signal": "SIGTERM", "gracePeriod": {"secs": 10, "nanos": 0}},
+        "rollout": {"strategy": "rolling", "steps": [], "deadline": {"secs": 600, "nanos": 0}},
+        "stop": {"signal": "SIGTERM", "drain": {"secs": 2, "nanos": 0}, "gracePeriod": {"secs": 10, "nanos": 0}},
     });
     let state = json!({"scope": scope(), "services": {"web": web}, "jobs": {}, "volumes": {}});
     serde_json::from_value(state).unwrap()
