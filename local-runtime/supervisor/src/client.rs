@@ -98,7 +98,7 @@ impl Client {
         self.call(&Request::Retry { name: service.into() }).await
     }
 
-    /// Takes a service to the next step of its rollout, or past all of them.
+    /// Ends the pause of a rollout, or all of them.
     pub async fn promote(&mut self, service: &str, full: bool) -> Result<(), ClientError> {
         let name = service.into();
         self.call(&Request::Promote { name, full }).await

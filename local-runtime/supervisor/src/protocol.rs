@@ -103,7 +103,8 @@ pub enum Request {
     Retry {
         name: String,
     },
-    /// Takes a service whose revisions share the connections to its next step, or past all of them. Answers `null`.
+    /// Ends the pause of a service whose revisions share the connections; with `full` also those that would follow. One
+    /// that does not pause is left as it is. Answers `null`.
     Promote {
         name: String,
         #[serde(default)]

@@ -58,8 +58,7 @@ pub fn local(settings: LocalSettings, images: Arc<dyn Images>) -> Provider {
         calls: Arc::new(provider::LocalCalls::new(platform.clone(), images)),
         logs: Some(Arc::new(operations::LocalLogs::new(platform.clone()))),
         exec: Some(Arc::new(operations::LocalExec::new(platform.clone()))),
-        run_job: Some(Arc::new(operations::LocalRunJob::new(platform))),
-        // No rollout of this platform pauses yet.
-        promote: None,
+        run_job: Some(Arc::new(operations::LocalRunJob::new(platform.clone()))),
+        promote: Some(Arc::new(operations::LocalPromote::new(platform))),
     }
 }

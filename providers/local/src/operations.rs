@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use portolan_core::plan::Scope;
 use portolan_provider_api::operations::{ExecRequest, ExecSession, LogLine, LogQuery};
-use portolan_provider_api::{CallError, Exec, Logs, RunJob};
+use portolan_provider_api::{CallError, Exec, Logs, Promote, RunJob};
 use portolan_supervisor::client::{ExecInput, ExecOutput};
 use portolan_supervisor::error::ClientError;
 use portolan_supervisor::frames::Frame;
@@ -129,6 +129,29 @@ impl RunJob for LocalRunJob {
         }
         let mut held = self.platform.connection(scope).await?;
         held.client.run_job(job).await.map_err(error::client)?;
+        held.give_back();
+        Ok(())
+    }
+}
+
+pub struct LocalPromote {
+    platform: Arc<Supervisors>,
+}
+
+impl LocalPromote {
+    pub fn new(platform: Arc<Supervisors>) -> Self {
+        Self { platform }
+    }
+}
+
+#[async_trait]
+impl Promote for LocalPromote {
+    async fn promote(&self, scope: &Scope, service: &str, full: bool) -> Result<(), CallError> {
+        if !self.platform.is_known(scope)? {
+            return Err(error::not_running(scope));
+        }
+        let mut held = self.platform.connection(scope).await?;
+        held.client.promote(service, full).await.map_err(error::client)?;
         held.give_back();
         Ok(())
     }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use portolan_core::name::OwnerId;
-use portolan_core::observation::{Failure, ObservedResource, Ownership, Replicas, ResourceState};
+use portolan_core::observation::{Failure, ObservedResource, Ownership, Pause, Replicas, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
-use portolan_supervisor::protocol::{Endpoint, ObjectState, Observed};
+use portolan_supervisor::protocol::{Endpoint, ObjectState, Observed, WaitsFor};
 use portolan_supervisor::spec::{Kind, Labels, Object, PodSpec};
 use serde_json::{Value, json};
 
@@ -147,7 +147,10 @@ fn ownership(scope: &Scope, labels: &Labels) -> Ownership {
 fn state(seen: &Observed) -> ResourceState {
     match &seen.state {
         _ if seen.deleting => ResourceState::Deleting,
-        ObjectState::Progressing { message } => ResourceState::progressing(message),
+        ObjectState::Progressing { message } => ResourceState::Progressing {
+            message: message.clone(),
+            paused: pause(seen),
+        },
         ObjectState::Ready if seen.object.kind() == Kind::Job => ResourceState::Completed,
         ObjectState::Ready => ResourceState::Ready,
         ObjectState::Failed(failure) => ResourceState::Failed {
@@ -157,6 +160,14 @@ fn state(seen: &Observed) -> ResourceState {
             }),
         },
     }
+}
+
+fn pause(seen: &Observed) -> Option<Pause> {
+    let waits_for = seen.service.as_ref()?.shares?.waits_for?;
+    Some(match waits_for {
+        WaitsFor::Time => Pause::Time,
+        WaitsFor::Promotion => Pause::Promotion,
+    })
 }
 
 fn hinted(failure: Failure) -> Failure {

@@ -49,7 +49,6 @@ impl Platform {
             }
             Request::Promote { name, full } => {
                 self.must_run(Kind::Service, &name)?;
-                machine::admit_promote(&self.state, &name)?;
                 let event = Event::Promote { name, full };
                 self.take_request(event).await.map(|()| Value::Null)
             }

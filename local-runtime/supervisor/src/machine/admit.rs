@@ -45,15 +45,6 @@ pub fn admit_put(state: &State, object: &Object) -> Result<PutOutcome, ErrorBody
     }
 }
 
-/// Whether a service stands at a step that can be left.
-pub fn admit_promote(state: &State, name: &str) -> Result<(), ErrorBody> {
-    let shares = state.services.get(name).and_then(|service| service.shares());
-    shares.map(|_| ()).ok_or_else(|| {
-        let what = format!("`{name}` has no rollout whose steps are under way");
-        refusal("NothingToPromote", Class::Invalid, what)
-    })
-}
-
 /// What a delete of this object would do, or why it is refused.
 pub fn admit_delete(state: &State, kind: Kind, name: &str) -> Result<DeleteOutcome, ErrorBody> {
     let there = match kind {

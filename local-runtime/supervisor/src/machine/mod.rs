@@ -33,7 +33,7 @@ use crate::spec::{Check, ContainerSpec, Kind, NetworkSpec, Object, VolumeSpec};
 use addresses::Addresses;
 pub use addresses::Subnet;
 pub(crate) use admit::refusal;
-pub use admit::{admit_delete, admit_promote, admit_put};
+pub use admit::{admit_delete, admit_put};
 pub use container::{Container, ContainerStatus, ProbeKind, Process};
 pub use job::{Job, JobPhase};
 pub use observe::observe;
@@ -112,7 +112,6 @@ pub enum Event {
     Retry {
         name: String,
     },
-    /// Accepted by [`admit_promote`].
     Promote {
         name: String,
         full: bool,

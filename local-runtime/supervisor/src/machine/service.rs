@@ -123,15 +123,17 @@ impl Service {
         }
     }
 
-    /// Leaves the step at which it stands, or all of them.
+    /// Leaves the step at which it pauses, or all steps. Said twice it is said once while the next step has yet to get ready.
     pub(super) fn promote(&mut self, full: bool, now: Millis) {
-        if let Rollout::Progressing { since, course, .. } = &mut self.rollout {
-            *since = now;
-            *course = match (full, *course) {
-                (true, Course::Step { .. }) => Course::Filling,
-                (_, course) => course.promoted(&self.spec.rollout),
-            };
-        }
+        let Rollout::Progressing { since, course, .. } = &mut self.rollout else {
+            return;
+        };
+        let next = match *course {
+            Course::Step { .. } if full => Course::Filling,
+            course if course.is_paused() => course.promoted(&self.spec.rollout),
+            _ => return,
+        };
+        (*since, *course) = (now, next);
     }
 
     /// Missing unless an old and a new revision stand beside each other.

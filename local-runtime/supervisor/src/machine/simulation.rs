@@ -57,7 +57,7 @@ fn something_happens(world: &mut World, random: &mut Random) {
             // Fewer replicas may be wanted now.
             true
         }
-        19 if admit_promote(&world.state, "web").is_ok() => {
+        19 => {
             let (name, full) = ("web".into(), random.below(2) == 0);
             world.event(Event::Promote { name, full });
             false

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Check, ContainerSpec, JobSpec, Object, PodSpec, PortSpec, Probe, RolloutSpec, ServiceSpec, Strategy,
-};
+use super::{Check, ContainerSpec, JobSpec, Object, PodSpec, PortSpec, Probe, RolloutSpec, ServiceSpec, Strategy};
 
 /// Half of what the app's /24 has left for replicas, so that an update always finds addresses.
 pub const MAX_REPLICAS: u32 = 90;
