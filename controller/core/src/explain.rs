@@ -236,11 +236,13 @@ mod tests {
         insta::assert_snapshot!(explain("app.spec.services.rollout.strategy").unwrap(), @"
         app.spec.services.rollout.strategy  (text)
 
-          `rolling` starts new replicas before it stops old ones; `recreate` stops all old ones first, which
-          means downtime.
+          `rolling` starts new replicas before it stops old ones, one by one; `recreate` stops all old ones
+          first, which means downtime; `canary` gives the new revision a share of the connections that grows
+          by `steps`; `blueGreen` starts all new replicas beside the old ones and then gives them every new
+          connection at once.
 
           Default: rolling
-          One of: rolling, recreate
+          One of: rolling, recreate, canary, blueGreen
         ");
     }
 
