@@ -13,5 +13,6 @@ mod machine;
 mod operations;
 mod program;
 mod restarts;
+mod rollouts;
 mod services;
 mod updates;
