@@ -90,6 +90,12 @@ pub enum Command {
     Apply(ApplyArgs),
     /// `apply` on this machine
     Up(UpArgs),
+    /// Let a rollout that pauses go on, and wait as `apply` does
+    Promote(PromoteArgs),
+    /// Try again what is held, as it was applied
+    Retry(RetryArgs),
+    /// Bring back what an earlier generation was, as a new generation
+    Rollback(RollbackArgs),
     /// Show where apps stand
     Status(SelectArgs),
     /// Wait until apps are ready, or gone
@@ -138,6 +144,9 @@ impl Command {
             Self::Plan(_) => "plan",
             Self::Apply(_) => "apply",
             Self::Up(_) => "up",
+            Self::Promote(_) => "promote",
+            Self::Retry(_) => "retry",
+            Self::Rollback(_) => "rollback",
             Self::Status(_) => "status",
             Self::Wait(_) => "wait",
             Self::Logs(_) => "logs",
@@ -262,6 +271,52 @@ pub struct CarryArgs {
     /// Return once everything is applied, without waiting until it is ready
     #[arg(long)]
     pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct PromoteArgs {
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+    /// App, as NAME or NAMESPACE/NAME; needed where the manifests hold several
+    #[arg(value_name = "APP")]
+    pub app: Option<String>,
+    /// Service [default: all that pause]
+    #[arg(value_name = "SERVICE", requires = "app")]
+    pub service: Option<String>,
+    /// Target to work on
+    #[arg(short, long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// To the end, with no further pause
+    #[arg(long)]
+    pub full: bool,
+    /// Return at once
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    #[command(flatten)]
+    pub select: SelectArgs,
+    #[command(flatten)]
+    pub how: CarryArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+    /// App, as NAME or NAMESPACE/NAME; needed where the manifests hold several
+    #[arg(value_name = "APP")]
+    pub app: Option<String>,
+    /// Target to work on
+    #[arg(short, long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Generation to bring back [default: the last that converged before the newest]
+    #[arg(long, value_name = "GENERATION")]
+    pub to: Option<u64>,
+    #[command(flatten)]
+    pub how: CarryArgs,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,8 @@ mod logs;
 mod manifest;
 mod manual;
 mod plan;
+mod promote;
+mod rollback;
 mod run;
 mod status;
 
@@ -36,6 +38,9 @@ pub fn run(command: Command, entered: &Entered, output: Output) -> CommandResult
         Command::Plan(arguments) => wait(plan::plan(arguments, output)),
         Command::Apply(arguments) => wait(apply::apply(arguments, output)),
         Command::Up(arguments) => wait(apply::up(arguments, output)),
+        Command::Promote(arguments) => wait(promote::promote(arguments, output)),
+        Command::Retry(arguments) => wait(rollback::retry(arguments, output)),
+        Command::Rollback(arguments) => wait(rollback::rollback(arguments, output)),
         Command::Status(arguments) => wait(status::status(arguments, output)),
         Command::Wait(arguments) => wait(status::wait(arguments, output)),
         Command::Logs(arguments) => wait(logs::logs(arguments, output)),

@@ -141,6 +141,11 @@ impl Deployed {
                 .hint("wait until that has ended; two at once would undo each other"),
             EngineError::Unsupported { .. } => Failure::new("Unsupported", error.to_string()),
             EngineError::UnknownJob { .. } => Failure::new("UnknownJob", error.to_string()),
+            EngineError::UnknownGeneration { .. } => Failure::new("UnknownGeneration", error.to_string())
+                .hint("`portolan history` lists them; the newest 10 are kept, and those that converged last"),
+            EngineError::NotPaused { .. } => {
+                Failure::new("NotPaused", error.to_string()).hint("`portolan status` shows what every service does")
+            }
         }
     }
 

@@ -11,14 +11,15 @@ use portolan_provider_api::{Images, Provider};
 use tokio::sync::watch;
 
 use crate::driver::{Accounts, Caller, Driver, blocking};
-use crate::error::EngineError;
+use crate::error::{EngineError, ImageFault};
 use crate::event::EngineEvent;
-use crate::journal::{AppKey, AppRecord, HistoryEntry, Journal};
+use crate::journal::{AppKey, AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Journal};
 use crate::looking::Looking;
 use crate::machine::{Policy, State};
 use crate::outcome::{JobEnd, Outcome, Preview};
+use crate::promotion::Promotion;
 use crate::rerun::Rerun;
-use crate::work::Work;
+use crate::work::{Wish, Work};
 
 /// Carries out work for any number of apps at the same time; one is enough for a process.
 pub struct Engine {
@@ -67,6 +68,7 @@ impl Engine {
         let key = work.key();
         let _lock = self.journal(&key, |journal, key| journal.lock(key)).await?;
         let record = self.load(&key).await?;
+        let work = self.with_generation(provider, work, &record).await?;
         let driver = Driver {
             caller: self.caller(provider, &work),
             images: self.images.clone(),
@@ -119,6 +121,33 @@ impl Engine {
         rerun.run(job, record, stop).await
     }
 
+    /// Lets rollouts that pause go on: that of `service`, or all; with `full` without another pause. Answers whose.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] where the target cannot, [`EngineError::NotPaused`] where nothing waits, and
+    /// [`EngineError::Busy`] as [`Engine::reconcile`].
+    pub async fn promote(
+        &self,
+        provider: &Provider,
+        work: &Work,
+        service: Option<&str>,
+        full: bool,
+    ) -> Result<Vec<String>, EngineError> {
+        let promoter = provider.promote.as_deref().ok_or(EngineError::Unsupported {
+            provider: provider.shape.name(),
+            operation: "promote a rollout",
+        })?;
+        let key = work.key();
+        let _lock = self.journal(&key, |journal, key| journal.lock(key)).await?;
+        let record = self.load(&key).await?;
+        let promotion = Promotion {
+            looking: self.looking(provider, work),
+            promoter,
+            full,
+        };
+        promotion.run(service, record).await
+    }
+
     /// Whose the app's resources are at the target.
     pub async fn scope(&self, provider: &Provider, work: &Work) -> Result<Scope, EngineError> {
         self.looking(provider, work).scope().await
@@ -138,9 +167,8 @@ impl Engine {
     pub fn images_in_use(&self) -> Result<BTreeSet<Digest>, EngineError> {
         let mut used = BTreeSet::new();
         for key in self.journal.keys()? {
-            let record = self.journal.load(&key)?;
-            let generations = [record.latest, record.converged].into_iter().flatten();
-            used.extend(generations.flat_map(|one| {
+            let generations = self.journal.generations(&key)?;
+            used.extend(generations.iter().flat_map(|one| {
                 one.images
                     .values()
                     .map(|image| image.digest.clone())
@@ -148,6 +176,49 @@ impl Engine {
             }));
         }
         Ok(used)
+    }
+
+    /// The work with the generation that its wish speaks of, if that is one of the journal's.
+    async fn with_generation(&self, provider: &Provider, work: Work, record: &AppRecord) -> Result<Work, EngineError> {
+        if matches!(work.wish, Wish::Apply | Wish::Delete { .. }) {
+            return Ok(work);
+        }
+        let key = work.key();
+        let scope = self.scope(provider, &work).await?;
+        let mut kept = self.journal(&key, |journal, key| journal.generations(key)).await?;
+        let past = self.journal(&key, |journal, key| journal.history(key)).await?;
+        // What speaks of another account is nothing to bring to this one.
+        kept.retain(|one| one.kind == GenerationKind::Apply && record.owner.as_ref() == Some(&scope.owner));
+        let found = chosen(work.wish, &kept, record, &past);
+        let generation = found.ok_or_else(|| EngineError::UnknownGeneration {
+            key,
+            number: match work.wish {
+                Wish::Rollback { to } => to,
+                _ => None,
+            },
+        })?;
+        self.are_images_there(&generation).await?;
+        Ok(Work {
+            generation: Some(generation),
+            ..work
+        })
+    }
+
+    /// A clean-up may have taken away what an earlier generation ran.
+    async fn are_images_there(&self, generation: &Generation) -> Result<(), EngineError> {
+        let mut faults = Vec::new();
+        for (container, image) in &generation.images {
+            if let Err(error) = self.images.unpack(&image.digest).await {
+                faults.push(ImageFault {
+                    container: container.clone(),
+                    error: Box::new(error),
+                });
+            }
+        }
+        match faults.is_empty() {
+            true => Ok(()),
+            false => Err(EngineError::Images(faults)),
+        }
     }
 
     fn looking<'a>(&'a self, provider: &'a Provider, work: &'a Work) -> Looking<'a> {
@@ -182,4 +253,19 @@ impl Engine {
         let answer = blocking(move || ask(&*journal, &key)).await;
         answer.map_err(Into::into)
     }
+}
+
+/// Which of the generations that are kept, the oldest first, the wish speaks of.
+fn chosen(wish: Wish, kept: &[Arc<Generation>], record: &AppRecord, past: &[HistoryEntry]) -> Option<Arc<Generation>> {
+    let latest = record.latest.as_ref()?;
+    let converged = |number: u64| {
+        let mut lines = past.iter().filter(|line| line.generation == number);
+        lines.any(|line| line.outcome == HistoryOutcome::Converged)
+    };
+    let wanted = |one: &&Arc<Generation>| match wish {
+        Wish::Rollback { to: Some(number) } => one.number == number,
+        Wish::Rollback { to: None } => one.number < latest.number && one.hash != latest.hash && converged(one.number),
+        _ => one.number == latest.number,
+    };
+    kept.iter().rev().find(wanted).cloned()
 }

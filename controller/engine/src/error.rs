@@ -27,6 +27,11 @@ pub enum EngineError {
     },
     #[error("{key} has no job `{job}`")]
     UnknownJob { key: AppKey, job: String },
+    /// Nothing that could be tried again or gone back to.
+    #[error("the journal holds no {} of {key}", generation(*.number))]
+    UnknownGeneration { key: AppKey, number: Option<u64> },
+    #[error("{key}: {} waits for a promotion", paused(.service.as_deref()))]
+    NotPaused { key: AppKey, service: Option<String> },
 }
 
 /// The image of one container that could not be pinned.
@@ -46,7 +51,10 @@ impl EngineError {
             Self::Call(error) => error.class,
             Self::Journal(error) => error.class(),
             Self::Busy { .. } => ErrorClass::Conflict,
-            Self::Unsupported { .. } | Self::UnknownJob { .. } => ErrorClass::Invalid,
+            Self::Unsupported { .. }
+            | Self::UnknownJob { .. }
+            | Self::UnknownGeneration { .. }
+            | Self::NotPaused { .. } => ErrorClass::Invalid,
         }
     }
 }
@@ -64,5 +72,19 @@ fn holder(pid: Option<u32>) -> String {
     match pid {
         Some(pid) => format!("process {pid}"),
         None => "another process".to_string(),
+    }
+}
+
+fn generation(number: Option<u64>) -> String {
+    match number {
+        Some(number) => format!("generation {number}"),
+        None => "earlier generation".to_string(),
+    }
+}
+
+fn paused(service: Option<&str>) -> String {
+    match service {
+        Some(service) => format!("`{service}` is no service that"),
+        None => "nothing".to_string(),
     }
 }

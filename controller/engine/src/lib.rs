@@ -15,6 +15,7 @@ pub mod journal;
 mod looking;
 pub mod machine;
 mod outcome;
+mod promotion;
 mod rerun;
 mod work;
 

@@ -49,6 +49,14 @@ impl Looking<'_> {
         })
     }
 
+    /// What the target is meant to show; where nothing was applied, what the manifest says.
+    pub async fn applied_or_desired(&self, record: &AppRecord, realm: &str) -> Result<Goal, EngineError> {
+        match record.current().filter(|current| current.kind == GenerationKind::Apply) {
+            Some(applied) => Ok(Goal::applied(applied)),
+            None => self.desired(realm).await,
+        }
+    }
+
     /// Of what was applied; where nothing was, of what the manifest says.
     pub async fn status(&self, record: AppRecord) -> Result<Status, EngineError> {
         let realm = self.realm().await?;
@@ -79,7 +87,7 @@ impl Looking<'_> {
     }
 
     /// A target that shows a part of itself only, however often it is asked, is shown so: plan and status say it.
-    async fn observe(&self, scope: &Scope, goal: &Goal, record: &AppRecord) -> Result<Observation, EngineError> {
+    pub async fn observe(&self, scope: &Scope, goal: &Goal, record: &AppRecord) -> Result<Observation, EngineError> {
         let open: Vec<_> = record.operations.values().cloned().collect();
         let wanted = goal.wanted();
         let observe = || self.caller.observe(scope, &wanted, &open);

@@ -26,6 +26,8 @@ pub enum OutcomeKind {
     Converged,
     /// Every step was taken; nobody waited for the last of them (`no_wait`).
     Applied,
+    /// Everything is done but for what waits for its promotion: `portolan promote` goes on with it.
+    Paused,
     /// The generation failed, now or earlier, and is not tried again until there is a new one or somebody says `retry`.
     Held(Failure),
     /// The generation failed and is held; the one before serves again.
@@ -41,7 +43,7 @@ pub enum OutcomeKind {
 impl OutcomeKind {
     pub(crate) fn phase(&self) -> PhaseName {
         match self {
-            Self::Converged | Self::Applied => PhaseName::Converged,
+            Self::Converged | Self::Applied | Self::Paused => PhaseName::Converged,
             Self::Held(_) | Self::RolledBack { .. } => PhaseName::Held,
             Self::Refused(_) | Self::Declined => PhaseName::Refused,
             Self::Interrupted => PhaseName::Stopped,

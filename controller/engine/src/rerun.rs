@@ -14,7 +14,7 @@ use crate::driver::Stop;
 use crate::engine::Audience;
 use crate::error::EngineError;
 use crate::event::EngineEvent;
-use crate::journal::{AppRecord, GenerationKind};
+use crate::journal::AppRecord;
 use crate::looking::Looking;
 use crate::machine::goal::{self, Goal};
 use crate::machine::look;
@@ -45,7 +45,10 @@ impl Rerun<'_> {
         } = &self.looking;
         let realm = self.looking.realm().await?;
         let scope = goal::scope(work, &realm);
-        let goal = self.applied_or_desired(record.of(&scope.owner), &realm).await?;
+        let goal = self
+            .looking
+            .applied_or_desired(&record.of(&scope.owner), &realm)
+            .await?;
         let resource = job_of(&goal.resources, job).ok_or_else(|| EngineError::UnknownJob {
             key: work.key(),
             job: job.to_string(),
@@ -60,14 +63,6 @@ impl Rerun<'_> {
             told: None,
         };
         self.follow(begun, &goal, Stop::new(stop)).await
-    }
-
-    /// What the target is meant to show; where nothing was applied, what the manifest says.
-    async fn applied_or_desired(&self, record: AppRecord, realm: &str) -> Result<Goal, EngineError> {
-        match record.current().filter(|current| current.kind == GenerationKind::Apply) {
-            Some(applied) => Ok(Goal::applied(applied)),
-            None => self.looking.desired(realm).await,
-        }
     }
 
     /// Looks ever less often, as a machine does.

@@ -1,12 +1,13 @@
 //! What the engine is asked to do: one app, on one target, to one end.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use portolan_core::manifest::{App, Target};
 use portolan_core::plan::PlanOptions;
 use portolan_core::resolve::ResolveInput;
 
-use crate::journal::AppKey;
+use crate::journal::{AppKey, Generation};
 
 /// One piece of work, from its beginning to its end.
 #[derive(Clone, Debug)]
@@ -23,12 +24,24 @@ pub struct Work {
     pub options: PlanOptions,
     /// Return once every step was taken, without waiting for the last of them to get ready.
     pub no_wait: bool,
+    /// What the journal holds of the generation that the wish speaks of, filled in by the engine: the manifest is not
+    /// asked then.
+    pub generation: Option<Arc<Generation>>,
 }
 
 /// What shall become of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     Apply,
+    /// The newest generation as it was rendered, whatever the manifest says now; with `retry` also if it is held.
+    Again {
+        retry: bool,
+    },
+    /// A new generation with what an earlier one rendered: the one with this number, or the last that converged before
+    /// the newest.
+    Rollback {
+        to: Option<u64>,
+    },
     /// Everything but what holds data; with `erase_data` that too.
     Delete {
         erase_data: bool,
@@ -46,6 +59,7 @@ impl Work {
             wish: Wish::Apply,
             options: PlanOptions::default(),
             no_wait: false,
+            generation: None,
         }
     }
 
@@ -67,6 +81,16 @@ impl Work {
         match self.wish {
             Wish::Apply => PlanOptions {
                 delete: false,
+                ..self.options
+            },
+            Wish::Again { retry } => PlanOptions {
+                delete: false,
+                retry,
+                ..self.options
+            },
+            Wish::Rollback { .. } => PlanOptions {
+                delete: false,
+                retry: true,
                 ..self.options
             },
             Wish::Delete { erase_data } => PlanOptions {

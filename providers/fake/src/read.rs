@@ -105,7 +105,7 @@ pub const PAUSES: &str = "FAKE_PAUSES";
 /// One with this variable pauses for [`REST_MS`].
 pub const RESTS: &str = "FAKE_RESTS";
 
-pub const REST_MS: u64 = 24 * 60 * 60 * 1000;
+pub const REST_MS: u64 = 2 * 60 * 60 * 1000;
 
 /// A workload with this variable fails once it has started.
 pub const FAILS: &str = "FAKE_FAILS";

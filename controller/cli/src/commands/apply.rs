@@ -59,7 +59,7 @@ pub struct How {
 }
 
 impl How {
-    fn applying(arguments: CarryArgs, output: Output) -> Self {
+    pub fn applying(arguments: CarryArgs, output: Output) -> Self {
         Self {
             wish: Wish::Apply,
             options: plan::options(arguments.allow),
@@ -73,10 +73,15 @@ impl How {
 pub async fn carry_out(deployments: Vec<Deployment>, how: How, output: Output) -> CommandResult {
     let session = Session::open(output)?;
     let deployed = session.deployed_all(deployments)?;
+    carry_out_in(&session, &deployed, how, output).await
+}
+
+/// As [`carry_out`], in a session that is open.
+pub async fn carry_out_in(session: &Session, deployed: &[Deployed], how: How, output: Output) -> CommandResult {
     let stop = interrupt::listen();
     let several = deployed.len() > 1;
-    let ends: Vec<Result<Ended<'_>, Failure>> = stream::iter(&deployed)
-        .map(|deployed| one(&session, deployed, how, several, stop.clone()))
+    let ends: Vec<Result<Ended<'_>, Failure>> = stream::iter(deployed)
+        .map(|deployed| one(session, deployed, how, several, stop.clone()))
         .buffered(AT_ONCE)
         .collect()
         .await;
@@ -142,7 +147,7 @@ fn conclude(ends: Vec<Result<Ended<'_>, Failure>>, wish: Wish, output: Output) -
 impl Ended<'_> {
     fn exit(&self) -> u8 {
         match self.outcome.kind {
-            OutcomeKind::Converged | OutcomeKind::Applied => exit::DONE,
+            OutcomeKind::Converged | OutcomeKind::Applied | OutcomeKind::Paused => exit::DONE,
             OutcomeKind::Interrupted => exit::INTERRUPTED,
             OutcomeKind::Held(_) | OutcomeKind::RolledBack { .. } | OutcomeKind::Refused(_) | OutcomeKind::Declined => {
                 exit::FAILED
@@ -153,7 +158,7 @@ impl Ended<'_> {
     fn diagnostics(&self) -> Vec<Diagnostic> {
         let title = self.deployed.deployment.title();
         match &self.outcome.kind {
-            OutcomeKind::Converged | OutcomeKind::Applied => Vec::new(),
+            OutcomeKind::Converged | OutcomeKind::Applied | OutcomeKind::Paused => Vec::new(),
             OutcomeKind::Held(failure) | OutcomeKind::RolledBack { failure, .. } => {
                 vec![failure::observed(&title, failure)]
             }
@@ -188,6 +193,7 @@ fn word(kind: &OutcomeKind) -> &'static str {
     match kind {
         OutcomeKind::Converged => "converged",
         OutcomeKind::Applied => "applied",
+        OutcomeKind::Paused => "paused",
         OutcomeKind::Held(_) => "held",
         OutcomeKind::RolledBack { .. } => "rolledBack",
         OutcomeKind::Refused(_) => "refused",
@@ -226,6 +232,7 @@ impl Report {
             .rolled_back_to
             .map(|generation| format!("generation {generation} serves again\n"));
         let status = self.status.as_ref().map(status::summary);
-        served.into_iter().chain(status).collect()
+        let next = (self.outcome == "paused").then(|| format!("paused; `portolan promote {}` goes on\n", self.app));
+        served.into_iter().chain(status).chain(next).collect()
     }
 }

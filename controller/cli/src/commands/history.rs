@@ -64,6 +64,7 @@ fn outcome(entry: &HistoryEntry) -> String {
     match &entry.outcome {
         HistoryOutcome::Converged => format!("{kind}converged"),
         HistoryOutcome::Applied => format!("{kind}applied"),
+        HistoryOutcome::Paused => format!("{kind}paused"),
         HistoryOutcome::Held { failure } => format!("{kind}held: {}: {}", failure.reason, failure.message),
         HistoryOutcome::RolledBack { failure, to_generation } => format!(
             "{kind}rolled back to {to_generation}: {}: {}",

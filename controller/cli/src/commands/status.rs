@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use portolan_core::plan::PlanOptions;
-use portolan_core::status::{ConditionKind, ResourceStatus, StateWord, Status};
+use portolan_core::status::{ConditionKind, ROLLOUT_PAUSED, ResourceStatus, StateWord, Status};
 use portolan_engine::Wish;
 use tokio::time::Instant;
 
@@ -151,9 +151,15 @@ fn head(status: &Status) -> String {
         (Some(held), _) => format!("held: {}: {}", held.reason, held.message),
         (None, Some(ready)) if ready.status => "Ready".to_string(),
         (None, Some(ready)) if told_below => ready.reason.clone(),
+        (None, _) if is_paused(status) => format!("paused; `portolan promote {}` goes on", status.app),
         (None, Some(ready)) => format!("{}: {}", ready.reason, ready.message),
         (None, None) => "Unknown".to_string(),
     }
+}
+
+fn is_paused(status: &Status) -> bool {
+    let reconciling = status.condition(ConditionKind::Reconciling);
+    reconciling.is_some_and(|condition| condition.reason == ROLLOUT_PAUSED)
 }
 
 fn state(one: &ResourceStatus) -> String {

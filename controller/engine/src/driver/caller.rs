@@ -6,7 +6,7 @@ use portolan_core::observation::Observation;
 use portolan_core::plan::{Scope, Verb};
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{
-    Accepted, CallError, Calls, ErrorClass, OpenOperation, Provider, RunJob, Shape, WriteRequest,
+    Accepted, CallError, Calls, ErrorClass, OpenOperation, Promote, Provider, RunJob, Shape, WriteRequest,
 };
 use tokio::time::{sleep, timeout};
 use tracing::{Instrument, Span, info_span, warn};
@@ -90,6 +90,20 @@ impl Caller {
         policy: &Policy,
     ) -> Result<(), CallError> {
         let call = self.within_budget(runner.run_job(scope, job), self.span("run_job"));
+        let answer = timeout(policy.call_deadline, call).await;
+        answer.unwrap_or_else(|_| Err(no_answer_in_time()))
+    }
+
+    /// Tried once, as the user can say it again.
+    pub async fn promote(
+        &self,
+        promoter: &dyn Promote,
+        scope: &Scope,
+        service: &str,
+        full: bool,
+        policy: &Policy,
+    ) -> Result<(), CallError> {
+        let call = self.within_budget(promoter.promote(scope, service, full), self.span("promote"));
         let answer = timeout(policy.call_deadline, call).await;
         answer.unwrap_or_else(|_| Err(no_answer_in_time()))
     }

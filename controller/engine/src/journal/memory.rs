@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{AppKey, AppRecord, HistoryEntry, Journal, JournalEntry, JournalError, Lock};
+use super::{AppKey, AppRecord, GENERATIONS_KEPT, Generation, HistoryEntry, Journal, JournalEntry, JournalError, Lock};
 
 #[derive(Clone, Default)]
 pub struct MemoryJournal {
@@ -15,7 +15,24 @@ pub struct MemoryJournal {
 struct App {
     record: AppRecord,
     history: Vec<HistoryEntry>,
+    generations: BTreeMap<u64, Arc<Generation>>,
     writes: usize,
+}
+
+impl App {
+    fn keep(&mut self, entry: &JournalEntry) {
+        let JournalEntry::Begun { owner, generation } = entry else {
+            return;
+        };
+        if self.record.owner.as_ref().is_some_and(|known| known != owner) {
+            self.generations.clear();
+        }
+        self.generations.insert(generation.number, generation.clone());
+        let converged = self.record.converged.as_ref().map(|converged| converged.number);
+        let newest = generation.number;
+        self.generations
+            .retain(|number, _| number + GENERATIONS_KEPT > newest || Some(*number) == converged);
+    }
 }
 
 impl MemoryJournal {
@@ -46,6 +63,12 @@ impl Journal for MemoryJournal {
             .unwrap_or_default())
     }
 
+    fn generations(&self, key: &AppKey) -> Result<Vec<Arc<Generation>>, JournalError> {
+        let apps = guard(&self.apps);
+        let kept = apps.get(key).map(|app| app.generations.values().cloned().collect());
+        Ok(kept.unwrap_or_default())
+    }
+
     fn keys(&self) -> Result<Vec<AppKey>, JournalError> {
         Ok(guard(&self.apps).keys().cloned().collect())
     }
@@ -55,6 +78,7 @@ impl Journal for MemoryJournal {
         let app = apps.entry(key.clone()).or_default();
         app.writes += 1;
         for entry in entries {
+            app.keep(entry);
             app.record.apply(entry);
             if let JournalEntry::History(line) = entry {
                 app.history.insert(0, line.clone());

@@ -10,6 +10,8 @@ mod memory;
 mod record;
 mod sqlite;
 
+use std::sync::Arc;
+
 pub use error::JournalError;
 pub use memory::MemoryJournal;
 pub use record::{
@@ -18,10 +20,16 @@ pub use record::{
 
 pub use sqlite::SqliteJournal;
 
+/// Generations that are kept whole for each app.
+pub const GENERATIONS_KEPT: u64 = 10;
+
 /// Where records are kept. Methods block; the driver calls them where that is allowed.
 pub trait Journal: Send + Sync {
     /// What is known of the app; an empty record if nothing is.
     fn load(&self, key: &AppKey) -> Result<AppRecord, JournalError>;
+
+    /// The newest generations of the app, the oldest first: what it can be rolled back to.
+    fn generations(&self, key: &AppKey) -> Result<Vec<Arc<Generation>>, JournalError>;
 
     /// Every app that anything is known of.
     fn keys(&self) -> Result<Vec<AppKey>, JournalError>;

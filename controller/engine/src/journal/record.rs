@@ -133,6 +133,8 @@ pub enum HistoryOutcome {
     Converged,
     /// Without waiting.
     Applied,
+    /// But for what waits for its promotion.
+    Paused,
     Held {
         failure: Failure,
     },

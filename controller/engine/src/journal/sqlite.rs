@@ -14,7 +14,9 @@ use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBe
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{AppKey, AppRecord, Generation, HistoryEntry, Journal, JournalEntry, JournalError, Lock, lock};
+use super::{
+    AppKey, AppRecord, GENERATIONS_KEPT, Generation, HistoryEntry, Journal, JournalEntry, JournalError, Lock, lock,
+};
 
 pub struct SqliteJournal {
     connection: Mutex<Connection>,
@@ -79,6 +81,10 @@ impl SqliteJournal {
 impl Journal for SqliteJournal {
     fn load(&self, key: &AppKey) -> Result<AppRecord, JournalError> {
         load(&self.connection(), key).map_err(access("read the record", key))
+    }
+
+    fn generations(&self, key: &AppKey) -> Result<Vec<Arc<Generation>>, JournalError> {
+        generations(&self.connection(), key).map_err(access("read the generations", key))
     }
 
     fn keys(&self) -> Result<Vec<AppKey>, JournalError> {
@@ -203,6 +209,14 @@ fn generation(connection: &Connection, app: i64, number: Option<i64>) -> Result<
     Ok(Some(Arc::new(serde_json::from_str(&body)?)))
 }
 
+fn generations(connection: &Connection, key: &AppKey) -> Result<Vec<Arc<Generation>>, Failure> {
+    let query = "SELECT body FROM generations WHERE app = ? ORDER BY number";
+    match app_id(connection, key)? {
+        Some(app) => parts(connection, query, app).map(|kept| kept.into_iter().map(Arc::new).collect()),
+        None => Ok(Vec::new()),
+    }
+}
+
 fn parts<T: DeserializeOwned>(connection: &Connection, query: &str, app: i64) -> Result<Vec<T>, Failure> {
     let mut statement = connection.prepare_cached(query)?;
     let bodies = statement.query_map(params![app], |row| row.get::<_, String>(0))?;
@@ -283,7 +297,7 @@ fn add(transaction: &Transaction<'_>, app: i64, entry: &JournalEntry) -> Result<
     }
 }
 
-/// Generations that nothing points at any more are forgotten.
+/// Generations that are old, and that nothing points at any more, are forgotten.
 fn begin(transaction: &Transaction<'_>, app: i64, owner: &OwnerId, generation: &Generation) -> Result<(), Failure> {
     keep_only_of(transaction, app, owner)?;
     let number = i64::try_from(generation.number)?;
@@ -291,9 +305,10 @@ fn begin(transaction: &Transaction<'_>, app: i64, owner: &OwnerId, generation: &
     run(transaction, sql, params![app, number, json(generation)?])?;
     let sql = "UPDATE apps SET owner = ?, latest = ?, held = NULL WHERE id = ?";
     run(transaction, sql, params![owner.as_str(), number, app])?;
-    let sql = "DELETE FROM generations WHERE app = ?1 AND number NOT IN
+    let sql = "DELETE FROM generations WHERE app = ?1 AND number <= ?2 AND number NOT IN
                (SELECT latest FROM apps WHERE id = ?1 UNION SELECT coalesce(converged, latest) FROM apps WHERE id = ?1)";
-    run(transaction, sql, params![app])
+    let kept = i64::try_from(GENERATIONS_KEPT)?;
+    run(transaction, sql, params![app, number - kept])
 }
 
 /// What speaks of another owner says nothing about this one.

@@ -1,6 +1,7 @@
 //! Carrying out and watching: step by step, look by look, until everything is as it shall be or patience has run out.
 
-use portolan_core::observation::Failure;
+use portolan_core::observation::{Failure, Pause};
+use portolan_core::resource::ResourceId;
 use portolan_provider_api::{Accepted, CallError};
 
 use super::Next;
@@ -37,6 +38,10 @@ impl Pursuit {
         }
         if !waits {
             return Next::Wait;
+        }
+        if execution.only_waits() && self.waits_for_promotion() {
+            self.paused(turn);
+            return Next::Again;
         }
         self.look.ask_if_due(&self.scope, &self.world, turn);
         self.stay_patient(turn)
@@ -92,6 +97,10 @@ impl Pursuit {
         if judged && (self.world.is_settled() || self.world.is_something_missing()) {
             return self.decide_again(turn);
         }
+        if judged && self.waits_for_promotion() {
+            self.paused(turn);
+            return Next::Again;
+        }
         self.look.ask_if_due(&self.scope, &self.world, turn);
         self.stay_patient(turn)
     }
@@ -114,7 +123,21 @@ impl Pursuit {
         Next::Again
     }
 
+    /// All that could be done is done, and only somebody's word is missing. Going back never waits for one.
+    fn waits_for_promotion(&self) -> bool {
+        let wanted = |pause| pause == Pause::Promotion;
+        self.world.goal.is_forward() && self.world.is_paused(|id| self.is_pending(id), wanted)
+    }
+
+    fn is_pending(&self, id: &ResourceId) -> bool {
+        self.execution().is_some_and(|execution| execution.is_pending(id))
+    }
+
+    /// A pause that the manifest asks for is no standstill.
     fn stay_patient(&mut self, turn: &mut Turn) -> Next {
+        if self.world.goal.is_forward() && self.world.is_paused(|id| self.is_pending(id), |_| true) {
+            self.last_progress = turn.now;
+        }
         let busy = turn.calls_under_way() > 0;
         if busy || !turn.is_due(self.last_progress.plus(self.world.goal.patience)) {
             return Next::Wait;

@@ -106,7 +106,8 @@ impl Pursuit {
     /// Why this generation is not tried again.
     fn is_held(&self, turn: &Turn) -> Option<Failure> {
         let goal = &self.world.goal;
-        let tried_again = turn.base.work.options.retry || goal.kind == GenerationKind::Delete || !goal.is_forward();
+        let tried_again =
+            turn.base.work.plan_options().retry || goal.kind == GenerationKind::Delete || !goal.is_forward();
         let hold = turn
             .record()
             .held

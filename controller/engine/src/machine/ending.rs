@@ -140,6 +140,14 @@ impl Pursuit {
         self.record_end(OutcomeKind::Applied, turn);
     }
 
+    /// Every step that can be taken was, and the rest waits for a promotion.
+    pub(super) fn paused(&mut self, turn: &mut Turn) {
+        if self.world.writes.accepted > 0 {
+            self.note_history(HistoryOutcome::Paused, turn);
+        }
+        self.record_end(OutcomeKind::Paused, turn);
+    }
+
     /// A failure of the generation: back to the one before, if there is one; held in any case.
     fn failed(&mut self, failure: Failure, turn: &mut Turn) {
         match self.world.goal.direction.clone() {

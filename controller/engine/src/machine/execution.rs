@@ -85,6 +85,12 @@ impl Execution {
         unwritten.any(|(step, _)| step.id == *id)
     }
 
+    /// Whether every step that is left waits for something else, and none is under way or to be tried again.
+    pub fn only_waits(&self) -> bool {
+        let idle = |run: &StepRun| matches!(run.progress, Progress::Waiting | Progress::Done);
+        self.steps.iter().all(idle)
+    }
+
     /// Starts every step that may start. Answers whether there are steps that wait for what only a look can tell.
     pub fn advance(&mut self, world: &World, turn: &mut Turn) -> bool {
         self.settle(world);

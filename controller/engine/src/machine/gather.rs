@@ -161,12 +161,12 @@ impl Images {
     }
 }
 
-/// The images that the work needs pinned: none for a delete.
+/// The images that the work needs pinned: none for a delete, and those of the journal's generations are.
 fn requests(realm: &str, turn: &Turn) -> Result<Images, EngineError> {
     let work = &turn.base.work;
     let requests = match work.wish {
         Wish::Apply => image_requests(&work.resolve_input(realm)).map_err(EngineError::Faults)?,
-        Wish::Delete { .. } => Vec::new(),
+        Wish::Again { .. } | Wish::Rollback { .. } | Wish::Delete { .. } => Vec::new(),
     };
     let pin = |(container, source)| Pin {
         request: PinRequest { container, source },

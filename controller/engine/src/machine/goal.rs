@@ -42,8 +42,14 @@ pub enum Direction {
 impl Goal {
     /// What `work` means, given the facts. Images that these do not hold stay open.
     pub fn of(work: &Work, shape: &dyn Shape, realm: &str, facts: Facts, policy: &Policy) -> Result<Self, Vec<Fault>> {
+        if let Some(generation) = &work.generation {
+            return Ok(Self {
+                number: 0,
+                ..Self::applied(generation)
+            });
+        }
         match work.wish {
-            Wish::Apply => {
+            Wish::Apply | Wish::Again { .. } | Wish::Rollback { .. } => {
                 let desired = resolve(&work.resolve_input(realm), &facts)?;
                 let resources = shape.render(&desired)?;
                 let patience = patience(&desired, policy);

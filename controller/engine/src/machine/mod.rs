@@ -67,7 +67,7 @@ pub enum PhaseName {
     Executing,
     Watching,
     RollingBack,
-    /// With `no_wait`: every step was taken.
+    /// With `no_wait`: every step was taken. So where only promotions are waited for.
     Converged,
     /// The generation has failed, and what served before serves again if there was something.
     Held,

@@ -200,7 +200,7 @@ impl Pursuit {
         }
     }
 
-    fn execution(&self) -> Option<&Execution> {
+    pub(super) fn execution(&self) -> Option<&Execution> {
         match &self.leg {
             Leg::Executing(execution) => Some(execution),
             _ => None,

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use portolan_core::observation::{Failure, Observation, ObservedResource, ResourceState};
-use portolan_core::plan::Step;
+use portolan_core::observation::{Failure, Observation, ObservedResource, Pause, ResourceState};
+use portolan_core::plan::{FieldChange, Step};
 use portolan_core::resource::{Edge, EdgeCondition, Resource, ResourceId};
 use portolan_provider_api::Shape;
 use serde_json::Value;
@@ -175,6 +175,19 @@ impl World {
         }
     }
 
+    /// Whether nothing keeps the goal from being reached but pauses that are `wanted`; `pending` tells what is still to be
+    /// written to.
+    pub fn is_paused(&self, pending: impl Fn(&ResourceId) -> bool, wanted: impl Fn(Pause) -> bool) -> bool {
+        let unsettled = |resource: &&Resource| !pending(&resource.id) && !self.is_resource_settled(resource);
+        let mut left = self.goal.resources.values().filter(unsettled).peekable();
+        left.peek().is_some() && left.all(|resource| self.pause(resource).is_some_and(&wanted))
+    }
+
+    fn pause(&self, resource: &Resource) -> Option<Pause> {
+        let seen = self.fresh(&resource.id)?;
+        seen.pause().filter(|_| seen.revision == resource.revision)
+    }
+
     /// Whether something desired is not there at all.
     pub fn is_something_missing(&self) -> bool {
         self.goal.resources.keys().any(|id| self.is_gone(id))
@@ -252,9 +265,25 @@ impl World {
 /// A step as history tells it.
 fn line(step: &Step) -> String {
     let verb = format!("{:?}", step.verb).to_lowercase();
-    let fields: Vec<&str> = step.changes.iter().map(|change| change.field.as_str()).collect();
+    let fields: Vec<String> = step.changes.iter().map(changed).collect();
     match fields.is_empty() {
         true => format!("{verb} {}", step.id),
         false => format!("{verb} {}: {}", step.id, fields.join(", ")),
+    }
+}
+
+/// `replicas 1 -> 2` where both values are short; what a user may have written a secret into is named only.
+fn changed(change: &FieldChange) -> String {
+    let words = |value: &Option<Value>| match value {
+        Some(Value::Number(number)) => Some(number.to_string()),
+        Some(Value::Bool(yes)) => Some(yes.to_string()),
+        Some(Value::String(text)) if text.len() <= 40 => Some(text.clone()),
+        _ => None,
+    };
+    let private = ["env", "files", "command", "args"];
+    let told = !change.field.split(['.', '[']).any(|part| private.contains(&part));
+    match (words(&change.old), words(&change.new)) {
+        (Some(old), Some(new)) if told => format!("{} {old} -> {new}", change.field),
+        _ => change.field.clone(),
     }
 }

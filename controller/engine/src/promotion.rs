@@ -1,0 +1,61 @@
+//! Promoting: which services wait for it, and the word to each.
+
+use portolan_core::observation::Observation;
+use portolan_core::resource::{Resource, Resources};
+use portolan_provider_api::Promote;
+
+use crate::error::EngineError;
+use crate::journal::AppRecord;
+use crate::looking::Looking;
+use crate::machine::goal;
+
+/// What it needs; it lives for one promotion.
+pub struct Promotion<'a> {
+    pub looking: Looking<'a>,
+    pub promoter: &'a dyn Promote,
+    /// With no further pause.
+    pub full: bool,
+}
+
+impl Promotion<'_> {
+    /// Promotes `service`, or all that wait, and answers their names.
+    pub async fn run(self, service: Option<&str>, record: AppRecord) -> Result<Vec<String>, EngineError> {
+        let Looking {
+            caller, policy, work, ..
+        } = &self.looking;
+        let realm = self.looking.realm().await?;
+        let scope = goal::scope(work, &realm);
+        let record = record.of(&scope.owner);
+        let goal = self.looking.applied_or_desired(&record, &realm).await?;
+        let observed = self.looking.observe(&scope, &goal, &record).await?;
+        let waiting = waiting(&goal.resources, &observed);
+        let waiting: Vec<String> = waiting
+            .into_iter()
+            .filter(|name| service.is_none_or(|service| service == name))
+            .collect();
+        if waiting.is_empty() {
+            return Err(EngineError::NotPaused {
+                key: work.key(),
+                service: service.map(String::from),
+            });
+        }
+        for name in &waiting {
+            let call = caller.promote(self.promoter, &scope, name, self.full, policy).await;
+            call.map_err(EngineError::Call)?;
+        }
+        Ok(waiting)
+    }
+}
+
+/// The services whose rollouts pause, by their names in the manifest.
+fn waiting(resources: &Resources, observed: &Observation) -> Vec<String> {
+    let paused = |resource: &&Resource| {
+        let seen = observed.resources.get(&resource.id);
+        seen.is_some_and(|seen| seen.pause().is_some())
+    };
+    let names = resources
+        .values()
+        .filter(paused)
+        .filter_map(|resource| resource.origin.strip_prefix("/spec/services/"));
+    names.map(String::from).collect()
+}
