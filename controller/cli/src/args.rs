@@ -102,6 +102,8 @@ pub enum Command {
     Wait(WaitArgs),
     /// Show what containers wrote
     Logs(LogsArgs),
+    /// Show what running containers use, beside their limits
+    Stats(SelectArgs),
     /// Run a command in a container
     Exec(ExecArgs),
     /// Run a job again
@@ -150,6 +152,7 @@ impl Command {
             Self::Status(_) => "status",
             Self::Wait(_) => "wait",
             Self::Logs(_) => "logs",
+            Self::Stats(_) => "stats",
             Self::Exec(_) => "exec",
             Self::Run(_) => "run",
             Self::History(_) => "history",

@@ -16,6 +16,7 @@ mod plan;
 mod promote;
 mod rollback;
 mod run;
+mod stats;
 mod status;
 
 use crate::args::Command;
@@ -44,6 +45,7 @@ pub fn run(command: Command, entered: &Entered, output: Output) -> CommandResult
         Command::Status(arguments) => wait(status::status(arguments, output)),
         Command::Wait(arguments) => wait(status::wait(arguments, output)),
         Command::Logs(arguments) => wait(logs::logs(arguments, output)),
+        Command::Stats(arguments) => wait(stats::stats(arguments, output)),
         Command::Exec(arguments) => wait(exec::exec(arguments, output)),
         Command::Run(arguments) => wait(run::run(arguments, output)),
         Command::History(arguments) => history::history(&arguments, output),

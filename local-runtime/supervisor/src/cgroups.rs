@@ -31,13 +31,6 @@ pub fn remove_parents(instance: &str) {
     }
 }
 
-/// A file of a container's cgroup, in whichever hierarchy has it.
-pub fn read(path: &str, file: &str) -> Option<String> {
-    mounts()
-        .into_iter()
-        .find_map(|mount| fs::read_to_string(mount.join(&path[1..]).join(file)).ok())
-}
-
 /// Where cgroup hierarchies of either version are mounted.
 fn mounts() -> Vec<PathBuf> {
     parse_mounts(&fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())

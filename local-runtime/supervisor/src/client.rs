@@ -12,7 +12,7 @@ use crate::error::ClientError;
 use crate::frames::{Frame, read_frame, write_frame};
 use crate::protocol::{
     DeleteOutcome, ExecRequest, Hello, LogLine, LogsRequest, MAX_MESSAGE_BYTES, Observation, PROTOCOL_VERSION,
-    PutOutcome, Reply, Request, Welcome, WindowSize, socket_path,
+    PutOutcome, Reply, Request, Usage, Welcome, WindowSize, socket_path,
 };
 use crate::spec::{Kind, Object};
 
@@ -102,6 +102,11 @@ impl Client {
     pub async fn promote(&mut self, service: &str, full: bool) -> Result<(), ClientError> {
         let name = service.into();
         self.call(&Request::Promote { name, full }).await
+    }
+
+    /// What runs uses now.
+    pub async fn stats(&mut self) -> Result<Vec<Usage>, ClientError> {
+        self.call(&Request::Stats).await
     }
 
     pub async fn logs(mut self, request: LogsRequest) -> Result<LogStream, ClientError> {

@@ -110,6 +110,8 @@ pub enum Request {
         #[serde(default)]
         full: bool,
     },
+    /// What every running container uses now, as a list of [`Usage`].
+    Stats,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -377,17 +379,80 @@ pub struct ContainerStatus {
 pub struct ExitStatus {
     /// 128 + N after signal N. Missing if nobody was there to see it: the supervisor was down at that moment.
     pub code: Option<i32>,
-    /// The kernel ended it because it reached its memory limit.
-    pub oom_killed: bool,
+    /// What it had run into by then, if it did not end well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<ReachedLimit>,
+}
+
+/// A limit that the kernel has enforced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReachedLimit {
+    /// A process of the container was killed; the limit in bytes, 0 where it is not the container's own.
+    Memory(u64),
+    /// A process could not be started beside so many.
+    Pids(u64),
+}
+
+impl ReachedLimit {
+    /// The condition's reason.
+    pub fn reason(self) -> &'static str {
+        match self {
+            ReachedLimit::Memory(_) => "OomKilled",
+            ReachedLimit::Pids(_) => "PidsLimitReached",
+        }
+    }
+}
+
+impl std::fmt::Display for ReachedLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            ReachedLimit::Memory(0) => write!(f, "ran out of memory"),
+            ReachedLimit::Memory(bytes) => write!(f, "exceeded {}", binary(bytes)),
+            ReachedLimit::Pids(count) => write!(f, "reached its limit of {count} processes"),
+        }
+    }
+}
+
+/// `256Mi`, as a manifest says it.
+fn binary(bytes: u64) -> String {
+    let units = [(30, "Gi"), (20, "Mi"), (10, "Ki")];
+    let whole = units.into_iter().find(|(bits, _)| bytes.is_multiple_of(1 << bits));
+    whole.map_or(bytes.to_string(), |(bits, unit)| format!("{}{unit}", bytes >> bits))
 }
 
 impl std::fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.oom_killed, self.code) {
-            (true, _) => write!(f, "out of memory"),
+        match (self.limit, self.code) {
+            (Some(ReachedLimit::Memory(_)), _) => write!(f, "out of memory"),
             (_, Some(code @ 129..=192)) => write!(f, "signal {}", code - 128),
             (_, Some(code)) => write!(f, "exit code {code}"),
             (_, None) => write!(f, "an exit nobody saw"),
         }
     }
+}
+
+/// What a running container uses, and has used since it started. A figure that this machine does not give is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    pub kind: Kind,
+    pub workload: String,
+    pub replica: u64,
+    pub container: String,
+    pub restarts: u32,
+    pub up_ms: u64,
+    /// Processor time.
+    pub cpu_us: Option<u64>,
+    pub cpu_limit_millis: Option<u64>,
+    /// Of the periods in which it wanted to run, those in which its limit made it wait.
+    pub periods: Option<u64>,
+    pub throttled_periods: Option<u64>,
+    /// The working set: without page cache that can be dropped at once, as the kubelet counts.
+    pub memory_bytes: Option<u64>,
+    pub memory_limit_bytes: Option<u64>,
+    /// Processes killed while the container lives on.
+    pub oom_kills: Option<u64>,
+    pub pids: Option<u64>,
+    pub pids_limit: Option<u64>,
+    pub pids_refused: Option<u64>,
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use calls::{Accepted, Calls, Handle, OpenOperation, WriteRequest};
 pub use error::{CallError, ErrorClass};
 pub use images::{ImageError, Images, PinRequest};
-pub use operations::{Exec, Logs, Promote, RunJob};
+pub use operations::{Exec, Logs, Promote, RunJob, Stats};
 pub use shape::Shape;
 
 /// What the command line hands to the engine for one target.
@@ -26,6 +26,8 @@ pub struct Provider {
     pub calls: Arc<dyn Calls>,
     /// Where the platform keeps logs that it shows.
     pub logs: Option<Arc<dyn Logs>>,
+    /// Where the platform tells what containers use.
+    pub stats: Option<Arc<dyn Stats>>,
     /// Where the platform lets a command run inside a container.
     pub exec: Option<Arc<dyn Exec>>,
     /// Where a job that has run can be run again.

@@ -1,8 +1,9 @@
 //! Day two: traits of one method each, for platforms that can.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use portolan_core::manifest::{ByteQuantity, CpuQuantity};
 use portolan_core::plan::Scope;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -37,6 +38,39 @@ pub struct LogLine {
     pub time: SystemTime,
     pub stderr: bool,
     pub text: String,
+}
+
+/// Tells what containers use.
+#[async_trait]
+pub trait Stats: Send + Sync {
+    /// Every container that runs, in the order of workload, replica and name. Counts go on from the container's start:
+    /// two calls make a rate.
+    async fn stats(&self, scope: &Scope) -> Result<Vec<Usage>, CallError>;
+}
+
+/// One running container; what the platform does not tell is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub workload: String,
+    pub replica: String,
+    pub container: String,
+    pub restarts: u32,
+    pub up: Duration,
+    /// Processor time since the start.
+    pub cpu: Option<Duration>,
+    pub cpu_limit: Option<CpuQuantity>,
+    /// Spans of time in which it wanted to run, and those of them in which its limit made it wait.
+    pub periods: Option<u64>,
+    pub throttled_periods: Option<u64>,
+    /// The working set, as the kubelet counts it.
+    pub memory: Option<ByteQuantity>,
+    pub memory_limit: Option<ByteQuantity>,
+    /// Processes killed for their memory while the container lives on.
+    pub oom_kills: Option<u64>,
+    pub pids: Option<u64>,
+    pub pids_limit: Option<u64>,
+    /// Processes that could not be started for the limit.
+    pub pids_refused: Option<u64>,
 }
 
 /// Runs a job again that has ended, whatever the records of its success say.

@@ -19,6 +19,7 @@ pub fn provider(cloud: FakeCloud, shape: FakeShape) -> Provider {
         calls: Arc::new(cloud.clone()),
         logs: None,
         exec: None,
+        stats: None,
         run_job: Some(Arc::new(cloud.clone())),
         promote: Some(Arc::new(cloud)),
     }

@@ -15,6 +15,10 @@ const HINTS: &[(&str, &str)] = &[
     ),
     ("OomKilled", "raise resources.memory, or let the process use less"),
     (
+        "PidsLimitReached",
+        "look for processes that nobody waits for; the limit keeps one container from taking them all",
+    ),
+    (
         "StartFailed",
         "check `command`, `workingDir`, `user` and the files of the image",
     ),

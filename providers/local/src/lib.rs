@@ -18,6 +18,7 @@ mod protocols;
 mod provider;
 mod read;
 mod render;
+mod stats;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -57,6 +58,7 @@ pub fn local(settings: LocalSettings, images: Arc<dyn Images>) -> Provider {
         shape,
         calls: Arc::new(provider::LocalCalls::new(platform.clone(), images)),
         logs: Some(Arc::new(operations::LocalLogs::new(platform.clone()))),
+        stats: Some(Arc::new(stats::LocalStats::new(platform.clone()))),
         exec: Some(Arc::new(operations::LocalExec::new(platform.clone()))),
         run_job: Some(Arc::new(operations::LocalRunJob::new(platform.clone()))),
         promote: Some(Arc::new(operations::LocalPromote::new(platform))),

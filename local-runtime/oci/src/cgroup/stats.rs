@@ -37,6 +37,8 @@ pub struct PidsStats {
     pub current: Option<u64>,
     /// None also where there is no limit.
     pub limit: Option<u64>,
+    /// Forks refused because the limit was reached.
+    pub refused: Option<u64>,
 }
 
 pub(super) fn memory_v1(dir: &Dir) -> MemoryStats {
@@ -100,6 +102,7 @@ pub(super) fn pids(dir: &Dir) -> PidsStats {
     PidsStats {
         current: number(dir, "pids.current"),
         limit: number(dir, "pids.max"),
+        refused: entry(dir, "pids.events", "max"),
     }
 }
 

@@ -3,13 +3,14 @@
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use crate::clock;
 use crate::error::chain;
 use crate::machine::{self, ContainerKey, Event, admit_delete, admit_put};
 use crate::protocol::{Class, DeleteOutcome, ErrorBody, ExecRequest, Observation, PutOutcome, Request, VolumeStatus};
 use crate::spec::{ContainerSpec, Kind, Object};
 use crate::storage::StorageError;
 
-use super::Platform;
+use super::{Platform, usage};
 
 pub(super) type Answer = Result<Value, ErrorBody>;
 
@@ -52,6 +53,11 @@ impl Platform {
                 let event = Event::Promote { name, full };
                 self.take_request(event).await.map(|()| Value::Null)
             }
+            Request::Stats => Ok(json!(usage::of_all(
+                &self.state,
+                &self.settings.instance,
+                clock::now().at
+            ))),
             // Whether there is such a workload; the lines are read elsewhere.
             Request::Logs(request) => self.must_run(request.kind, &request.name).map(|()| Value::Null),
             // Is a command of its own, `FindContainer`.

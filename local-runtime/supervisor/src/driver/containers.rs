@@ -10,10 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, watch};
 
 use super::bundle::{self, Bundle, Place};
-use super::oom::was_oom_killed;
 use super::pidfd::Pidfd;
 use super::runtime::{Runtime, RuntimeError, last_words};
-use super::{Settings, exec};
+use super::{Settings, exec, usage};
 use crate::delegation::limits_are_kept;
 use crate::error::chain;
 use crate::logs::{Collector, last_lines};
@@ -260,14 +259,17 @@ impl Containers {
             tracing::error!(%error, pod = key.pod, container = key.name, "cannot wait for a container");
             None
         });
-        let oom_killed = code != Some(0) && was_oom_killed(&self.0.settings.instance, &key);
+        let limit = (code != Some(0)).then(|| usage::reached_limit(&self.0.settings.instance, &key));
         self.running().remove(&key);
         if let Some(output) = running.output {
             output.finish().await;
         }
         let tail = last_lines(&self.log(&key), TAIL_LINES);
         self.remove(&key).await;
-        let status = ExitStatus { code, oom_killed };
+        let status = ExitStatus {
+            code,
+            limit: limit.flatten(),
+        };
         tracing::info!(pod = key.pod, container = key.name, %status, "a container has ended");
         let (pod, container) = (key.pod, key.name);
         self.tell(Event::Exited {

@@ -12,7 +12,6 @@ mod containers;
 mod exec;
 mod http;
 mod keeping;
-mod oom;
 mod orphans;
 mod pidfd;
 mod probes;
@@ -20,6 +19,7 @@ mod resume;
 mod runtime;
 mod server;
 mod settings;
+mod usage;
 mod users;
 
 use std::collections::BTreeMap;

@@ -196,7 +196,7 @@ impl Container {
             ContainerStatus::Running { .. } | ContainerStatus::Stopping { .. } if !alive => {
                 self.last_exit = Some(ExitStatus {
                     code,
-                    oom_killed: false,
+                    limit: None,
                 });
                 self.end(STABLE);
             }

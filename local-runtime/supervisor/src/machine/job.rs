@@ -240,8 +240,11 @@ impl Job {
         match exit {
             Some(ExitStatus { code: Some(0), .. }) => Ok(()),
             Some(exit) => {
-                let reason = if exit.oom_killed { "OomKilled" } else { "JobFailed" };
-                Err(self.failure(reason, &format!("ended with {exit}"), id, Some(container)))
+                let (reason, what) = exit.limit.map_or_else(
+                    || ("JobFailed", format!("ended with {exit}")),
+                    |limit| (limit.reason(), limit.to_string()),
+                );
+                Err(self.failure(reason, &what, id, Some(container)))
             }
             None => {
                 let message = self.pods[&id].containers[container].message.clone().unwrap_or_default();

@@ -308,8 +308,16 @@ fn pod_message(pod: &Pod) -> Option<String> {
 pub(super) fn crash_failure<'a>(mut pods: impl Iterator<Item = (u64, &'a Pod)>) -> Option<Failure> {
     pods.find_map(|(id, pod)| {
         let (name, c) = pod.containers.iter().find(|(_, c)| c.is_crash_looping())?;
+        if let Some(limit) = c.last_exit.and_then(|exit| exit.limit) {
+            return Some(Failure {
+                reason: limit.reason().into(),
+                message: format!("{name} {limit} (replica {id}, {} times in a row)", c.failures),
+                replica: Some(id),
+                container: Some(name.clone()),
+                evidence: c.tail.clone(),
+            });
+        }
         let (reason, what) = match (c.last_exit, &c.message) {
-            (Some(exit), _) if exit.oom_killed => ("OomKilled", "ran out of memory".to_string()),
             (None, Some(message)) => ("StartFailed", format!("did not start: {message}")),
             (Some(exit), Some(message)) => ("CrashLoopBackOff", format!("ended with {exit} ({message})")),
             (Some(exit), None) => ("CrashLoopBackOff", format!("ended with {exit}")),

@@ -160,7 +160,7 @@ impl World {
         if self.alive.remove(&(pod, container.to_string())).is_some() {
             let status = ExitStatus {
                 code: Some(code),
-                oom_killed: false,
+                limit: None,
             };
             let (container, tail) = (container.to_string(), vec!["last words".to_string()]);
             self.event(Event::Exited {

@@ -236,6 +236,34 @@ async fn a_container_over_its_memory_is_ended_and_named() {
         unreachable!("it was waited for")
     };
     assert_eq!(failure.reason, "OomKilled", "{}", failure.message);
+    let said = &failure.message;
+    assert!(said.starts_with("main exceeded 16Mi (replica 1, "), "{said}");
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn what_containers_use_is_told() {
+    let Some(app) = App::new("what_containers_use_is_told").await else {
+        return;
+    };
+    let mut web = service("web", 2, "hello");
+    web.pod.main.resources.memory_bytes = Some(64 << 20);
+    web.pod.main.resources.cpu_millis = Some(500);
+    web.pod.main.resources.pids = Some(16);
+    app.put_service(web).await;
+    app.ready(Kind::Service, "web").await;
+    let told = app.client().await.stats().await.unwrap();
+    let names: Vec<_> = told.iter().map(|one| (one.workload.as_str(), one.replica)).collect();
+    assert_eq!(names, [("web", 1), ("web", 2)]);
+    for one in told {
+        let limits = (one.memory_limit_bytes, one.cpu_limit_millis, one.pids_limit);
+        assert_eq!(limits, (Some(64 << 20), Some(500), Some(16)));
+        assert!(
+            one.memory_bytes.is_some_and(|bytes| bytes > 0 && bytes < 64 << 20),
+            "{one:?}"
+        );
+        assert!(one.cpu_us.is_some() && one.pids.is_some_and(|pids| pids > 0), "{one:?}");
+    }
     app.delete_everything().await;
 }
 
