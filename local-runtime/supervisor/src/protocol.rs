@@ -269,6 +269,9 @@ pub struct NetworkStatus {
     pub subnet: String,
     /// The host's own address on the bridge.
     pub gateway: Ipv4Addr,
+    /// Why containers have no way out, where the spec wants one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_egress: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -139,6 +139,7 @@ impl Renderer<'_> {
             name: NETWORK_NAME.into(),
             revision: String::new(),
             labels: spec::Labels::new(),
+            egress: spec::Egress::default(),
         };
         self.add(resource(kind::NETWORK, NETWORK_NAME, body_of(&body), "/spec"));
     }

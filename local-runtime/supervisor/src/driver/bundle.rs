@@ -21,8 +21,6 @@ use crate::storage::{Paths, StorageError, create_folder, remove_folder};
 
 /// As Docker has it for images that set none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// There is no name server: names of services are in /etc/hosts, and nothing outside can be reached.
-const RESOLV_CONF: &str = "# Services are in /etc/hosts. There is no way out of this network, and so no name server.\n";
 
 type Variables = BTreeMap<String, String>;
 
@@ -45,6 +43,12 @@ pub(super) struct Place<'a> {
     pub paths: &'a Paths,
     pub instance: &'a str,
     pub key: &'a ContainerKey,
+}
+
+/// What a container sees of networks: its pod's namespace, by path, and where names are asked for.
+pub(super) struct Surroundings {
+    pub namespace: PathBuf,
+    pub resolv_conf: String,
 }
 
 /// The paths in a bundle.
@@ -88,11 +92,11 @@ impl Bundle {
     }
 }
 
-/// Writes the bundle afresh, with an empty writable layer. `namespace` is the path of the pod's network namespace.
+/// Writes the bundle afresh, with an empty writable layer.
 ///
 /// Values of secrets are in the configuration, which only root can read and which goes when the container does: the
 /// runtime knows no other way for them. The run folder is for this reason best on a tmpfs.
-pub(super) fn write(place: &Place, spec: &ContainerSpec, namespace: PathBuf) -> Result<Bundle, BundleError> {
+pub(super) fn write(place: &Place, spec: &ContainerSpec, around: Surroundings) -> Result<Bundle, BundleError> {
     if let Some(gone) = spec.layers.iter().find(|layer| !layer.is_dir()) {
         return Err(BundleError::LayerGone(gone.clone()));
     }
@@ -101,8 +105,8 @@ pub(super) fn write(place: &Place, spec: &ContainerSpec, namespace: PathBuf) -> 
     create_folder(&bundle.folder.join("rootfs"))?;
     let params = ContainerParams {
         writable: Some(writable_layer(place)?),
-        network: Network::Path(namespace),
-        mounts: mounts(place, spec, &bundle)?,
+        network: Network::Path(around.namespace),
+        mounts: mounts(place, spec, &bundle, around.resolv_conf)?,
         ..params(place, spec, secrets::environment(spec)?)?
     };
     for fifo in [bundle.stdout(), bundle.stderr()] {
@@ -204,13 +208,15 @@ fn writable_layer(place: &Place) -> Result<Writable, BundleError> {
     Ok(layer)
 }
 
-fn mounts(place: &Place, spec: &ContainerSpec, bundle: &Bundle) -> Result<Vec<BindMount>, BundleError> {
+fn mounts(
+    place: &Place,
+    spec: &ContainerSpec,
+    bundle: &Bundle,
+    resolv_conf: String,
+) -> Result<Vec<BindMount>, BundleError> {
     let host_name = machine::pod_hostname(&place.key.workload, place.key.pod);
     let mut mounts = vec![read_only(place.paths.hosts(place.key.pod), "/etc/hosts")];
-    for (name, content) in [
-        ("hostname", format!("{host_name}\n")),
-        ("resolv.conf", RESOLV_CONF.into()),
-    ] {
+    for (name, content) in [("hostname", format!("{host_name}\n")), ("resolv.conf", resolv_conf)] {
         let path = bundle.folder.join(name);
         write_file(&path, content.as_bytes(), 0o644)?;
         mounts.push(read_only(path, &format!("/etc/{name}")));
@@ -273,6 +279,13 @@ mod tests {
         }
     }
 
+    fn nowhere() -> Surroundings {
+        Surroundings {
+            namespace: "/proc/1/ns/net".into(),
+            resolv_conf: String::new(),
+        }
+    }
+
     fn read(bundle: &Bundle) -> String {
         fs::read_to_string(bundle.config()).unwrap()
     }
@@ -295,7 +308,7 @@ mod tests {
             instance: "default.shop.0",
             key: &key,
         };
-        let bundle = write(&place, &spec, "/proc/1/ns/net".into()).unwrap();
+        let bundle = write(&place, &spec, nowhere()).unwrap();
         assert!(read(&bundle).contains("TOKEN=hunter2"), "the runtime needs it");
         let mode = fs::metadata(bundle.config()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "and nobody but root can read it");
@@ -317,7 +330,7 @@ mod tests {
             key: &key,
         };
         let mut spec = testing::container("main");
-        let error = write(&place, &spec, "/proc/1/ns/net".into()).unwrap_err();
+        let error = write(&place, &spec, nowhere()).unwrap_err();
         assert!(error.to_string().contains("/layers/test"), "{error}");
         spec.layers = vec![folder.path().into()];
         spec.files.push(FileSpec {
@@ -330,7 +343,7 @@ mod tests {
             path: "/data".into(),
             read_only: false,
         });
-        let bundle = write(&place, &spec, "/proc/1/ns/net".into()).unwrap();
+        let bundle = write(&place, &spec, nowhere()).unwrap();
         let config: serde_json::Value = serde_json::from_str(&read(&bundle)).unwrap();
         let to = |path: &str| {
             let mounts = config["mounts"].as_array().unwrap();

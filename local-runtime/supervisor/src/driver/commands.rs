@@ -70,6 +70,7 @@ impl Platform {
         for observed in &mut objects {
             if let Some(network) = &mut observed.network {
                 network.bridge = self.network.bridge().into();
+                network.no_egress = self.network.closed_because();
             }
             if observed.object.kind() == Kind::Volume {
                 observed.volume = Some(VolumeStatus {
@@ -105,9 +106,12 @@ impl Platform {
     async fn prepare(&mut self, object: Object) -> Result<Event, ErrorBody> {
         let (mut subnet, mut done) = (None, false);
         match &object {
-            Object::Network(_) if self.state.network.is_none() => {
-                let made = self.network.create(None);
-                subnet = Some(made.map_err(|e| refusal("NetworkFailed", Class::Retry, &e))?);
+            Object::Network(spec) => {
+                let known = self.state.network.as_ref().map(|network| network.subnet);
+                let made = known.map_or_else(|| self.network.create(None), Ok);
+                let made = made.map_err(|e| refusal("NetworkFailed", Class::Retry, &e))?;
+                self.network.set_egress(made, spec.egress);
+                subnet = Some(made);
             }
             Object::Service(spec) => self.keeper.reserve(spec).await?,
             Object::Job(spec) => {
@@ -119,7 +123,6 @@ impl Platform {
                 volumes.insert(spec.name.clone(), spec.clone());
                 self.records.set_volumes(&volumes).map_err(|e| storage_refusal(&e))?;
             }
-            Object::Network(_) => {}
         }
         let object = Box::new(object);
         Ok(Event::Put { object, subnet, done })

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, watch};
 
-use super::bundle::{self, Bundle, Place};
+use super::bundle::{self, Bundle, Place, Surroundings};
 use super::pidfd::Pidfd;
 use super::runtime::{Runtime, RuntimeError, last_words};
 use super::{Settings, exec, usage};
@@ -179,7 +179,11 @@ impl Containers {
         let namespace = namespace.ok_or("its network namespace is gone")?;
         // The descriptor is held here until the runtime has opened this path.
         let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
-        let bundle = self.write_bundle(key, spec, path.into()).await?;
+        let around = Surroundings {
+            namespace: path.into(),
+            resolv_conf: self.0.network.resolv_conf(),
+        };
+        let bundle = self.write_bundle(key, spec, around).await?;
         let output = self.collect(key).map_err(|error| chain(&error))?;
         match self.create_and_start(key, &bundle).await {
             Ok((process, pidfd)) => Ok((
@@ -203,10 +207,10 @@ impl Containers {
         &self,
         key: &ContainerKey,
         spec: ContainerSpec,
-        namespace: PathBuf,
+        around: Surroundings,
     ) -> Result<Bundle, String> {
         let (this, key) = (self.clone(), key.clone());
-        let write = move || bundle::write(&this.place(&key), &spec, namespace);
+        let write = move || bundle::write(&this.place(&key), &spec, around);
         let written = tokio::task::spawn_blocking(write).await;
         let written = written.map_err(|_| "its bundle could not be written".to_string())?;
         written.map_err(|error| chain(&error))

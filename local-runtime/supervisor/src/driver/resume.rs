@@ -25,6 +25,7 @@ impl Platform {
         }
         if let Some(network) = &self.state.network {
             self.network.create(Some(network.subnet))?;
+            self.network.set_egress(network.subnet, network.spec.egress);
         }
         if !self.same_boot {
             self.clear_after_reboot()?;

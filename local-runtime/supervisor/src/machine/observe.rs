@@ -45,6 +45,7 @@ fn observe_network(network: &Network) -> Observed {
         bridge: String::new(),
         subnet: format!("{}/{}", network.subnet.0, Subnet::PREFIX_LENGTH),
         gateway: network.subnet.gateway(),
+        no_egress: None,
     };
     Observed {
         network: Some(status),

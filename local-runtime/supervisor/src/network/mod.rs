@@ -4,14 +4,19 @@
 //! by the containers in it, never by a mount: when both are gone the kernel removes it, and the veth pair with it. So a
 //! killed supervisor leaves nothing that only another supervisor could find.
 //!
-//! Pods get an address of the app's /24 and no other route: they reach each other, the services' addresses and the
-//! bridge. They reach neither the outside nor the services of another app, whose addresses are not in their /24.
+//! Pods get an address of the app's /24 and, where there is a way out, a default route over the bridge. `firewall` says
+//! what may cross the bridge's border: nothing from or to another app, and from outside answers alone.
 
+mod firewall;
 mod hosts;
 mod names;
 mod namespace;
 mod netlink;
+mod nftables;
+mod outward;
+mod resolv;
 mod subnet;
+mod wire;
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -20,6 +25,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::machine::Subnet;
+use crate::spec::Egress;
 use netlink::{Netlink, VethPair};
 
 pub use hosts::hosts_file;
@@ -38,6 +44,8 @@ pub enum NetworkError {
     },
     #[error("cannot make a network namespace")]
     Namespace { source: io::Error },
+    #[error("this machine has no default route")]
+    NoDefaultRoute,
     #[error("no /24 of 10.0.0.0/8 is free on this machine")]
     NoSubnet,
     #[error("the bridge {0} is missing")]
@@ -56,6 +64,17 @@ pub struct Network {
     bridge: String,
     namespaces: Arc<Mutex<HashMap<u64, Arc<OwnedFd>>>>,
     service_addresses: Arc<Mutex<BTreeSet<Ipv4Addr>>>,
+    outward: Arc<Mutex<Outward>>,
+}
+
+/// Whether containers have a way out, and over what.
+#[derive(Clone, Debug, Default)]
+enum Outward {
+    #[default]
+    NotWanted,
+    Open(Subnet),
+    /// Wanted, and not to be had here.
+    Closed(String),
 }
 
 impl Network {
@@ -65,6 +84,7 @@ impl Network {
             bridge: bridge_name(instance),
             namespaces: Arc::default(),
             service_addresses: Arc::default(),
+            outward: Arc::default(),
         }
     }
 
@@ -119,12 +139,49 @@ impl Network {
         found.ok_or_else(|| NetworkError::BridgeMissing(self.bridge.clone()))
     }
 
+    /// Opens or closes the way out, for the pods there are and for those to come. That it cannot be had is no failure:
+    /// [`Network::closed_because`] tells.
+    pub fn set_egress(&self, subnet: Subnet, egress: Egress) {
+        let outward = match (outward::set(&self.instance, &self.bridge, subnet, egress), egress) {
+            (Err(error), _) => Outward::Closed(crate::error::chain(&error)),
+            (Ok(()), Egress::None) => Outward::NotWanted,
+            (Ok(()), Egress::Nat) => Outward::Open(subnet),
+        };
+        if let Outward::Closed(reason) = &outward {
+            tracing::warn!(reason, "containers have no way out of their network");
+        }
+        let open = matches!(outward, Outward::Open(_));
+        *lock(&self.outward) = outward;
+        let namespaces: Vec<_> = lock(&self.namespaces).values().cloned().collect();
+        for namespace in namespaces {
+            if let Err(error) = namespace::within(&namespace, || set_default_route(subnet, open)) {
+                tracing::warn!(error = crate::error::chain(&error), "a replica keeps its default route");
+            }
+        }
+    }
+
+    /// Why containers have no way out although they should.
+    pub fn closed_because(&self) -> Option<String> {
+        match &*lock(&self.outward) {
+            Outward::Closed(reason) => Some(reason.clone()),
+            _ => None,
+        }
+    }
+
+    /// What a container's `/etc/resolv.conf` says.
+    pub fn resolv_conf(&self) -> String {
+        match &*lock(&self.outward) {
+            Outward::Open(_) => resolv::resolv_conf(),
+            _ => resolv::closed(),
+        }
+    }
+
     pub fn remove(&self) -> Result<(), NetworkError> {
         lock(&self.service_addresses).clear();
         let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
-        netlink
-            .remove_link(&self.bridge)
-            .map_err(|e| failed("remove", &self.bridge, e))
+        let bridge = netlink.remove_link(&self.bridge);
+        outward::remove(&self.instance)?;
+        bridge.map_err(|e| failed("remove", &self.bridge, e))
     }
 
     /// Makes the bridge answer for exactly these services' addresses.
@@ -166,7 +223,13 @@ impl Network {
                 };
                 outside.add_veth(&pair).map_err(|e| failed("make", &name, e))
             },
-            || set_up_inside(address),
+            || {
+                set_up_inside(address)?;
+                match &*lock(&self.outward) {
+                    Outward::Open(subnet) => set_default_route(*subnet, true),
+                    _ => Ok(()),
+                }
+            },
         )?;
         lock(&self.namespaces).insert(pod, Arc::new(namespace));
         Ok(())
@@ -212,6 +275,16 @@ fn set_up_inside(address: Ipv4Addr) -> Result<(), NetworkError> {
         netlink.set_up(index).map_err(|e| failed("start", name, e))?;
     }
     Ok(())
+}
+
+/// In the namespace of the calling thread.
+fn set_default_route(subnet: Subnet, there: bool) -> Result<(), NetworkError> {
+    let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+    let set = match there {
+        true => netlink.add_default_route(subnet.gateway()),
+        false => netlink.remove_default_route(subnet.gateway()),
+    };
+    set.map_err(|e| failed("set", "the default route", e))
 }
 
 fn failed(operation: &'static str, subject: &str, source: io::Error) -> NetworkError {

@@ -4,9 +4,19 @@ use std::net::Ipv4Addr;
 
 use crate::hash::{digest, hex};
 
-/// `pt-` and 48 bits of the instance's name.
+/// How every app's bridge begins; no other link on the machine should.
+pub const BRIDGES: &str = "pt-";
+/// How every app's table of rules begins.
+pub const TABLES: &str = "portolan-";
+
+/// [`BRIDGES`] and 48 bits of the instance's name.
 pub fn bridge_name(instance: &str) -> String {
-    format!("pt-{}", hex(&digest(instance)[..6]))
+    format!("{BRIDGES}{}", hex(&digest(instance)[..6]))
+}
+
+/// In words, for whoever lists the machine's rules.
+pub fn table_name(instance: &str) -> String {
+    format!("{TABLES}{instance}")
 }
 
 /// `pv` and 52 bits of instance and pod.

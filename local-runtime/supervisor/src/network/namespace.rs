@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::NetworkError;
 
@@ -31,6 +31,16 @@ pub fn create(
         thread.join().unwrap_or_else(|_| Err(lost()))?;
         Ok(namespace)
     })
+}
+
+/// Runs `inside` on a thread within the namespace.
+pub fn within(
+    namespace: &OwnedFd,
+    inside: impl FnOnce() -> Result<(), NetworkError> + Send,
+) -> Result<(), NetworkError> {
+    let enter = || setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|e| NetworkError::Namespace { source: e.into() });
+    let thread = std::thread::scope(|scope| scope.spawn(|| enter().and_then(|()| inside())).join());
+    thread.unwrap_or_else(|_| Err(lost()))
 }
 
 fn enter_new() -> Result<OwnedFd, NetworkError> {

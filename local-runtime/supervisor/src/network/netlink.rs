@@ -9,6 +9,9 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
+};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -111,6 +114,23 @@ impl Netlink {
         }
     }
 
+    /// Everything without a route of its own goes to the gateway; a default route that is there already is success.
+    pub fn add_default_route(&mut self, gateway: Ipv4Addr) -> io::Result<()> {
+        let message = RouteNetlinkMessage::NewRoute(default_route(gateway));
+        match self.change(message, NLM_F_CREATE | NLM_F_EXCL) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
+    }
+
+    /// One that is gone already is success.
+    pub fn remove_default_route(&mut self, gateway: Ipv4Addr) -> io::Result<()> {
+        match self.change(RouteNetlinkMessage::DelRoute(default_route(gateway)), 0) {
+            Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(()),
+            other => other,
+        }
+    }
+
     /// Every IPv4 address of this namespace with its prefix length and link.
     pub fn addresses(&mut self) -> io::Result<Vec<(u32, Ipv4Addr, u8)>> {
         let mut message = AddressMessage::default();
@@ -189,6 +209,17 @@ fn up_link(attributes: Vec<LinkAttribute>) -> LinkMessage {
     link.header.change_mask = LinkFlags::Up;
     link.attributes = attributes;
     link
+}
+
+fn default_route(gateway: Ipv4Addr) -> RouteMessage {
+    let mut route = RouteMessage::default();
+    route.header.address_family = AddressFamily::Inet;
+    route.header.table = RouteHeader::RT_TABLE_MAIN;
+    route.header.protocol = RouteProtocol::Static;
+    route.header.scope = RouteScope::Universe;
+    route.header.kind = RouteType::Unicast;
+    route.attributes = vec![RouteAttribute::Gateway(RouteAddress::Inet(gateway))];
+    route
 }
 
 fn address_message(index: u32, address: Ipv4Addr, prefix_length: u8) -> AddressMessage {

@@ -95,8 +95,7 @@ impl Object {
 /// The app's own network: one bridge with a /24 of 10.0.0.0/8 that the supervisor chooses from the app's identity.
 ///
 /// An app has at most one. Services and jobs need it: put it first, delete it last. Containers reach each other and
-/// the bridge's address; there is no route out of the network (no forwarding, no address translation), and so none
-/// into the network of another app.
+/// the bridge's address, the outside as `egress` says, and never the network of another app.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkSpec {
@@ -105,6 +104,19 @@ pub struct NetworkSpec {
     pub revision: String,
     #[serde(default)]
     pub labels: Labels,
+    #[serde(default)]
+    pub egress: Egress,
+}
+
+/// How connections leave the app's network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Egress {
+    /// Not at all.
+    None,
+    /// Under the machine's own address (network address translation).
+    #[default]
+    Nat,
 }
 
 /// A named folder that outlives containers, updates and `delete` (unless that says `erase`).

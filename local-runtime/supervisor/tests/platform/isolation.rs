@@ -24,26 +24,27 @@ async fn a_services_address_is_closed_to_the_containers_of_another_app() {
     let own = SocketAddrV4::new(other.service("web").await.address, 8080);
     let gateway = gateway(&other).await;
     let pid = other.pids("web").await[0];
-    // Anybody's socket at that address, to show that the way there is open.
-    let listener = TcpListener::bind((*address.ip(), 0)).unwrap();
-    let open = listener.local_addr().unwrap();
+    // Anybody's socket on the machine, and at that address: the way to the machine is open, that to the address is not.
+    let at = |address| TcpListener::bind((address, 0)).unwrap();
+    let listeners = [gateway, *address.ip()].map(at);
+    let [open, closed] = [0, 1].map(|number| listeners[number].local_addr().unwrap());
     let reached = std::thread::spawn(move || {
         setns(
             File::open(format!("/proc/{pid}/ns/net")).unwrap(),
             CloneFlags::CLONE_NEWNET,
         )
         .unwrap();
-        let route = ["route", "add", "default", "via", &gateway.to_string()];
+        let route = ["route", "replace", "default", "via", &gateway.to_string()];
         assert!(Command::new("ip").args(route).status().unwrap().success());
         let connects = |to| TcpStream::connect_timeout(&to, Duration::from_secs(2)).is_ok();
-        [own.into(), open, address.into()].map(connects)
+        [own.into(), open, closed, address.into()].map(connects)
     });
     assert_eq!(
         reached.join().unwrap(),
-        [true, true, false],
-        "its own, anybody's, the other app's"
+        [true, true, false, false],
+        "its own, the machine's, anybody's at the other app's address, the other app's"
     );
-    drop(listener);
+    drop(listeners);
     app.delete_everything().await;
     other.delete_everything().await;
 }

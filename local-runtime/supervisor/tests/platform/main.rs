@@ -11,6 +11,8 @@ mod keeping;
 mod load;
 mod machine;
 mod operations;
+mod outside;
+mod outward;
 mod program;
 mod restarts;
 mod rollouts;
