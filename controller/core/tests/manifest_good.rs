@@ -53,7 +53,12 @@ fn every_field_arrives() {
     assert_eq!(web.health.ready.as_ref().unwrap().threshold, 3);
     assert_eq!((web.scale.min, web.scale.max), (2, Some(4)));
     assert_eq!(web.rollout.strategy, RolloutStrategy::Canary);
-    let steps: Vec<_> = web.rollout.steps.iter().map(|step| (step.weight.get(), step.pause)).collect();
+    let steps: Vec<_> = web
+        .rollout
+        .steps
+        .iter()
+        .map(|step| (step.weight.get(), step.pause))
+        .collect();
     assert_eq!(steps, [(10, Some(HumanDuration::from_secs(120))), (50, None)]);
     assert_eq!(web.stop.drain, HumanDuration::from_secs(5));
     assert_eq!(web.stop.signal, Some(StopSignal::SigQuit));

@@ -194,10 +194,7 @@ impl Container {
         match self.status {
             ContainerStatus::Starting => self.status = ContainerStatus::Waiting,
             ContainerStatus::Running { .. } | ContainerStatus::Stopping { .. } if !alive => {
-                self.last_exit = Some(ExitStatus {
-                    code,
-                    limit: None,
-                });
+                self.last_exit = Some(ExitStatus { code, limit: None });
                 self.end(STABLE);
             }
             // The signal may not have been sent: it is sent again.
