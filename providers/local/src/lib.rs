@@ -47,7 +47,11 @@ pub struct LocalSettings {
 
 /// The pure half alone: enough to render, to compare and to report what this target can do.
 pub fn shape(publish_address: Ipv4Addr, secret_files: Vec<PathBuf>) -> Arc<dyn Shape> {
-    Arc::new(render::LocalShape::new(publish_address, secret_files))
+    Arc::new(render::LocalShape::new(
+        publish_address,
+        secret_files,
+        render::room::memory_of_this_machine(),
+    ))
 }
 
 /// The provider for one Target with `provider: local`.

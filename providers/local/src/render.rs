@@ -1,6 +1,7 @@
 //! Desired state -> the supervisor's objects, and how two of them differ. Pure.
 
 mod container;
+pub mod room;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use portolan_core::capability::Capability;
 use portolan_core::desired::{
-    After, DesiredContainer, DesiredJob, DesiredPort, DesiredRollout, DesiredService, DesiredSidecar, DesiredState,
+    After, DesiredContainer, DesiredJob, DesiredPort, DesiredService, DesiredSidecar, DesiredState,
 };
 use portolan_core::fault::Fault;
 use portolan_core::manifest::RolloutStrategy;
@@ -45,13 +46,16 @@ const REVISION: &str = "revision";
 pub struct LocalShape {
     publish_address: Ipv4Addr,
     secret_files: Vec<PathBuf>,
+    /// Of the machine, in bytes.
+    memory: Option<u64>,
 }
 
 impl LocalShape {
-    pub fn new(publish_address: Ipv4Addr, secret_files: Vec<PathBuf>) -> Self {
+    pub fn new(publish_address: Ipv4Addr, secret_files: Vec<PathBuf>, memory: Option<u64>) -> Self {
         Self {
             publish_address,
             secret_files,
+            memory,
         }
     }
 }
@@ -103,12 +107,15 @@ impl Shape for LocalShape {
         forget_what_an_open_image_brings(&mut changes);
         if recreates(resource) {
             for change in changes.iter_mut().filter(|change| change.field.starts_with("pod.")) {
-                change.downtime = Some("all replicas stop before new ones start (rollout.strategy: recreate)".into());
+                change.downtime = Some(ALL_STOP.into());
             }
         }
         changes
     }
 }
+
+const ALL_STOP: &str = "all replicas stop before new ones start: rollout.strategy says so, or their memory limits leave no room \
+                        for one more on this machine";
 
 /// A variable that an image has brought is missing from the body while the next image is not known: it may come again.
 fn forget_what_an_open_image_brings(changes: &mut Vec<FieldChange>) {
@@ -229,7 +236,27 @@ impl Renderer<'_> {
                 drain: service.stop.drain,
                 grace_period: service.stop.grace_period,
             },
-            rollout: rollout(&service.rollout),
+            rollout: self.rollout(service),
+        }
+    }
+
+    /// One by one wants room for one more; without it the old replicas have to go first.
+    fn rollout(&self, service: &DesiredService) -> spec::RolloutSpec {
+        let rollout = &service.rollout;
+        let steps = rollout.steps.iter().map(|step| spec::RolloutStep {
+            weight: step.weight_percent,
+            pause: step.pause,
+        });
+        let has_room = || room::is_there_for_one_more(service, self.desired, self.shape.memory);
+        spec::RolloutSpec {
+            strategy: match rollout.strategy {
+                RolloutStrategy::Rolling if has_room() => spec::Strategy::Rolling,
+                RolloutStrategy::Rolling | RolloutStrategy::Recreate => spec::Strategy::Recreate,
+                RolloutStrategy::Canary => spec::Strategy::Canary,
+                RolloutStrategy::BlueGreen => spec::Strategy::BlueGreen,
+            },
+            steps: steps.collect(),
+            deadline: rollout.deadline,
         }
     }
 
@@ -333,23 +360,6 @@ fn containers(service: &DesiredService) -> impl Iterator<Item = &DesiredContaine
 fn ports(service: &DesiredService) -> impl Iterator<Item = &DesiredPort> {
     let beside = service.sidecars.values().flat_map(|sidecar| &sidecar.ports);
     service.ports.iter().chain(beside)
-}
-
-fn rollout(rollout: &DesiredRollout) -> spec::RolloutSpec {
-    let steps = rollout.steps.iter().map(|step| spec::RolloutStep {
-        weight: step.weight_percent,
-        pause: step.pause,
-    });
-    spec::RolloutSpec {
-        strategy: match rollout.strategy {
-            RolloutStrategy::Rolling => spec::Strategy::Rolling,
-            RolloutStrategy::Recreate => spec::Strategy::Recreate,
-            RolloutStrategy::Canary => spec::Strategy::Canary,
-            RolloutStrategy::BlueGreen => spec::Strategy::BlueGreen,
-        },
-        steps: steps.collect(),
-        deadline: rollout.deadline,
-    }
 }
 
 fn say_protocols(body: &mut Value, service: &DesiredService) {

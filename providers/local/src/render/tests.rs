@@ -46,7 +46,7 @@ fn desired(replicas: u32, protocol: &str) -> DesiredState {
 }
 
 fn shape() -> LocalShape {
-    LocalShape::new(Ipv4Addr::LOCALHOST, Vec::new())
+    LocalShape::new(Ipv4Addr::LOCALHOST, Vec::new(), Some(1 << 30))
 }
 
 #[test]
@@ -62,6 +62,25 @@ fn more_replicas_than_fit_are_a_fault_of_the_manifest() {
         faults[0].hint.as_ref().is_some_and(|hint| hint.contains("90")),
         "with the limit"
     );
+}
+
+#[test]
+fn an_update_without_room_for_one_more_stops_the_old_replicas_first() {
+    let strategy = |memory_bytes: Option<u64>, replicas| {
+        let mut desired = desired(replicas, "http");
+        let web = desired.services.get_mut("web").unwrap();
+        web.container.resources.memory_bytes = memory_bytes;
+        let resources = shape().render(&desired).unwrap();
+        resources[&ResourceId::new(kind::SERVICE, "web")].body["rollout"]["strategy"].clone()
+    };
+    for (reason, memory_bytes, replicas, expected) in [
+        ("no limit, no promise", None, 5, "rolling"),
+        ("three of 256 MiB fill 768 of 1024", Some(256 << 20), 3, "rolling"),
+        ("four fill it", Some(256 << 20), 4, "recreate"),
+        ("one that fills more than half", Some(600 << 20), 1, "recreate"),
+    ] {
+        assert_eq!(strategy(memory_bytes, replicas), expected, "{reason}");
+    }
 }
 
 /// What an observation shows once `body` was put.
