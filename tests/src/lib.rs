@@ -6,6 +6,7 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod example;
 pub mod home;
 pub mod http;
 pub mod machine;

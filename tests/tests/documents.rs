@@ -139,6 +139,7 @@ fn every_link_between_documents_leads_somewhere() {
         "examples",
         "examples/shop",
         "examples/hello",
+        "examples/canary",
         "examples/pipeline",
     ] {
         let entries = fs::read_dir(root().join(folder)).unwrap().flatten();

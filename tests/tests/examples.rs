@@ -6,42 +6,9 @@
 use std::fs;
 use std::net::SocketAddr;
 
-use portolan_tests::home::Home;
+use portolan_tests::example::Example;
 use portolan_tests::http::get;
 use portolan_tests::{is_root, root, skip};
-
-/// An example that is up, and gone with the value.
-struct Example {
-    home: Home,
-    folder: std::path::PathBuf,
-}
-
-impl Example {
-    fn up(name: &str, change: impl FnOnce(String) -> String) -> Self {
-        let home = Home::new();
-        home.import_base_image();
-        let folder = home.example(name);
-        let manifest = folder.join("portolan.yaml");
-        fs::write(&manifest, change(fs::read_to_string(&manifest).unwrap())).unwrap();
-        let example = Self { home, folder };
-        example.says(&["up"]);
-        example
-    }
-
-    fn says(&self, arguments: &[&str]) -> String {
-        String::from_utf8(self.home.run(&self.folder, arguments).stdout).unwrap()
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        let delete = self
-            .home
-            .portolan(&self.folder, ["delete", "--yes", "--volumes"])
-            .output();
-        assert!(std::thread::panicking() || delete.unwrap().status.success());
-    }
-}
 
 #[test]
 fn hello_answers() {
@@ -52,6 +19,38 @@ fn hello_answers() {
     let answer = get(SocketAddr::from(([127, 0, 0, 1], 18190)), "/").unwrap();
     assert!(answer.body.starts_with("hello from hello, revision "), "{answer:?}");
     assert!(example.says(&["status"]).contains("Ready"));
+}
+
+#[test]
+fn a_canary_waits_for_its_promotion() {
+    if !is_root() {
+        return skip("a_canary_waits_for_its_promotion", "containers are started by root");
+    }
+    let example = Example::up("canary", |manifest| manifest.replace("port: 8091", "port: 18191"));
+    assert_eq!(evenings(8), 0);
+    example.edit("portolan.yaml", "good morning", "good evening");
+    let paused = "paused; `portolan promote canary` goes on";
+    for (command, reason) in [
+        ("apply", "what is left waits for a person: the command does not"),
+        ("status", "it says what it waits for"),
+        ("wait --timeout 1s", "it is as far as it comes by itself"),
+        ("apply", "nothing has changed, and nothing is done"),
+    ] {
+        let arguments: Vec<&str> = command.split(' ').collect();
+        let said = example.says(&arguments);
+        assert!(said.contains(paused) && said.contains("25%"), "{reason}: {said}");
+    }
+    assert_eq!(evenings(40), 10, "one connection in four");
+    let said = example.says(&["promote"]);
+    assert!(said.contains(": Ready") && said.contains("2/2"), "{said}");
+    assert_eq!(evenings(8), 8);
+    assert!(example.says(&["plan"]).contains("no changes"));
+}
+
+/// How many of so many connections the canary's new revision answers.
+fn evenings(of: usize) -> usize {
+    let answers = (0..of).map(|_| get(SocketAddr::from(([127, 0, 0, 1], 18191)), "/").unwrap().body);
+    answers.filter(|body| body.starts_with("good evening")).count()
 }
 
 #[test]

@@ -326,7 +326,7 @@ pub struct RollbackArgs {
 pub struct WaitArgs {
     #[command(flatten)]
     pub select: SelectArgs,
-    /// What to wait for
+    /// What to wait for; `ready` ends well, and says so, where all that is left waits for `portolan promote`
     #[arg(long = "for", value_enum, default_value = "ready")]
     pub condition: WaitCondition,
     /// How long to wait, as in 90s or 10m

@@ -232,7 +232,6 @@ impl Report {
             .rolled_back_to
             .map(|generation| format!("generation {generation} serves again\n"));
         let status = self.status.as_ref().map(status::summary);
-        let next = (self.outcome == "paused").then(|| format!("paused; `portolan promote {}` goes on\n", self.app));
-        served.into_iter().chain(status).chain(next).collect()
+        served.into_iter().chain(status).collect()
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use portolan_core::observation::Pause;
 use portolan_core::plan::PlanOptions;
 use portolan_core::status::{ConditionKind, ROLLOUT_PAUSED, ResourceStatus, StateWord, Status};
 use portolan_engine::Wish;
@@ -78,9 +79,19 @@ pub async fn wait(arguments: WaitArgs, output: Output) -> CommandResult {
 
 fn is_met(status: &Status, condition: WaitCondition) -> bool {
     match condition {
-        WaitCondition::Ready => status.is_ready(),
+        WaitCondition::Ready => status.is_ready() || waits_for_a_promotion_alone(status),
         WaitCondition::Deleted => status.resources.iter().all(|one| one.state == StateWord::Absent),
     }
+}
+
+/// All that goes on by itself has ended, as where `apply` ends with a pause: what is absent comes after the promotion.
+fn waits_for_a_promotion_alone(status: &Status) -> bool {
+    let rests = |one: &ResourceStatus| match one.state {
+        StateWord::Ready | StateWord::Completed | StateWord::Absent => true,
+        StateWord::Progressing => one.paused == Some(Pause::Promotion),
+        StateWord::Failed | StateWord::Deleting => false,
+    };
+    is_paused(status) && status.resources.iter().all(rests)
 }
 
 /// Nobody has to wait for what the engine holds: it is not tried again by itself.
