@@ -41,6 +41,16 @@ fn a_canary_waits_for_its_promotion() {
         assert!(said.contains(paused) && said.contains("25%"), "{reason}: {said}");
     }
     assert_eq!(evenings(40), 10, "one connection in four");
+    let said = example.says(&["rollback", "--yes"]);
+    assert!(
+        said.contains(": Ready"),
+        "a canary that displeases is gone without a step: {said}"
+    );
+    assert_eq!(evenings(8), 0);
+    assert!(
+        example.says(&["apply"]).contains(paused),
+        "the manifest still asks for it"
+    );
     let said = example.says(&["promote"]);
     assert!(said.contains(": Ready") && said.contains("2/2"), "{said}");
     assert_eq!(evenings(8), 8);
