@@ -33,8 +33,9 @@ mod local {
     use std::path::PathBuf;
     use std::sync::Arc;
 
+    use portolan_core::manifest::LocalTarget;
     use portolan_provider_api::{Images, Provider, Shape};
-    use portolan_provider_local::LocalSettings;
+    use portolan_provider_local::{LocalSettings, TargetSettings};
 
     use crate::failure::Failure;
     use crate::folders::{Folders, runtime, supervisor};
@@ -42,10 +43,7 @@ mod local {
     use crate::unprivileged::refuse_unless_entered;
 
     pub fn shape(deployment: &Deployment) -> Result<Arc<dyn Shape>, Failure> {
-        Ok(portolan_provider_local::shape(
-            publish_address(deployment)?,
-            secret_files(deployment)?,
-        ))
+        Ok(portolan_provider_local::shape(target_settings(deployment)?))
     }
 
     pub fn provider(deployment: &Deployment, folders: &Folders, images: Arc<dyn Images>) -> Result<Provider, Failure> {
@@ -56,14 +54,21 @@ mod local {
             run_dir: folders.run.join("apps"),
             state_dir: folders.state.join("apps"),
             data_dir: folders.data.join("apps"),
-            publish_address: publish_address(deployment)?,
-            secret_files: secret_files(deployment)?,
+            target: target_settings(deployment)?,
         };
         Ok(portolan_provider_local::local(settings, images))
     }
 
-    fn publish_address(deployment: &Deployment) -> Result<Ipv4Addr, Failure> {
-        let settings = deployment.target.spec.local.clone().unwrap_or_default();
+    fn target_settings(deployment: &Deployment) -> Result<TargetSettings, Failure> {
+        let local = deployment.target.spec.local.clone().unwrap_or_default();
+        Ok(TargetSettings {
+            publish_address: publish_address(&local)?,
+            egress: local.egress,
+            secret_files: secret_files(deployment)?,
+        })
+    }
+
+    fn publish_address(settings: &LocalTarget) -> Result<Ipv4Addr, Failure> {
         settings.publish_address.parse().map_err(|_| {
             Failure::new(
                 "AddressUnsupported",

@@ -187,12 +187,14 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::time::{Duration, Instant};
 
+    use portolan_core::manifest::Egress;
     use portolan_core::name::OwnerId;
     use portolan_provider_api::ErrorClass;
     use serde_json::json;
     use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
     use super::*;
+    use crate::TargetSettings;
 
     fn scope(namespace: &str, app: &str) -> Scope {
         Scope {
@@ -211,8 +213,11 @@ mod tests {
             run_dir: home.join("run"),
             state_dir: home.join("state"),
             data_dir: home.join("data"),
-            publish_address: Ipv4Addr::LOCALHOST,
-            secret_files: Vec::new(),
+            target: TargetSettings {
+                publish_address: Ipv4Addr::LOCALHOST,
+                egress: Egress::default(),
+                secret_files: Vec::new(),
+            },
         })
     }
 

@@ -53,6 +53,7 @@ pub fn examine(data: &Path, privilege: &Privilege) -> Vec<Finding> {
         kernel(),
         namespaces(),
         network::finding(),
+        network::way_out(privilege),
         overlay(data, privilege),
         cgroups(),
         seccomp(),
@@ -292,7 +293,7 @@ mod tests {
     #[test]
     fn everything_is_looked_at_and_what_is_not_fine_has_a_remedy() {
         let findings = examine(Path::new("/nonexistent/folder"), &Privilege::None("refused".into()));
-        assert_eq!(findings.len(), 8);
+        assert_eq!(findings.len(), 9);
         for finding in findings {
             assert_eq!(
                 finding.remedy.is_some(),

@@ -24,9 +24,10 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use portolan_core::manifest::Egress;
 use portolan_provider_api::{Images, Provider, Shape};
 
-/// Where things are on this machine, and what the Target says.
+/// Where things are on this machine.
 #[derive(Clone, Debug)]
 pub struct LocalSettings {
     /// The program `portolan-supervisor`.
@@ -39,24 +40,28 @@ pub struct LocalSettings {
     pub state_dir: PathBuf,
     /// Volumes and job records: what outlives the app.
     pub data_dir: PathBuf,
+    pub target: TargetSettings,
+}
+
+/// What the Target says.
+#[derive(Clone, Debug)]
+pub struct TargetSettings {
     /// Address of the host on which public ports answer.
     pub publish_address: Ipv4Addr,
+    /// How containers reach what is outside their app.
+    pub egress: Egress,
     /// Env files that hold secrets; a later one wins.
     pub secret_files: Vec<PathBuf>,
 }
 
 /// The pure half alone: enough to render, to compare and to report what this target can do.
-pub fn shape(publish_address: Ipv4Addr, secret_files: Vec<PathBuf>) -> Arc<dyn Shape> {
-    Arc::new(render::LocalShape::new(
-        publish_address,
-        secret_files,
-        render::room::memory_of_this_machine(),
-    ))
+pub fn shape(target: TargetSettings) -> Arc<dyn Shape> {
+    Arc::new(render::LocalShape::new(target, render::room::memory_of_this_machine()))
 }
 
 /// The provider for one Target with `provider: local`.
 pub fn local(settings: LocalSettings, images: Arc<dyn Images>) -> Provider {
-    let shape = shape(settings.publish_address, settings.secret_files.clone());
+    let shape = shape(settings.target.clone());
     let platform = Arc::new(client::Supervisors::new(settings));
     Provider {
         shape,

@@ -3,8 +3,6 @@
 mod container;
 pub mod room;
 
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use portolan_core::capability::Capability;
@@ -12,7 +10,7 @@ use portolan_core::desired::{
     After, DesiredContainer, DesiredJob, DesiredPort, DesiredService, DesiredSidecar, DesiredState,
 };
 use portolan_core::fault::Fault;
-use portolan_core::manifest::RolloutStrategy;
+use portolan_core::manifest::{Egress, RolloutStrategy};
 use portolan_core::observation::ObservedResource;
 use portolan_core::plan::{FieldChange, field_changes};
 use portolan_core::resolve::REVISION_VARIABLE;
@@ -23,7 +21,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::capabilities;
-use crate::protocols;
+use crate::{TargetSettings, protocols};
 
 /// Kinds of resources on this target. All but `Image` are the supervisor's own.
 pub mod kind {
@@ -44,19 +42,14 @@ pub const LAYERS: &str = "layers";
 const REVISION: &str = "revision";
 
 pub struct LocalShape {
-    publish_address: Ipv4Addr,
-    secret_files: Vec<PathBuf>,
+    target: TargetSettings,
     /// Of the machine, in bytes.
     memory: Option<u64>,
 }
 
 impl LocalShape {
-    pub fn new(publish_address: Ipv4Addr, secret_files: Vec<PathBuf>, memory: Option<u64>) -> Self {
-        Self {
-            publish_address,
-            secret_files,
-            memory,
-        }
+    pub fn new(target: TargetSettings, memory: Option<u64>) -> Self {
+        Self { target, memory }
     }
 }
 
@@ -146,7 +139,10 @@ impl Renderer<'_> {
             name: NETWORK_NAME.into(),
             revision: String::new(),
             labels: spec::Labels::new(),
-            egress: spec::Egress::default(),
+            egress: match self.shape.target.egress {
+                Egress::Nat => spec::Egress::Nat,
+                Egress::None => spec::Egress::None,
+            },
         };
         self.add(resource(kind::NETWORK, NETWORK_NAME, body_of(&body), "/spec"));
     }
@@ -290,7 +286,7 @@ impl Renderer<'_> {
             // `say_protocols` puts the manifest's word into the body.
             protocol: protocols::carried(port.protocol.as_str()),
             publish: port.public.then_some(spec::Publish {
-                address: self.shape.publish_address,
+                address: self.shape.target.publish_address,
                 port: port.port,
             }),
         }
@@ -301,7 +297,7 @@ impl Renderer<'_> {
         let mut claims = Vec::new();
         for (pointer, port) in public_ports(service) {
             let carried = protocols::carried(port.protocol.as_str());
-            let claim = protocols::claim(carried, self.shape.publish_address, port.port);
+            let claim = protocols::claim(carried, self.shape.target.publish_address, port.port);
             let holder = self.resources.values().find(|other| other.claims.contains(&claim));
             if let Some(holder) = holder {
                 self.faults.push(port_twice(port.port, &holder.id.name, pointer));

@@ -39,7 +39,9 @@ pub use quantity::{ByteQuantity, CpuQuantity, InvalidQuantity};
 pub use rollout::{Rollout, RolloutStep, RolloutStrategy};
 pub use secret::SecretReference;
 pub use service::{InitContainer, Port, Protocol, Scale, Service, Sidecar, Stop, StopSignal};
-pub use target::{Budget, LOCAL_PROVIDER, LocalTarget, PROVIDERS, Target, TargetKind, TargetSecrets, TargetSpec};
+pub use target::{
+    Budget, Egress, LOCAL_PROVIDER, LocalTarget, PROVIDERS, Target, TargetKind, TargetSecrets, TargetSpec,
+};
 pub use volume::{FileMount, VolumeMount};
 
 /// The one version of the manifest that this version of Portolan reads.

@@ -64,12 +64,25 @@ pub struct LocalTarget {
     #[serde(default = "default_publish_address")]
     #[schemars(extend("pattern" = grammar::IP_ADDRESS.pattern))]
     pub publish_address: String,
+    /// How containers reach what is outside their app: `nat` under this machine's own address, `none` not at all.
+    #[serde(default)]
+    pub egress: Egress,
+}
+
+/// How connections leave an app's network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Egress {
+    #[default]
+    Nat,
+    None,
 }
 
 impl Default for LocalTarget {
     fn default() -> Self {
         Self {
             publish_address: default_publish_address(),
+            egress: Egress::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Finding, Verdict, read, status_field};
+use super::{Finding, Privilege, Verdict, read, status_field};
 
 /// An app's network is a namespace for each replica, joined to a bridge by a pair of virtual links; all of it is made by
 /// netlink, with two capabilities that root has unless somebody took them away.
@@ -18,12 +18,24 @@ pub fn finding() -> Finding {
     super::finding("network", verdict, detail, remedy)
 }
 
+/// Without it apps run as they do with it, but reach nothing outside. What a table of rules is made of may be missing in
+/// the kernel; an app of a user without root has a network that is joined to nothing.
+pub fn way_out(privilege: &Privilege) -> Finding {
+    let apart = matches!(privilege, Privilege::Namespace { .. });
+    match missing_for_a_way_out(&Kernel::of_this_machine(), apart) {
+        None => super::finding("way out", Verdict::Fine, "address translation by nf_tables", ""),
+        Some((detail, remedy)) => super::finding("way out", Verdict::Limited, detail, remedy),
+    }
+}
+
 /// What the kernel shows of itself, as text.
 struct Kernel {
     /// /proc/kallsyms: names of functions, also where their addresses are hidden.
     symbols: String,
     /// modules.dep of this kernel: what can be loaded.
     modules: String,
+    /// /proc/net/route.
+    routes: String,
     /// /proc/net/netlink is there.
     netlink: bool,
     /// CapEff of this process.
@@ -37,6 +49,7 @@ impl Kernel {
         Self {
             symbols: read("/proc/kallsyms"),
             modules: read(&modules),
+            routes: read("/proc/net/route"),
             netlink: Path::new("/proc/net/netlink").exists(),
             capabilities: capabilities.unwrap_or(0),
         }
@@ -48,6 +61,15 @@ impl Kernel {
         let known = |line: &str| line.split_whitespace().nth(2) == Some(function);
         let loadable = |line: &str| line.split(':').next().is_some_and(|path| path.contains(module));
         self.symbols.is_empty() || self.symbols.lines().any(known) || self.modules.lines().any(loadable)
+    }
+
+    /// Columns of /proc/net/route: link, destination, gateway, flags, three counts, mask, ...
+    fn has_default_route(&self) -> bool {
+        let leads_out = |line: &str| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            columns.get(1) == Some(&"00000000") && columns.get(7) == Some(&"00000000")
+        };
+        self.routes.lines().any(leads_out)
     }
 
     fn may(&self, capability: u32) -> bool {
@@ -77,6 +99,29 @@ fn missing_for_networks(kernel: &Kernel) -> Vec<(&'static str, &'static str)> {
     absent.map(|(_, subject, remedy)| (subject, remedy)).collect()
 }
 
+/// What stands first in the way, with its remedy.
+fn missing_for_a_way_out(kernel: &Kernel, apart: bool) -> Option<(&'static str, &'static str)> {
+    const ROOT: &str = "run portolan as root where containers need the outside";
+    const NF_TABLES: &str = "load the kernel's modules `nf_tables` and `nft_masq` (CONFIG_NF_TABLES, CONFIG_NFT_MASQ)";
+    const ROUTE: &str = "give this machine a default route of IPv4";
+    let rules = kernel.can("nf_tables_newtable", "/nf_tables.ko") && kernel.can("nft_masq_init", "/nft_masq.ko");
+    let needs = [
+        (!apart, "containers of a user without root have none", ROOT),
+        (
+            rules,
+            "containers have none: no address translation by nf_tables",
+            NF_TABLES,
+        ),
+        (
+            kernel.has_default_route(),
+            "containers have none: this machine has no default route",
+            ROUTE,
+        ),
+    ];
+    let missing = needs.into_iter().find(|(there, ..)| !there);
+    missing.map(|(_, detail, remedy)| (detail, remedy))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +131,7 @@ mod tests {
         let whole = || Kernel {
             symbols: "0000 t br_dev_newlink\n0000 t veth_newlink\t[veth]\n".into(),
             modules: String::new(),
+            routes: String::new(),
             netlink: true,
             capabilities: 1 << CAP_NET_ADMIN | 1 << CAP_SYS_ADMIN,
         };
@@ -134,6 +180,43 @@ mod tests {
             ("a kernel that shows no symbols", with(|k| k.symbols = String::new())),
         ] {
             assert_eq!(absent, [], "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_a_way_out_lacks_is_named_with_its_own_remedy() {
+        const ROUTE: &str = "eth0 00000000 010200C0 0003 0 0 0 00000000 0 0 0";
+        const RULES: &str = "0 t nf_tables_newtable\n0 t nft_masq_init";
+        for (reason, symbols, routes, apart, remedy) in [
+            ("everything is there", RULES, ROUTE, false, None),
+            ("a user without root", RULES, ROUTE, true, Some("root")),
+            (
+                "rules without translation",
+                "0 t nf_tables_newtable",
+                ROUTE,
+                false,
+                Some("nft_masq"),
+            ),
+            (
+                "the nearest network alone",
+                RULES,
+                "eth0 000200C0 0 1 0 0 0 00FFFFFF 0 0 0",
+                false,
+                Some("default route"),
+            ),
+        ] {
+            let kernel = Kernel {
+                symbols: symbols.into(),
+                modules: String::new(),
+                routes: routes.into(),
+                netlink: true,
+                capabilities: 0,
+            };
+            let missing = missing_for_a_way_out(&kernel, apart);
+            assert_eq!(missing.is_some(), remedy.is_some(), "{reason}");
+            for (expected, (_, told)) in remedy.iter().zip(missing) {
+                assert!(told.contains(expected), "{reason}: {told}");
+            }
         }
     }
 }

@@ -80,11 +80,11 @@ impl Renderer<'_> {
 
     fn value(&mut self, name: &str, value: &EnvValue, origin: &str) -> Option<Rendered> {
         if let [EnvPart::Secret(secret)] = value.0.as_slice() {
-            if self.shape.secret_files.is_empty() {
+            if self.shape.target.secret_files.is_empty() {
                 self.faults.push(no_secret_files(name, origin));
                 return None;
             }
-            let files = self.shape.secret_files.clone();
+            let files = self.shape.target.secret_files.clone();
             return Some(Rendered::Secret(spec::SecretRef {
                 files,
                 key: secret.env_entry(),

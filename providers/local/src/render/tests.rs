@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use portolan_core::desired::DesiredState;
+use portolan_core::manifest::Egress;
 use portolan_core::name::OwnerId;
 use portolan_core::observation::ObservedResource;
 use portolan_core::plan::Scope;
@@ -11,8 +12,8 @@ use portolan_provider_api::Shape;
 use portolan_supervisor::protocol::Observed;
 use serde_json::{Value, json};
 
-use super::{LocalShape, kind};
-use crate::{protocols, read};
+use super::{LocalShape, NETWORK_NAME, kind};
+use crate::{TargetSettings, protocols, read};
 
 fn scope() -> Scope {
     Scope {
@@ -46,7 +47,26 @@ fn desired(replicas: u32, protocol: &str) -> DesiredState {
 }
 
 fn shape() -> LocalShape {
-    LocalShape::new(Ipv4Addr::LOCALHOST, Vec::new(), Some(1 << 30))
+    shape_with(Egress::Nat)
+}
+
+fn shape_with(egress: Egress) -> LocalShape {
+    let target = TargetSettings {
+        publish_address: Ipv4Addr::LOCALHOST,
+        egress,
+        secret_files: Vec::new(),
+    };
+    LocalShape::new(target, Some(1 << 30))
+}
+
+#[test]
+fn the_way_out_is_the_targets() {
+    let network = |egress| {
+        let resources = shape_with(egress).render(&desired(1, "http")).unwrap();
+        resources[&ResourceId::new(kind::NETWORK, NETWORK_NAME)].body.clone()
+    };
+    assert_eq!(network(Egress::Nat)["egress"], "nat");
+    assert_eq!(network(Egress::None)["egress"], "none");
 }
 
 #[test]

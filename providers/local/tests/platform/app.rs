@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use portolan_core::facts::PinnedImage;
+use portolan_core::manifest::Egress;
 use portolan_core::name::OwnerId;
 use portolan_core::observation::{Observation, ObservedResource, ResourceState};
 use portolan_core::plan::{Scope, Verb};
 use portolan_core::reference::Digest;
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{CallError, ErrorClass, ImageError, Images, PinRequest, Provider, WriteRequest};
-use portolan_provider_local::{LocalSettings, local};
+use portolan_provider_local::{LocalSettings, TargetSettings, local};
 use portolan_supervisor::Client;
 use portolan_supervisor::protocol::Observation as SupervisorObservation;
 use rustix::process::{Pid, Signal, kill_process};
@@ -43,8 +44,11 @@ impl App {
             run_dir: folder.path().join("run"),
             state_dir: folder.path().join("state"),
             data_dir: folder.path().join("data"),
-            publish_address: Ipv4Addr::LOCALHOST,
-            secret_files: Vec::new(),
+            target: TargetSettings {
+                publish_address: Ipv4Addr::LOCALHOST,
+                egress: Egress::default(),
+                secret_files: Vec::new(),
+            },
         };
         let named = format!("{test}-{}", std::process::id()).replace('_', "-");
         let scope = Scope {
