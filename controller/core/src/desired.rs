@@ -39,6 +39,7 @@ pub struct DesiredService {
     pub replicas: u32,
     pub rollout: DesiredRollout,
     pub stop: DesiredStop,
+    pub logs: DesiredLogs,
     /// Jobs that must have completed and services that must be ready first.
     pub after: Vec<After>,
 }
@@ -53,6 +54,7 @@ pub struct DesiredJob {
     /// Tries after the first one.
     pub retries: u32,
     pub timeout: Duration,
+    pub logs: DesiredLogs,
     pub after: Vec<After>,
 }
 
@@ -209,6 +211,15 @@ pub struct DesiredStop {
     /// How long it runs on without new connections before the signal, at most.
     pub drain: Duration,
     pub grace_period: Duration,
+}
+
+/// What is kept of each container's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredLogs {
+    pub max_size_bytes: u64,
+    pub max_files: u32,
+    pub max_age: Option<Duration>,
 }
 
 impl EnvValue {

@@ -13,12 +13,14 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::desired::{
-    After, DesiredContainer, DesiredJob, DesiredPort, DesiredProbe, DesiredProbes, DesiredRollout, DesiredService,
-    DesiredSidecar, DesiredState, DesiredStep, DesiredStop, DesiredVolume, ProbeCheck,
+    After, DesiredContainer, DesiredJob, DesiredLogs, DesiredPort, DesiredProbe, DesiredProbes, DesiredRollout,
+    DesiredService, DesiredSidecar, DesiredState, DesiredStep, DesiredStop, DesiredVolume, ProbeCheck,
 };
 use crate::facts::{BuildSource, ContainerPath, Facts, ImageSource};
 use crate::fault::Fault;
-use crate::manifest::{App, Container, Health, Job, Port, Probe, ProbeAction, Protocol, Rollout, Service, Target};
+use crate::manifest::{
+    App, Container, Health, Job, Logs, Port, Probe, ProbeAction, Protocol, Rollout, Service, Target,
+};
 use crate::name::{OwnerId, hash_of};
 use crate::plan::Scope;
 use crate::reference::ImageReference;
@@ -125,6 +127,7 @@ impl Resolver<'_> {
             replicas: service.scale.min,
             rollout: rollout(&service.rollout),
             stop: self.stop(&path, service),
+            logs: logs(&service.logs),
             after: after(self.input.app, &service.after),
             origin,
         };
@@ -207,6 +210,7 @@ impl Resolver<'_> {
             origin,
             retries: job.retries,
             timeout: job.timeout.into(),
+            logs: logs(&job.logs),
             after: after(self.input.app, &job.after),
         };
         if desired.container.image.digest.is_some() {
@@ -382,7 +386,15 @@ fn rollout(rollout: &Rollout) -> DesiredRollout {
     }
 }
 
-/// What makes a new revision: the containers, the ports, the probes and the way to stop. Scaling does not.
+fn logs(logs: &Logs) -> DesiredLogs {
+    DesiredLogs {
+        max_size_bytes: logs.max_size.bytes(),
+        max_files: logs.max_files,
+        max_age: logs.max_age.map(Duration::from),
+    }
+}
+
+/// What makes a new revision: the containers, the ports, the probes and the way to stop. Scaling does not, nor do logs.
 fn service_revision(service: &DesiredService) -> Option<String> {
     let sidecars = service.sidecars.values().map(|sidecar| &sidecar.container);
     let init = service.init.iter().map(|(_, container)| container);

@@ -169,6 +169,11 @@ fn a_revision_follows_what_runs_and_nothing_else() {
     let revision = |desired: &DesiredState| desired.services["web"].revision.clone();
     let cases = [
         (SHOP.replace("min: 2", "min: 5"), true, "scaling makes no revision"),
+        (
+            SHOP.replace("scale: {min: 2}", "scale: {min: 2}\n      logs: {maxFiles: 9}"),
+            true,
+            "nor does what is kept of the logs",
+        ),
         (SHOP.replace("hello", "good day"), false, "a variable does"),
         (SHOP.replace("/healthz", "/ready"), false, "a probe does"),
         (

@@ -68,6 +68,7 @@ pub fn service(name: &str, replicas: u32) -> ServiceSpec {
             ..Default::default()
         },
         rollout: RolloutSpec::default(),
+        logs: LogSpec::default(),
     }
 }
 
@@ -80,5 +81,6 @@ pub fn job(name: &str, revision: &str) -> JobSpec {
         retries: 0,
         timeout: None,
         stop: StopSpec::default(),
+        logs: LogSpec::default(),
     }
 }

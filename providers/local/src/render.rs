@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portolan_core::capability::Capability;
 use portolan_core::desired::{
-    After, DesiredContainer, DesiredJob, DesiredPort, DesiredService, DesiredSidecar, DesiredState,
+    After, DesiredContainer, DesiredJob, DesiredLogs, DesiredPort, DesiredService, DesiredSidecar, DesiredState,
 };
 use portolan_core::fault::Fault;
 use portolan_core::manifest::{Egress, RolloutStrategy};
@@ -172,6 +172,7 @@ impl Renderer<'_> {
             retries: job.retries,
             timeout: Some(job.timeout),
             stop: spec::StopSpec::default(),
+            logs: logs(&job.logs),
         };
         let mut body = body_of(&body);
         open_container(&mut body["pod"]["main"], &job.container);
@@ -233,6 +234,7 @@ impl Renderer<'_> {
                 grace_period: service.stop.grace_period,
             },
             rollout: self.rollout(service),
+            logs: logs(&service.logs),
         }
     }
 
@@ -356,6 +358,14 @@ fn containers(service: &DesiredService) -> impl Iterator<Item = &DesiredContaine
 fn ports(service: &DesiredService) -> impl Iterator<Item = &DesiredPort> {
     let beside = service.sidecars.values().flat_map(|sidecar| &sidecar.ports);
     service.ports.iter().chain(beside)
+}
+
+fn logs(logs: &DesiredLogs) -> spec::LogSpec {
+    spec::LogSpec {
+        max_size_bytes: logs.max_size_bytes,
+        max_files: logs.max_files,
+        max_age: logs.max_age,
+    }
 }
 
 fn say_protocols(body: &mut Value, service: &DesiredService) {

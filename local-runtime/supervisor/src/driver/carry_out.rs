@@ -1,13 +1,15 @@
 //! Effects begun, and what follows the state kept in step: routes, names, addresses.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use crate::balance::Table;
+use crate::error::chain;
+use crate::logs::{self, Writer};
 use crate::machine::{self, Effect, Event, Outcome, State};
 use crate::network::hosts_file;
 use crate::spec::Kind;
 use crate::storage;
-use crate::{error::chain, logs};
 
 use super::Platform;
 use super::probes;
@@ -18,6 +20,7 @@ impl Platform {
         self.wake_at = outcome.wake_at;
         self.follow_routes().await;
         self.follow_names();
+        self.follow_log_rules();
         for effect in outcome.effects {
             tracing::debug!(?effect, "effect");
             self.carry_out(effect).await;
@@ -34,6 +37,17 @@ impl Platform {
         }
         let bridge = self.state.network.is_some().then(|| self.settings.bridge());
         self.keeper.set(Table { bridge, routes }).await;
+    }
+
+    pub(super) fn follow_log_rules(&self) {
+        let paths = &self.settings.paths;
+        let services = self.state.services.iter();
+        let services = services.map(|(name, service)| (paths.logs(Kind::Service, name), service.spec.logs));
+        let jobs = self.state.jobs.iter();
+        let jobs = jobs.map(|(name, job)| (paths.logs(Kind::Job, name), job.spec.logs));
+        if self.log_rules.set(services.chain(jobs).collect()) {
+            self.prune_logs();
+        }
     }
 
     /// Written in place, because containers have the file itself mounted.
@@ -125,10 +139,33 @@ impl Platform {
         });
     }
 
+    /// Off the event loop: there may be many.
+    pub(super) fn prune_logs(&self) {
+        let (rules, writer) = (self.log_rules.all(), self.writers(None));
+        tokio::task::spawn_blocking(move || {
+            for (folder, keep) in rules {
+                logs::prune(&folder, &keep, &writer);
+            }
+        });
+    }
+
+    /// Who writes which log now; `leaving` is a pod on its way out.
+    fn writers(&self, leaving: Option<u64>) -> impl Fn(u64, &str) -> Writer + Send + 'static {
+        let pods = pods(&self.state).map(|(id, ..)| id);
+        let there: BTreeSet<u64> = pods.filter(|id| Some(*id) != leaving).collect();
+        let running = self.containers.all_running();
+        move |pod, container| match there.contains(&pod) {
+            true if running.contains(&(pod, container.to_string())) => Writer::Running,
+            true => Writer::Ended,
+            false => Writer::Gone,
+        }
+    }
+
     fn remove_sandbox(&self, kind: Kind, workload: &str, pod: u64) {
         let (network, events, paths) = (self.network.clone(), self.events.clone(), self.settings.paths.clone());
         let logs = paths.logs(kind, workload);
-        let there: Vec<u64> = pods(&self.state).map(|(id, ..)| id).filter(|id| *id != pod).collect();
+        let keep = self.log_rules.of(&logs).now();
+        let writer = self.writers(Some(pod));
         std::thread::spawn(move || {
             if let Err(error) = network.remove_pod(pod) {
                 tracing::error!(error = chain(&error), "replica {pod} leaves a link");
@@ -138,7 +175,7 @@ impl Platform {
                     tracing::error!(error = chain(&error), "replica {pod} leaves files");
                 }
             }
-            logs::prune(&logs, |id| there.contains(&id));
+            logs::prune(&logs, &keep, writer);
             let _ = events.send(Event::SandboxRemoved { pod });
         });
     }

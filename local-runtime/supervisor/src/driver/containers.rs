@@ -1,6 +1,6 @@
 //! Containers under way: each start is a task that makes the container, says so, waits for its end and clears up.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use super::runtime::{Runtime, RuntimeError, last_words};
 use super::{Settings, exec, usage};
 use crate::delegation::limits_are_kept;
 use crate::error::chain;
-use crate::logs::{Collector, last_lines};
+use crate::logs::{Collector, Rules, last_lines};
 use crate::machine::{ContainerKey, Event, Process};
 use crate::network::Network;
 use crate::protocol::{ExitStatus, WindowSize};
@@ -36,6 +36,7 @@ struct Shared {
     network: Network,
     events: mpsc::UnboundedSender<Event>,
     log_written: watch::Sender<u64>,
+    log_rules: Rules,
     running: Mutex<HashMap<ContainerKey, Pidfd>>,
     execs: AtomicU64,
     limits_are_kept: bool,
@@ -55,6 +56,7 @@ impl Containers {
         network: Network,
         events: mpsc::UnboundedSender<Event>,
         log_written: watch::Sender<u64>,
+        log_rules: Rules,
     ) -> Containers {
         Containers(Arc::new(Shared {
             settings,
@@ -62,6 +64,7 @@ impl Containers {
             network,
             events,
             log_written,
+            log_rules,
             running: Mutex::default(),
             execs: AtomicU64::new(0),
             limits_are_kept: limits_are_kept(),
@@ -140,6 +143,11 @@ impl Containers {
         if let Err(error) = pidfd.signal(number) {
             tracing::error!(%error, pod = key.pod, container = key.name, signal = name, "a signal is not sent");
         }
+    }
+
+    /// By pod and name.
+    pub fn all_running(&self) -> BTreeSet<(u64, String)> {
+        self.running().keys().map(|key| (key.pod, key.name.clone())).collect()
     }
 
     pub fn log(&self, key: &ContainerKey) -> PathBuf {
@@ -250,12 +258,8 @@ impl Containers {
 
     fn collect(&self, key: &ContainerKey) -> io::Result<Collector> {
         let bundle = Bundle::at(self.0.settings.paths.bundle(key));
-        Collector::start(
-            &bundle.stdout(),
-            &bundle.stderr(),
-            &self.log(key),
-            self.0.log_written.clone(),
-        )
+        let (written, rules) = (self.0.log_written.clone(), &self.0.log_rules);
+        Collector::start([&bundle.stdout(), &bundle.stderr()], &self.log(key), rules, written)
     }
 
     async fn watch(&self, key: ContainerKey, running: Running) {

@@ -37,6 +37,7 @@ use crate::balance::HostSockets;
 use crate::clock;
 use crate::limits;
 use crate::lock::{Lock, LockError};
+use crate::logs;
 use crate::machine::{Event, Millis, State, step};
 use crate::network::{Network, NetworkError};
 use crate::outside;
@@ -53,6 +54,8 @@ pub use settings::Settings;
 const FIRST_CONNECTION: Duration = Duration::from_secs(10);
 /// and this long after its last one.
 const LAST_CONNECTION: Duration = Duration::from_millis(200);
+/// So often logs that nobody writes are looked at for their age.
+const PRUNE_LOGS: Duration = Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
@@ -115,6 +118,7 @@ struct Platform {
     containers: Containers,
     events: mpsc::UnboundedSender<Event>,
     log_written: watch::Sender<u64>,
+    log_rules: logs::Rules,
     wake_at: Option<Millis>,
     /// As the pods' hosts files have them.
     service_names: BTreeMap<String, Ipv4Addr>,
@@ -132,7 +136,7 @@ impl Platform {
         let (mut state, same_boot) = storage::load(&settings.paths.state_file(), &boot_id)?;
         state.volumes = records.volumes()?;
         let network = Network::of(&settings.instance);
-        let log_written = watch::Sender::new(0);
+        let (log_written, log_rules) = (watch::Sender::new(0), logs::Rules::default());
         let runtime = Runtime::new(&settings.runtime, settings.paths.runtime_root(), limits::raise());
         let containers = Containers::new(
             settings.clone(),
@@ -140,6 +144,7 @@ impl Platform {
             network.clone(),
             events.clone(),
             log_written.clone(),
+            log_rules.clone(),
         );
         Ok(Platform {
             boot_id,
@@ -152,6 +157,7 @@ impl Platform {
             containers,
             events,
             log_written,
+            log_rules,
             wake_at: None,
             service_names: BTreeMap::new(),
             settings,
@@ -166,8 +172,10 @@ impl Platform {
     ) -> Result<Ending, DriverError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| system("wait for signals", e))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| system("wait for signals", e))?;
+        let mut prune = tokio::time::interval(PRUNE_LOGS);
         loop {
             tokio::select! {
+                _ = prune.tick() => self.prune_logs(),
                 Some(event) = events.recv() => self.take(event).await,
                 Some(command) = commands.recv() => self.answer(command).await,
                 () = sleep_until(self.wake_at) => self.take(Event::Tick).await,

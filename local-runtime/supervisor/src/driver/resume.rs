@@ -27,6 +27,7 @@ impl Platform {
             self.network.create(Some(network.subnet))?;
             self.network.set_egress(network.subnet, network.spec.egress);
         }
+        self.follow_log_rules();
         if !self.same_boot {
             self.clear_after_reboot()?;
             self.take(Event::Rebooted).await;

@@ -9,26 +9,33 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::MAX_LINE_BYTES;
 use super::fifo::Fifo;
 use super::file::{Doubtful, LogFile};
+use super::{MAX_LINE_BYTES, Rule, Rules};
 
 /// The record of what was taken, beside the fifos.
 const RECORD: &str = "taken";
 
 /// Reads one container's output until `finish`.
 pub struct Collector {
-    streams: Vec<JoinHandle<()>>,
+    /// One for each stream, and one for the log's age.
+    tasks: Vec<JoinHandle<()>>,
     end: watch::Sender<bool>,
 }
 
 impl Collector {
     /// Opens both fifos and begins, or goes on. `written` is poked after each write, for those who follow.
-    pub fn start(stdout: &Path, stderr: &Path, log: &Path, written: watch::Sender<u64>) -> io::Result<Collector> {
-        let (file, doubtful) = LogFile::open(log, &stdout.with_file_name(RECORD))?;
+    pub fn start(
+        [stdout, stderr]: [&Path; 2],
+        log: &Path,
+        rules: &Rules,
+        written: watch::Sender<u64>,
+    ) -> io::Result<Collector> {
+        let rule = rules.of(log.parent().unwrap_or(log));
+        let (file, doubtful) = LogFile::open(log, &stdout.with_file_name(RECORD), rule.clone())?;
         let file = Arc::new(Mutex::new(file));
         let (end, ended) = watch::channel(false);
-        let mut streams = vec![];
+        let mut tasks = vec![];
         for (path, letter) in [(stdout, b'o'), (stderr, b'e')] {
             let fifo = settled(Fifo::open(path)?, letter, doubtful)?;
             let stream = Stream {
@@ -38,17 +45,18 @@ impl Collector {
             };
             // SAFETY: a `Fifo` owns its descriptor and never puts another one in its place, so it stays open and the same.
             let fifo = unsafe { AsyncFd::register_with_interest(fifo, Interest::READABLE) }?;
-            streams.push(tokio::spawn(collect(fifo, stream, ended.clone())));
+            tasks.push(tokio::spawn(collect(fifo, stream, ended.clone())));
         }
         file.lock().unwrap_or_else(PoisonError::into_inner).settle()?;
-        Ok(Collector { streams, end })
+        tasks.push(tokio::spawn(keep(file, rule, ended)));
+        Ok(Collector { tasks, end })
     }
 
     /// Takes what is left in the fifos, then ends. To be called once the container is gone.
     pub async fn finish(self) {
         self.end.send_replace(true);
-        for stream in self.streams {
-            if stream.await.is_err() {
+        for task in self.tasks {
+            if task.await.is_err() {
                 tracing::error!("a log collector has ended early");
             }
         }
@@ -87,6 +95,19 @@ async fn collect(mut fifo: AsyncFd<Fifo>, stream: Stream, mut ended: watch::Rece
     }
 }
 
+/// Keeps to the rule, whatever is written.
+async fn keep(file: Arc<Mutex<LogFile>>, mut rule: Rule, mut ended: watch::Receiver<bool>) {
+    loop {
+        if let Err(error) = file.lock().unwrap_or_else(PoisonError::into_inner).keep() {
+            tracing::error!(%error, "cannot remove what is too old of a log");
+        }
+        tokio::select! {
+            () = rule.may_matter() => {}
+            _ = ended.wait_for(|ended| *ended) => return,
+        }
+    }
+}
+
 struct Stream {
     letter: u8,
     file: Arc<Mutex<LogFile>>,
@@ -121,11 +142,11 @@ impl Stream {
         self.carry(fifo, length)
     }
 
-    /// So much of what was seen: into the file, then out of the fifo.
+    /// So much of what was seen, or what of it a file has room for: into the file, then out of the fifo.
     fn carry(&self, fifo: &mut Fifo, length: usize) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = &fifo.seen()[..length];
-        if let Err(error) = file.append(&self.format(seen), self.letter, seen) {
+        let (lines, length) = self.format(&fifo.seen()[..length], file.room());
+        if let Err(error) = file.append(&lines, self.letter, &fifo.seen()[..length]) {
             // A full disk must not stop the container: its output is lost, its work is not.
             tracing::error!(%error, "cannot write a log");
         }
@@ -137,18 +158,30 @@ impl Stream {
         Ok(())
     }
 
-    fn format(&self, seen: &[u8]) -> Vec<u8> {
-        let (start, mut out) = (format!("{} {} ", crate::clock::unix_ms(), self.letter as char), vec![]);
+    /// Lines as they are in a file, up to `room` bytes of them but at least one, and how much of what was seen they are.
+    fn format(&self, seen: &[u8], room: u64) -> (Vec<u8>, usize) {
+        let start = format!("{} {} ", crate::clock::unix_ms(), self.letter as char);
+        let (mut out, mut length) = (vec![], 0);
         for line in seen.split_inclusive(|byte| *byte == b'\n') {
-            let text = line.strip_suffix(b"\n").unwrap_or(line);
-            // An empty line is one piece too.
-            for piece in text.chunks(MAX_LINE_BYTES).chain(text.is_empty().then_some(text)) {
-                out.extend_from_slice(start.as_bytes());
-                out.extend_from_slice(piece);
-                out.push(b'\n');
+            let before = out.len();
+            format_line(&mut out, start.as_bytes(), line);
+            if before > 0 && out.len() as u64 > room {
+                out.truncate(before);
+                break;
             }
+            length += line.len();
         }
-        out
+        (out, length)
+    }
+}
+
+/// In several where it is too long. An empty line is one piece too.
+fn format_line(out: &mut Vec<u8>, start: &[u8], line: &[u8]) {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    for piece in text.chunks(MAX_LINE_BYTES).chain(text.is_empty().then_some(text)) {
+        out.extend_from_slice(start);
+        out.extend_from_slice(piece);
+        out.push(b'\n');
     }
 }
 
@@ -165,6 +198,7 @@ fn whole_lines(seen: &[u8]) -> usize {
 mod tests {
     use super::*;
     use crate::logs::last_lines;
+    use crate::spec::LogSpec;
     use std::fs::{File, OpenOptions};
     use std::io::Write;
     use std::path::PathBuf;
@@ -172,6 +206,7 @@ mod tests {
     struct Outputs {
         folder: tempfile::TempDir,
         writer: File,
+        rules: Rules,
     }
 
     impl Outputs {
@@ -182,7 +217,8 @@ mod tests {
             }
             let out = folder.path().join("out");
             let writer = OpenOptions::new().read(true).write(true).open(out).unwrap();
-            Outputs { folder, writer }
+            let rules = Rules::default();
+            Outputs { folder, writer, rules }
         }
 
         fn log(&self) -> PathBuf {
@@ -191,7 +227,7 @@ mod tests {
 
         fn collector(&self) -> Collector {
             let [out, err] = ["out", "err"].map(|name| self.folder.path().join(name));
-            Collector::start(&out, &err, &self.log(), watch::Sender::new(0)).unwrap()
+            Collector::start([&out, &err], &self.log(), &self.rules, watch::Sender::new(0)).unwrap()
         }
     }
 
@@ -224,10 +260,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_flood_of_short_lines_keeps_to_the_size_of_a_file() {
+        let mut outputs = Outputs::new();
+        let max_size_bytes = LogSpec::SMALLEST_FILE_BYTES;
+        let keep = LogSpec {
+            max_size_bytes,
+            ..LogSpec::default()
+        };
+        outputs
+            .rules
+            .set([(outputs.log().parent().unwrap().into(), keep)].into());
+        let collector = outputs.collector();
+        for _ in 0..4 {
+            // Each line becomes seventeen bytes.
+            outputs.writer.write_all(&[b'\n'; 16 << 10]).unwrap();
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        collector.finish().await;
+        let files: Vec<_> = std::fs::read_dir(outputs.log().parent().unwrap()).unwrap().collect();
+        assert_eq!(files.len(), 3);
+        for file in files {
+            let bytes = file.unwrap().metadata().unwrap().len();
+            assert!(bytes <= max_size_bytes, "{bytes}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_was_written_and_not_taken_is_not_written_again() {
         let mut outputs = Outputs::new();
         outputs.writer.write_all(b"one\ntwo\n").unwrap();
-        let (mut file, _) = LogFile::open(&outputs.log(), &outputs.folder.path().join(RECORD)).unwrap();
+        let (mut file, _) = LogFile::open(
+            &outputs.log(),
+            &outputs.folder.path().join(RECORD),
+            outputs.rules.of(outputs.folder.path()),
+        )
+        .unwrap();
         file.append(b"1 o one\n", b'o', b"one\n").unwrap();
         drop(file);
         let collector = outputs.collector();

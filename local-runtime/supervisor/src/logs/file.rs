@@ -6,16 +6,22 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use super::{MAX_FILE_BYTES, rotated};
+use super::old::remove_surplus;
+use super::{Rule, numbered, parse_line};
+use crate::clock;
 
 pub struct LogFile {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// The time of its first line.
+    begun: Option<u64>,
     record: File,
+    rule: Rule,
 }
 
 /// Bytes at the head of a fifo that may be in the file already.
@@ -29,7 +35,7 @@ pub struct Doubtful {
 
 impl LogFile {
     /// Goes on where the last process was killed, or begins. What is doubtful is to be compared, and then `settle`d.
-    pub fn open(path: &Path, record: &Path) -> io::Result<(LogFile, Option<Doubtful>)> {
+    pub fn open(path: &Path, record: &Path, rule: Rule) -> io::Result<(LogFile, Option<Doubtful>)> {
         let (file, bytes) = open_append(path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -38,19 +44,25 @@ impl LogFile {
             path: path.into(),
             file,
             bytes,
+            begun: None,
             record,
+            rule,
         };
         let doubtful = log.undo()?;
+        log.begun = first_time(path);
         Ok((log, doubtful))
     }
 
     /// Lines that were formatted from `taken`, what is at the head of a stream's fifo.
     pub fn append(&mut self, lines: &[u8], stream: u8, taken: &[u8]) -> io::Result<()> {
-        if self.bytes > 0 && self.bytes + lines.len() as u64 > MAX_FILE_BYTES {
-            fs::rename(&self.path, rotated(&self.path))?;
-            (self.file, self.bytes) = open_append(&self.path)?;
-            self.settle()?;
+        if self.file.metadata()?.nlink() == 0 {
+            // Somebody has removed it.
+            self.begin()?;
         }
+        if self.bytes > 0 && self.bytes + lines.len() as u64 > self.room() {
+            self.rotate()?;
+        }
+        self.begun = self.begun.or_else(|| time_of(lines));
         let written = self.file.write_all(lines);
         // After a failure a part of them may be there.
         self.bytes = self.file.metadata()?.len();
@@ -60,6 +72,50 @@ impl LogFile {
             length: taken.len() as u64,
             hash: hash(taken),
         })
+    }
+
+    /// How many bytes may be appended at once.
+    pub fn room(&self) -> u64 {
+        self.rule.now().max_size_bytes
+    }
+
+    /// Keeps to the rule, also where nothing is written.
+    pub fn keep(&mut self) -> io::Result<()> {
+        let age = self.begun.map(|begun| clock::unix_ms().saturating_sub(begun));
+        let is_old =
+            (age.zip(self.rule.now().file_age())).is_some_and(|(age, most)| Duration::from_millis(age) >= most);
+        if is_old || self.bytes > self.room() {
+            self.rotate()?;
+        }
+        self.remove_surplus();
+        Ok(())
+    }
+
+    /// From the oldest on, so that a kill in between leaves a gap and no two of one number.
+    fn rotate(&mut self) -> io::Result<()> {
+        let last = self.rule.now().max_files.saturating_sub(1);
+        for number in (1..=last).rev() {
+            if_there(fs::rename(
+                numbered(&self.path, number - 1),
+                numbered(&self.path, number),
+            ))?;
+        }
+        if last == 0 {
+            if_there(fs::remove_file(&self.path))?;
+        }
+        self.begin()?;
+        self.remove_surplus();
+        Ok(())
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        (self.file, self.bytes) = open_append(&self.path)?;
+        self.begun = None;
+        self.settle()
+    }
+
+    fn remove_surplus(&self) {
+        remove_surplus(&self.path, 1, &self.rule.now(), SystemTime::now());
     }
 
     /// Nothing is doubtful any more.
@@ -112,6 +168,24 @@ fn open_append(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, bytes))
 }
 
+fn if_there(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// The time of a log's first line.
+fn first_time(log: &Path) -> Option<u64> {
+    let mut head = [0; 32];
+    let length = File::open(log).ok()?.read_at(&mut head, 0).ok()?;
+    time_of(&head[..length])
+}
+
+fn time_of(lines: &[u8]) -> Option<u64> {
+    parse_line(lines, 0, "").map(|line| line.time_unix_ms)
+}
+
 /// FNV-1a, 64 bits.
 fn hash(bytes: &[u8]) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325;
@@ -123,34 +197,129 @@ fn hash(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::Rules;
+    use crate::spec::LogSpec;
+
+    struct Log {
+        folder: tempfile::TempDir,
+        rules: Rules,
+    }
+
+    impl Log {
+        fn new(keep: LogSpec) -> Log {
+            let (folder, rules) = (tempfile::tempdir().unwrap(), Rules::default());
+            let log = Log { folder, rules };
+            log.keep(keep);
+            log
+        }
+
+        fn keep(&self, keep: LogSpec) {
+            self.rules.set([(self.folder.path().into(), keep)].into());
+        }
+
+        fn path(&self) -> PathBuf {
+            self.folder.path().join("1.main.log")
+        }
+
+        fn open(&self) -> (LogFile, Option<Doubtful>) {
+            let record = self.folder.path().join("record");
+            LogFile::open(&self.path(), &record, self.rules.of(self.folder.path())).unwrap()
+        }
+
+        /// Bytes of each file, the one that is written first.
+        fn sizes(&self) -> Vec<u64> {
+            let sizes = (0..9).map(|number| fs::metadata(numbered(&self.path(), number)).map(|m| m.len()));
+            sizes.filter_map(Result::ok).collect()
+        }
+    }
+
+    fn write(file: &mut LogFile, line: &str) {
+        file.append(line.as_bytes(), b'o', b"x\n").unwrap();
+    }
+
+    const SMALL: LogSpec = LogSpec {
+        max_size_bytes: 20,
+        max_files: 3,
+        max_age: None,
+    };
 
     #[test]
-    fn a_file_that_is_full_becomes_the_old_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let [path, record] = ["1.main.log", "record"].map(|name| folder.path().join(name));
-        let (mut file, _) = LogFile::open(&path, &record).unwrap();
-        file.bytes = MAX_FILE_BYTES;
-        file.append(b"1 o new\n", b'o', b"new\n").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"1 o new\n");
-        assert!(rotated(&path).exists());
+    fn files_become_older_ones_and_the_oldest_goes() {
+        let log = Log::new(SMALL);
+        let (mut file, _) = log.open();
+        for line in [
+            "1 o first\n",
+            "2 o second\n",
+            "3 o third\n",
+            "4 o fourth\n",
+            "5 o fifth\n",
+        ] {
+            write(&mut file, line);
+        }
+        assert_eq!(log.sizes(), [10, 11, 10], "each file is full with one of these lines");
+        assert_eq!(fs::read(log.path()).unwrap(), b"5 o fifth\n");
+        assert_eq!(fs::read(numbered(&log.path(), 2)).unwrap(), b"3 o third\n");
+    }
+
+    #[test]
+    fn another_rule_holds_at_once_and_without_a_further_line() {
+        let log = Log::new(SMALL);
+        let (mut file, _) = log.open();
+        for second in 1..=4 {
+            write(&mut file, &format!("{second} o long enough\n"));
+        }
+        let max_files = 2;
+        log.keep(LogSpec { max_files, ..SMALL });
+        file.keep().unwrap();
+        assert_eq!(log.sizes().len(), 2);
+        fs::remove_file(log.path()).unwrap();
+        write(&mut file, "5 o in a file again\n");
+        assert_eq!(
+            fs::read(log.path()).unwrap(),
+            b"5 o in a file again\n",
+            "somebody has removed it"
+        );
+        log.keep(LogSpec { max_files: 1, ..SMALL });
+        write(&mut file, "6 o the only one\n");
+        assert_eq!(log.sizes(), [17]);
+    }
+
+    #[test]
+    fn what_is_too_old_goes_though_nothing_is_written() {
+        let hour = Duration::from_secs(3600);
+        let max_age = Some(hour * 3);
+        let log = Log::new(LogSpec { max_age, ..SMALL });
+        let (mut file, _) = log.open();
+        let ago = |time: Duration| clock::unix_ms() - time.as_millis() as u64;
+        write(&mut file, &format!("{} o x\n", ago(hour / 2)));
+        file.keep().unwrap();
+        assert_eq!(log.sizes(), [18], "a third of three hours is not over");
+        drop(file);
+        fs::write(log.path(), format!("{} o x\n", ago(hour))).unwrap();
+        let (mut file, _) = log.open();
+        file.keep().unwrap();
+        assert_eq!(log.sizes(), [0, 18], "begun by the supervisor before, and old now");
+        let old = File::options().write(true).open(numbered(&log.path(), 1)).unwrap();
+        old.set_modified(SystemTime::now() - 2 * hour).unwrap();
+        file.keep().unwrap();
+        assert_eq!(log.sizes(), [0]);
     }
 
     #[test]
     fn a_kill_between_two_steps_loses_and_doubles_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let [path, record] = ["1.main.log", "record"].map(|name| folder.path().join(name));
-        let (mut file, doubtful) = LogFile::open(&path, &record).unwrap();
+        let log = Log::new(LogSpec::default());
+        let (mut file, doubtful) = log.open();
         assert_eq!(doubtful, None, "a new one");
         file.append(b"1 o one\n", b'o', b"one\n").unwrap();
-        let (mut file, doubtful) = LogFile::open(&path, &record).unwrap();
+        let (mut file, doubtful) = log.open();
         let doubtful = doubtful.expect("it was not taken from the fifo yet, or it was and nobody says so");
         assert!(doubtful.is(b"one\ntwo\n") && !doubtful.is(b"two\n") && doubtful.stream == b'o');
         file.settle().unwrap();
         // Written, or half written, and not recorded.
         file.file.write_all(b"2 o tw").unwrap();
-        let (_, doubtful) = LogFile::open(&path, &record).unwrap();
+        let (_, doubtful) = log.open();
         assert_eq!(
-            (doubtful, fs::read(&path).unwrap().as_slice()),
+            (doubtful, fs::read(log.path()).unwrap().as_slice()),
             (None, &b"1 o one\n"[..])
         );
     }

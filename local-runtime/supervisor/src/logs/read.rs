@@ -2,33 +2,36 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{parse_file_name, parse_line, rotated};
+use super::{numbered, parse_file_name, parse_line};
 use crate::protocol::{LogLine, LogsRequest};
+use crate::spec::LogSpec;
 
 /// From the end of a log, so much is read to find its last lines.
 const TAIL_BYTES: u64 = 16 << 10;
 
 /// The texts of the last lines; none if there is no log.
 pub fn last_lines(log: &Path, count: usize) -> Vec<String> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(log)?;
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        let mut bytes = vec![];
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().unwrap_or_default();
-    let lines: Vec<String> = bytes
-        .split(|b| *b == b'\n')
-        .filter_map(|l| parse_line(l, 0, ""))
-        .map(|l| l.text)
-        .collect();
-    lines[lines.len().saturating_sub(count)..].to_vec()
+    let mut lines = tail(log).unwrap_or_default();
+    if lines.len() < count {
+        // The file may have been begun a moment ago.
+        let before = tail(&numbered(log, 1)).unwrap_or_default();
+        lines.splice(..0, before);
+    }
+    lines.split_off(lines.len().saturating_sub(count))
+}
+
+fn tail(path: &Path) -> io::Result<Vec<String>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut bytes = vec![];
+    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+    let lines = bytes.split(|b| *b == b'\n').filter_map(|l| parse_line(l, 0, ""));
+    Ok(lines.map(|line| line.text).collect())
 }
 
 /// A place in the logs of one workload. Asked again later, it goes on where it was.
@@ -42,6 +45,8 @@ struct Source {
     path: PathBuf,
     file: Option<BufReader<File>>,
     inode: u64,
+    /// Nobody writes to the file any more: what is read now is the rest of it.
+    is_old: bool,
     partial: Vec<u8>,
     next: Option<LogLine>,
 }
@@ -121,59 +126,69 @@ impl LogReader {
                 let path = self.folder.join(format!("{pod}.{container}.log"));
                 self.sources
                     .entry((pod, container.into()))
-                    .or_insert_with(|| Source::at_the_beginning_of(path));
+                    .or_insert_with(|| Source::new(path));
             }
         }
     }
 }
 
 impl Source {
-    fn at_the_beginning_of(path: PathBuf) -> Source {
-        let mut source = Source {
+    fn new(path: PathBuf) -> Source {
+        Source {
             path,
             file: None,
             inode: 0,
+            is_old: false,
             partial: vec![],
             next: None,
-        };
-        let old = rotated(&source.path);
-        source.open(&old);
-        source
+        }
     }
 
-    fn open(&mut self, path: &Path) -> bool {
-        let Ok(file) = File::open(path) else { return false };
-        let inode = file.metadata().map_or(0, |m| m.ino());
-        if inode == self.inode {
-            return false;
+    /// Reads the next line, from the oldest file to the one that is written.
+    fn fill(&mut self, pod: u64, container: &str) {
+        while self.next.is_none() && self.read_on(pod, container) {}
+    }
+
+    /// False if there is no more now.
+    fn read_on(&mut self, pod: u64, container: &str) -> bool {
+        let Some(file) = &mut self.file else {
+            return self.open_next();
+        };
+        // A read error ends this file as its end does; the next call tries the path again.
+        let read = file.read_until(b'\n', &mut self.partial).unwrap_or(0);
+        if self.partial.last() == Some(&b'\n') {
+            self.partial.pop();
+            self.next = parse_line(&std::mem::take(&mut self.partial), pod, container);
+        } else if read == 0 && self.is_old {
+            return self.open_next();
+        } else if read == 0 {
+            // Between its end and here lines may have come, and then another file in its place.
+            self.is_old = !self.is_written();
+            return self.is_old;
         }
-        self.inode = inode;
-        self.file = Some(BufReader::new(file));
         true
     }
 
-    /// Reads the next line, going from a rotated file to the one that has taken its place.
-    fn fill(&mut self, pod: u64, container: &str) {
-        while self.next.is_none() {
-            let Some(file) = &mut self.file else {
-                let path = self.path.clone();
-                if self.open(&path) {
-                    continue;
-                }
-                return;
+    fn is_written(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode)
+    }
+
+    /// The file after this one, or the oldest if this one is gone or there was none yet.
+    fn open_next(&mut self) -> bool {
+        let mut next = None;
+        for number in 0..LogSpec::MOST_FILES {
+            let Ok(file) = File::open(numbered(&self.path, number)) else {
+                continue;
             };
-            // A read error ends this file as its end does; the next call tries the path again.
-            let read = file.read_until(b'\n', &mut self.partial).unwrap_or(0);
-            if self.partial.last() == Some(&b'\n') {
-                self.partial.pop();
-                self.next = parse_line(&std::mem::take(&mut self.partial), pod, container);
-            } else if read == 0 {
-                let path = self.path.clone();
-                if !self.open(&path) {
-                    return;
-                }
+            let inode = file.metadata().map_or(0, |metadata| metadata.ino());
+            if inode == self.inode {
+                break;
             }
+            next = Some((file, inode));
         }
+        let Some((file, inode)) = next else { return false };
+        (self.file, self.inode, self.is_old) = (Some(BufReader::new(file)), inode, false);
+        true
     }
 }
 
@@ -216,6 +231,39 @@ mod tests {
             texts(reader.more()),
             ["f", "g"],
             "neither a rotation nor a new container is missed"
+        );
+    }
+
+    #[test]
+    fn every_file_is_read_from_the_oldest_on_while_they_move() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("1.main.log");
+        let write = |number: u32, text: &str| fs::write(numbered(&log, number), text).unwrap();
+        write(2, "1 o a\n");
+        write(1, "2 o b\n");
+        write(0, "3 o c\n");
+        let mut reader = LogReader::new(folder.path().into(), request(None, None));
+        assert_eq!(texts(reader.first()), ["a", "b", "c"]);
+        // More was written to the file that was read to its end, then two others came.
+        write(0, "3 o c\n4 o d\n");
+        for number in [1, 0] {
+            fs::rename(numbered(&log, number), numbered(&log, number + 1)).unwrap();
+        }
+        fs::rename(numbered(&log, 1), numbered(&log, 2)).unwrap();
+        write(1, "5 o e\n");
+        write(0, "6 o f\n");
+        assert_eq!(texts(reader.more()), ["d", "e", "f"]);
+        assert_eq!(last_lines(&log, 2), ["e", "f"], "over the end of a file");
+        for number in 0..3 {
+            fs::remove_file(numbered(&log, number)).unwrap();
+        }
+        assert!(reader.more().is_empty(), "all are too old");
+        write(1, "7 o g\n");
+        write(0, "8 o h\n");
+        assert_eq!(
+            texts(reader.more()),
+            ["g", "h"],
+            "what is left of those that came meanwhile"
         );
     }
 

@@ -218,6 +218,7 @@ fn what_changes_no_container_touches_none() {
             (|s| s.labels = Labels::from([("a".into(), "b".into())])) as fn(&mut ServiceSpec),
         ),
         ("the name of the revision", |s| s.revision = "r2".into()),
+        ("what is kept of its logs", |s| s.logs.max_files = 9),
         ("the deadline", |s| s.rollout.deadline = seconds(5)),
     ] {
         let mut world = up(&spec);

@@ -6,6 +6,7 @@
 
 mod container;
 mod health;
+mod logs;
 mod rollout;
 mod validate;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use container::{ContainerSpec, FileSpec, Resources, SecretRef, VolumeMount};
 pub use health::{Check, Health, Probe};
+pub use logs::LogSpec;
 pub use rollout::{RolloutSpec, RolloutStep, StopSpec, Strategy};
 pub use validate::{MAX_REPLICAS, SpecFault};
 
@@ -133,7 +135,7 @@ pub struct VolumeSpec {
 /// A long-running workload: replicas of one pod behind one stable address.
 ///
 /// Changing `pod`, `stop` or the container side of `ports` makes new replicas by `rollout`; changing the
-/// number of replicas, a publication, `rollout`, the labels or the revision string alone touches no container.
+/// number of replicas, a publication, `rollout`, `logs`, the labels or the revision string alone touches no container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceSpec {
@@ -153,6 +155,8 @@ pub struct ServiceSpec {
     pub stop: StopSpec,
     #[serde(default)]
     pub rollout: RolloutSpec,
+    #[serde(default)]
+    pub logs: LogSpec,
 }
 
 /// A workload that runs to its end, once per revision.
@@ -182,6 +186,8 @@ pub struct JobSpec {
     pub timeout: Option<Duration>,
     #[serde(default)]
     pub stop: StopSpec,
+    #[serde(default)]
+    pub logs: LogSpec,
 }
 
 /// Containers that share one network namespace and so one address.

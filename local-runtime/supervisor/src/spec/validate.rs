@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, ContainerSpec, JobSpec, Object, PodSpec, PortSpec, Probe, RolloutSpec, ServiceSpec, Strategy};
+use super::{
+    Check, ContainerSpec, JobSpec, LogSpec, Object, PodSpec, PortSpec, Probe, RolloutSpec, ServiceSpec, Strategy,
+};
 
 /// Half of what the app's /24 has left for replicas, so that an update always finds addresses.
 pub const MAX_REPLICAS: u32 = 90;
@@ -43,6 +45,7 @@ fn service(spec: &ServiceSpec, faults: &mut Faults) {
     ports(&spec.ports, faults);
     signal(&spec.stop.signal, faults);
     steps(&spec.rollout, faults);
+    logs(&spec.logs, faults);
 }
 
 /// Shares below everything that grow; for blue and green, one of nothing.
@@ -66,6 +69,21 @@ fn job(spec: &JobSpec, faults: &mut Faults) {
     });
     pod(&spec.pod, faults);
     signal(&spec.stop.signal, faults);
+    logs(&spec.logs, faults);
+}
+
+fn logs(logs: &LogSpec, faults: &mut Faults) {
+    let smallest = LogSpec::SMALLEST_FILE_BYTES;
+    faults.check(logs.max_size_bytes >= smallest, "logs.max_size_bytes", || {
+        format!("{} bytes are less than {smallest}", logs.max_size_bytes)
+    });
+    let files = 1..=LogSpec::MOST_FILES;
+    faults.check(files.contains(&logs.max_files), "logs.max_files", || {
+        format!("{} is not between 1 and {}", logs.max_files, LogSpec::MOST_FILES)
+    });
+    faults.check(logs.max_age.is_none_or(|age| !age.is_zero()), "logs.max_age_ms", || {
+        "must be longer than 0".into()
+    });
 }
 
 fn ports(ports: &[PortSpec], faults: &mut Faults) {
@@ -282,6 +300,18 @@ mod tests {
             "an unknown signal could not be sent later",
             |s| s.stop.signal = "TERM9".into(),
             &["stop.signal"],
+        );
+        check(
+            "a log that no line fits into, or that is kept for no time, is none",
+            |s| {
+                let (max_size_bytes, max_files, max_age) = (1024, 0, Some(std::time::Duration::ZERO));
+                s.logs = LogSpec {
+                    max_size_bytes,
+                    max_files,
+                    max_age,
+                };
+            },
+            &["logs.max_size_bytes", "logs.max_files", "logs.max_age_ms"],
         );
     }
 

@@ -8,6 +8,7 @@ mod datagrams;
 mod isolation;
 mod jobs;
 mod keeping;
+mod kept_logs;
 mod load;
 mod machine;
 mod operations;

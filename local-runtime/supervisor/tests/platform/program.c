@@ -148,6 +148,11 @@ static int count(void) {
     for (long number = 1;; number++) { printf("%ld\n", number); fflush(stdout); usleep(1000); }
 }
 
+static int lines(int count) {
+    for (int number = 1; number <= count; number++) printf("line %d\n", number);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     gethostname(host, sizeof host - 1);
     signal(SIGTERM, stop); signal(SIGPIPE, SIG_IGN);
@@ -157,6 +162,7 @@ int main(int argc, char **argv) {
     if (!strcmp(word, "answer-datagrams") && argc > 2) return answer_datagrams(atoi(argv[2]));
     if (!strcmp(word, "ask-datagram") && argc > 3) return ask_datagram(argv[2], argv[3]);
     if (!strcmp(word, "count")) return count();
+    if (!strcmp(word, "lines") && argc > 2) return lines(atoi(argv[2]));
     if (!strcmp(word, "exit") && argc > 2) { printf("about to end\n"); return atoi(argv[2]); }
     if (!strcmp(word, "append") && argc > 3) { FILE *file = fopen(argv[2], "a"); if (!file) { perror(argv[2]); return 1; } fprintf(file, "%s\n", argv[3]); return fclose(file); }
     if (!strcmp(word, "cat") && argc == 2) { char text[4096]; ssize_t got; while ((got = read(0, text, sizeof text)) > 0) if (write(1, text, got) != got) return 1; return 0; }

@@ -41,6 +41,7 @@ fn desired(replicas: u32, protocol: &str) -> DesiredState {
         "replicas": replicas, "after": [],
         "rollout": {"strategy": "rolling", "steps": [], "deadline": {"secs": 600, "nanos": 0}},
         "stop": {"signal": "SIGTERM", "drain": {"secs": 2, "nanos": 0}, "gracePeriod": {"secs": 10, "nanos": 0}},
+        "logs": {"maxSizeBytes": 10 << 20, "maxFiles": 3, "maxAge": null},
     });
     let state = json!({"scope": scope(), "services": {"web": web}, "jobs": {}, "volumes": {}});
     serde_json::from_value(state).unwrap()

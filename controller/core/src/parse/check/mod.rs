@@ -4,6 +4,7 @@
 //! part that is missing or of a wrong type is simply not looked at here. Each check is one function and one rule.
 
 mod container;
+mod logs;
 mod names;
 mod order;
 mod references;
@@ -30,6 +31,7 @@ pub fn check_app(root: &Node, faults: &mut Vec<Fault>) {
     order::check(&app, &path, faults);
     references::check(&app, &path, faults);
     service::check(&app, &path, faults);
+    logs::check(&app, &path, faults);
     for (container, kind) in app.containers() {
         container.with_path(&path, |path| {
             container::check(container.entry, container.node(), kind, path, faults)
