@@ -362,8 +362,8 @@ pub struct LogsArgs {
     /// Only the last so many lines
     #[arg(long, value_name = "LINES")]
     pub tail: Option<usize>,
-    /// Only lines younger than this, as in 5m
-    #[arg(long, value_name = "DURATION")]
+    /// Only lines younger than a duration, as in 5m, or not before a time, as in 2026-01-31T08:30:00Z
+    #[arg(long, value_name = "DURATION|TIME")]
     pub since: Option<String>,
 }
 

@@ -12,6 +12,7 @@ mod folders;
 mod image_progress;
 mod interrupt;
 mod manifests;
+mod moment;
 mod output;
 mod progress;
 mod session;

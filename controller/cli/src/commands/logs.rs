@@ -10,6 +10,7 @@ use crate::args::{LogsArgs, ManifestArgs, OneAppArgs};
 use crate::failure::{CommandResult, Failure, exit};
 use crate::interrupt;
 use crate::manifests::select_one;
+use crate::moment;
 use crate::output::{Output, print};
 use crate::session::Session;
 
@@ -32,12 +33,16 @@ pub async fn logs(arguments: LogsArgs, output: Output) -> CommandResult {
     let Some(logs) = &deployed.provider.logs else {
         return Err(super::unsupported("logs", &deployed));
     };
+    let since = arguments
+        .since
+        .as_deref()
+        .map(|text| moment::since(text, SystemTime::now()));
     let query = LogQuery {
         workloads: arguments.workloads,
         container: arguments.container,
         follow: arguments.follow,
         tail: arguments.tail,
-        since: arguments.since.as_deref().map(since).transpose()?,
+        since: since.transpose()?,
     };
     let mut lines = logs.logs(&session.scope(&deployed).await?, query).await?;
     let stop = interrupt::interrupted(interrupt::listen());
@@ -51,10 +56,6 @@ pub async fn logs(arguments: LogsArgs, output: Output) -> CommandResult {
             () = &mut stop => return Ok(exit::INTERRUPTED),
         }
     }
-}
-
-fn since(text: &str) -> Result<SystemTime, Failure> {
-    Ok(SystemTime::now() - duration(text)?)
 }
 
 /// A duration that was typed.
