@@ -18,6 +18,7 @@ mod rollback;
 mod run;
 mod stats;
 mod status;
+mod usage;
 
 use crate::args::Command;
 use crate::failure::{CommandResult, Failure};

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use portolan_core::manifest::{ByteQuantity, CpuQuantity};
 use portolan_core::plan::Scope;
 use portolan_provider_api::operations::Usage;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
+use super::usage::{notes, of_limit, rounded};
 use crate::args::SelectArgs;
 use crate::failure::{CommandResult, Failure, exit};
 use crate::manifests;
@@ -97,47 +97,6 @@ fn millicores(used: Duration, passed: Duration) -> String {
     format!("{}m", used.as_micros() * 1000 / passed.as_micros().max(1))
 }
 
-/// In whole mebibytes, upwards; kibibytes below one.
-fn rounded(bytes: ByteQuantity) -> String {
-    match bytes.bytes() {
-        bytes if bytes < 1 << 20 => format!("{}Ki", bytes.div_ceil(1 << 10)),
-        bytes => format!("{}Mi", bytes.div_ceil(1 << 20)),
-    }
-}
-
-fn notes(before: &Usage, now: &Usage) -> Vec<String> {
-    [throttling(before, now), kills(now), refusals(now)]
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-fn throttling(before: &Usage, now: &Usage) -> Option<String> {
-    let since = |now: Option<u64>, before: Option<u64>| now.map(|now| now.saturating_sub(before.unwrap_or(0)));
-    let periods = since(now.periods, before.periods).filter(|periods| *periods > 0)?;
-    let throttled = since(now.throttled_periods, before.throttled_periods).filter(|throttled| *throttled > 0)?;
-    let limit = now.cpu_limit.map(|limit: CpuQuantity| format!(" (limit {limit})"));
-    let (share, limit) = (throttled * 100 / periods, limit.unwrap_or_default());
-    Some(format!("CpuThrottled: {share} % of the time{limit}"))
-}
-
-fn kills(now: &Usage) -> Option<String> {
-    let kills = now.oom_kills.filter(|kills| *kills > 0)?;
-    let limit = now
-        .memory_limit
-        .map_or("its limit".to_string(), |limit| limit.to_string());
-    let processes = if kills == 1 { "a process" } else { "processes" };
-    Some(format!("OomKilled: {processes} of it, for more than {limit}"))
-}
-
-fn refusals(now: &Usage) -> Option<String> {
-    now.pids_refused.filter(|refused| *refused > 0)?;
-    let limit = now
-        .pids_limit
-        .map_or(String::new(), |limit| format!(": {limit} processes"));
-    Some(format!("PidsLimitReached{limit}"))
-}
-
 fn table(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "nothing runs\n".to_string();
@@ -168,15 +127,6 @@ fn cells(row: &Row) -> [String; 8] {
     ]
 }
 
-/// `48Mi/256Mi`; a dash for what the platform does not tell.
-fn of_limit(used: &Option<String>, limit: &Option<String>) -> String {
-    match (used, limit) {
-        (Some(used), Some(limit)) => format!("{used}/{limit}"),
-        (Some(used), None) => used.clone(),
-        (None, _) => "-".to_string(),
-    }
-}
-
 fn up(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
@@ -188,6 +138,8 @@ fn up(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use portolan_core::manifest::{ByteQuantity, CpuQuantity};
+
     use super::*;
 
     fn usage(cpu_ms: u64, periods: u64, throttled: u64) -> Usage {
@@ -227,18 +179,5 @@ mod tests {
         let (before, mut now) = (usage(1000, 0, 0), usage(60, 0, 0));
         now.restarts = 1;
         assert_eq!(earlier(&now, &[before]), Usage::default());
-    }
-
-    #[test]
-    fn what_limits_did_is_noted() {
-        let mut now = usage(0, 0, 0);
-        (now.oom_kills, now.pids_refused, now.pids_limit) = (Some(1), Some(7), Some(64));
-        assert_eq!(
-            notes(&Usage::default(), &now),
-            [
-                "OomKilled: a process of it, for more than 256Mi",
-                "PidsLimitReached: 64 processes"
-            ]
-        );
     }
 }

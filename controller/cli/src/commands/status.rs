@@ -1,5 +1,6 @@
 //! `portolan status` and `portolan wait`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -7,9 +8,11 @@ use portolan_core::observation::Pause;
 use portolan_core::plan::PlanOptions;
 use portolan_core::status::{ConditionKind, ROLLOUT_PAUSED, ResourceStatus, StateWord, Status};
 use portolan_engine::Wish;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use super::logs::duration;
+use super::usage::{self, WorkloadUsage};
 use crate::args::{SelectArgs, WaitArgs, WaitCondition};
 use crate::failure::{self, CommandResult, Failure, exit};
 use crate::interrupt;
@@ -20,9 +23,48 @@ use crate::session::{AT_ONCE, Deployed, Session};
 pub async fn status(arguments: SelectArgs, output: Output) -> CommandResult {
     let deployments = manifests::select(&arguments)?;
     let session = Session::open(output)?;
-    let statuses = observe(&session, &session.deployed_all(deployments)?).await?;
-    answer(&statuses, output);
+    let deployed = session.deployed_all(deployments)?;
+    let statuses = observe(&session, &deployed).await?;
+    let mut reports = Vec::new();
+    for (status, deployed) in statuses.into_iter().zip(&deployed) {
+        let usage = usage_of(&session, deployed).await;
+        reports.push(Report { status, usage });
+    }
+    output.answer(&reports, || reports.iter().map(Report::human).collect());
     Ok(exit::DONE)
+}
+
+/// What `status` alone tells beside where an app stands: what its containers use.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    status: Status,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    usage: BTreeMap<String, WorkloadUsage>,
+}
+
+impl Report {
+    fn human(&self) -> String {
+        text(&self.status, |one| format!("{}{}", self.uses(one), last_words(one)))
+    }
+
+    fn uses(&self, one: &ResourceStatus) -> String {
+        let of_this = one.replicas.and_then(|_| self.usage.get(&one.id.name));
+        let lines = |usage: &WorkloadUsage| {
+            let notes = usage.notes.iter().map(|note| format!("      {note}\n"));
+            format!("      {}\n{}", usage.words(), notes.collect::<String>())
+        };
+        of_this.map(lines).unwrap_or_default()
+    }
+}
+
+/// Nothing where the platform does not tell it, or nobody runs who could: the status says why.
+async fn usage_of(session: &Session, deployed: &Deployed) -> BTreeMap<String, WorkloadUsage> {
+    let (Some(stats), Ok(scope)) = (&deployed.provider.stats, session.scope(deployed).await) else {
+        return BTreeMap::new();
+    };
+    let usages = stats.stats(&scope).await.unwrap_or_default();
+    usage::by_workload(&usages)
 }
 
 /// Where apps stand, on stdout.
@@ -112,14 +154,16 @@ fn final_failure(statuses: &[Status], condition: WaitCondition) -> Option<Failur
 
 /// One head line an app, one line a resource, and below what has failed its last words and what to do.
 pub fn human(status: &Status) -> String {
-    text(status, |one| {
-        let Some(failure) = &one.failure else {
-            return String::new();
-        };
-        let evidence = failure.evidence.iter().map(|line| format!("      | {line}\n"));
-        let hint = failure.hint.iter().map(|hint| format!("      hint: {hint}\n"));
-        evidence.chain(hint).collect()
-    })
+    text(status, last_words)
+}
+
+fn last_words(one: &ResourceStatus) -> String {
+    let Some(failure) = &one.failure else {
+        return String::new();
+    };
+    let evidence = failure.evidence.iter().map(|line| format!("      | {line}\n"));
+    let hint = failure.hint.iter().map(|hint| format!("      hint: {hint}\n"));
+    evidence.chain(hint).collect()
 }
 
 /// The same without last words: for whoever is told them elsewhere.
