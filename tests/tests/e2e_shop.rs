@@ -15,6 +15,7 @@ use portolan_tests::scratch::{FIRST_FURTHER, Scratch};
 use portolan_tests::shop::Shop;
 use portolan_tests::wait::until;
 use portolan_tests::{is_root, skip};
+use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -26,7 +27,7 @@ fn a_shop_lives() {
     if !is_root() {
         return skip("a_shop_lives", "containers are started by root");
     }
-    lives(&Shop::new(18180), |_| ());
+    lives(&Shop::new(18180), tells_what_it_uses);
 }
 
 #[test]
@@ -91,6 +92,15 @@ fn lives(shop: &Shop, further: impl FnOnce(&Shop)) {
 
     shop.answers(&["delete", "--yes", "--volumes"], 0);
     leaves(shop, &before, &[]);
+}
+
+fn tells_what_it_uses(shop: &Shop) {
+    let status = shop.report(&["status", "-o", "json"]);
+    let usage = status["usage"].as_object().expect("replicas run");
+    let told = |one: &Value| one["memory"].is_string() && one["pids"].as_u64().is_some_and(|pids| pids > 0);
+    assert!(!usage.is_empty() && usage.values().all(told), "{status}");
+    let words = shop.answers(&["status"], 0);
+    assert!(words.contains("uses ") && words.contains(" of memory, "), "{words}");
 }
 
 /// The process outside holds the network, so the next supervisor finds the containers where they were.
