@@ -102,7 +102,7 @@ fn never_fewer_ready(world: &World, before: usize) {
     }
 }
 
-/// All connections go somewhere, and there are never more replicas than two revisions have, or one and the surge.
+/// While two revisions stand beside each other their shares make a whole, and the new one wants no more than all replicas.
 fn shares_are_whole(world: &World) {
     let Some(service) = world.state.services.get("web").filter(|s| !s.deleting) else {
         return;
