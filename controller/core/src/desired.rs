@@ -19,6 +19,9 @@ pub struct DesiredState {
     pub jobs: BTreeMap<String, DesiredJob>,
     /// Named volumes of all services and jobs, each once.
     pub volumes: BTreeMap<String, DesiredVolume>,
+    /// Services of other apps, by the name that they have in this one.
+    #[serde(default)]
+    pub uses: BTreeMap<String, DesiredUse>,
 }
 
 /// Workloads are told apart by where they stand in the manifest.
@@ -42,6 +45,25 @@ pub struct DesiredService {
     pub logs: DesiredLogs,
     /// Jobs that must have completed and services that must be ready first.
     pub after: Vec<After>,
+    /// Other apps that may use it.
+    #[serde(default)]
+    pub allow: Vec<OtherApp>,
+}
+
+/// An app on the same target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherApp {
+    pub namespace: String,
+    pub app: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredUse {
+    pub of: OtherApp,
+    pub service: String,
+    pub port: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

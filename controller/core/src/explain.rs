@@ -282,7 +282,10 @@ mod tests {
         let cases = [
             ("services.helth", "did you mean `app.spec.services.health`?"),
             ("app.spec.services.health.ready.interval.x", "it has no fields at all"),
-            ("frobnicate", "it has bindings, jobs, overrides, services, targets"),
+            (
+                "frobnicate",
+                "it has bindings, jobs, overrides, services, targets, uses",
+            ),
         ];
         for (path, hint) in cases {
             assert_eq!(explain(path).unwrap_err().hint.as_deref(), Some(hint), "{path}");

@@ -27,6 +27,8 @@ pub enum Part {
 pub enum Reference {
     /// `${services.NAME.url}`, `.host` or `.port`: of the service's first port.
     Service { service: String, field: ServiceField },
+    /// `${uses.NAME.url}`, `.host` or `.port`: of a service of another app.
+    Use { name: String, field: ServiceField },
     /// `${bindings.NAME.KEY}`: what the Target gives for it, which may be a secret.
     Binding { binding: String, key: String },
 }
@@ -61,7 +63,16 @@ impl InvalidTemplate {
 }
 
 impl ServiceField {
-    const ALL: [Self; 3] = [Self::Url, Self::Host, Self::Port];
+    pub const ALL: [Self; 3] = [Self::Url, Self::Host, Self::Port];
+
+    /// `text` is the whole reference.
+    fn parse(field: &str, text: &str) -> Result<Self, InvalidTemplate> {
+        let known = Self::ALL.into_iter().find(|known| known.as_str() == field);
+        known.ok_or_else(|| InvalidTemplate::UnknownField {
+            text: shortened(text),
+            field: field.to_string(),
+        })
+    }
 
     /// As the manifest says it.
     pub fn as_str(self) -> &'static str {
@@ -137,17 +148,14 @@ impl Reference {
     fn parse(text: &str) -> Result<Self, InvalidTemplate> {
         let inner = text.trim_start_matches("${").trim_end_matches('}');
         match inner.split('.').collect::<Vec<_>>().as_slice() {
-            ["services", service, field] if !service.is_empty() => {
-                let known = ServiceField::ALL.into_iter().find(|known| known.as_str() == *field);
-                let unknown = || InvalidTemplate::UnknownField {
-                    text: shortened(text),
-                    field: (*field).to_string(),
-                };
-                Ok(Self::Service {
-                    service: (*service).to_string(),
-                    field: known.ok_or_else(unknown)?,
-                })
-            }
+            ["services", service, field] if !service.is_empty() => Ok(Self::Service {
+                service: (*service).to_string(),
+                field: ServiceField::parse(field, text)?,
+            }),
+            ["uses", name, field] if !name.is_empty() => Ok(Self::Use {
+                name: (*name).to_string(),
+                field: ServiceField::parse(field, text)?,
+            }),
             ["bindings", binding, key] if !binding.is_empty() && !key.is_empty() => Ok(Self::Binding {
                 binding: (*binding).to_string(),
                 key: (*key).to_string(),
@@ -161,6 +169,7 @@ impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Service { service, field } => write!(f, "${{services.{service}.{}}}", field.as_str()),
+            Self::Use { name, field } => write!(f, "${{uses.{name}.{}}}", field.as_str()),
             Self::Binding { binding, key } => write!(f, "${{bindings.{binding}.{key}}}"),
         }
     }

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use crate::desired::{
     After, DesiredContainer, DesiredJob, DesiredLogs, DesiredPort, DesiredProbe, DesiredProbes, DesiredRollout,
-    DesiredService, DesiredSidecar, DesiredState, DesiredStep, DesiredStop, DesiredVolume, ProbeCheck,
+    DesiredService, DesiredSidecar, DesiredState, DesiredStep, DesiredStop, DesiredUse, DesiredVolume, OtherApp,
+    ProbeCheck,
 };
 use crate::facts::{BuildSource, ContainerPath, Facts, ImageSource};
 use crate::fault::Fault;
 use crate::manifest::{
-    App, Container, Health, Job, Logs, Port, Probe, ProbeAction, Protocol, Rollout, Service, Target,
+    App, Container, Health, Job, Logs, Port, Probe, ProbeAction, Protocol, Rollout, Service, Target, Use,
 };
 use crate::name::{OwnerId, hash_of};
 use crate::plan::Scope;
@@ -92,6 +93,7 @@ pub fn resolve(input: &ResolveInput<'_>, facts: &Facts) -> Result<DesiredState, 
         services,
         jobs,
         volumes: volumes(input.app),
+        uses: uses(input.app),
     };
     if resolver.faults.is_empty() {
         Ok(desired)
@@ -129,6 +131,7 @@ impl Resolver<'_> {
             stop: self.stop(&path, service),
             logs: logs(&service.logs),
             after: after(self.input.app, &service.after),
+            allow: allowed(self.input.app, service),
             origin,
         };
         desired.revision = service_revision(&desired);
@@ -350,6 +353,33 @@ fn after(app: &App, names: &[String]) -> Vec<After> {
         false => After::Service(name.clone()),
     };
     names.iter().map(after).collect()
+}
+
+fn uses(app: &App) -> BTreeMap<String, DesiredUse> {
+    let of = |one: &Use| DesiredUse {
+        of: other_app(app, &one.app, one.namespace.as_deref()),
+        service: one.service.clone(),
+        port: one.port,
+    };
+    app.spec
+        .uses
+        .iter()
+        .map(|(name, one)| (name.clone(), of(one)))
+        .collect()
+}
+
+fn allowed(app: &App, service: &Service) -> Vec<OtherApp> {
+    let allow = service.traffic.allow.iter();
+    allow
+        .map(|other| other_app(app, &other.app, other.namespace.as_deref()))
+        .collect()
+}
+
+fn other_app(app: &App, name: &str, namespace: Option<&str>) -> OtherApp {
+    OtherApp {
+        namespace: namespace.unwrap_or(&app.metadata.namespace).to_string(),
+        app: name.to_string(),
+    }
 }
 
 /// Each named volume once, wherever it is mounted; its size is the largest that is asked for.

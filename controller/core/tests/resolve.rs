@@ -238,3 +238,35 @@ spec:
         expected.map(|(code, pointer)| (code.to_string(), pointer.to_string()))
     );
 }
+
+#[test]
+fn what_apps_use_of_each_other_is_named_on_both_sides() {
+    let manifest = "apiVersion: portolan.dev/v1alpha1\nkind: App\nmetadata: {name: shop, namespace: team}\nspec:\n  \
+         services:\n    web:\n      image: web:1\n      env: {STOCK: \"${uses.stock.url}/v1\"}\n      \
+         ports: [{name: http, port: 80}]\n      traffic: {allow: [{app: admin}, {app: a, namespace: b}]}\n  \
+         uses:\n    stock: {app: warehouse, service: api, port: 9000}\n";
+    let desired = resolved(manifest, 1);
+    let stock = &desired.uses["stock"];
+    assert_eq!(
+        (stock.of.namespace.as_str(), stock.of.app.as_str()),
+        ("team", "warehouse"),
+        "the same namespace if left out"
+    );
+    assert_eq!((stock.service.as_str(), stock.port), ("api", 9000));
+    let web = &desired.services["web"];
+    let allowed: Vec<_> = web
+        .allow
+        .iter()
+        .map(|other| format!("{}/{}", other.namespace, other.app))
+        .collect();
+    assert_eq!(allowed, ["team/admin", "b/a"]);
+    let env = &web.container.env;
+    assert_eq!(env["STOCK"].0.len(), 2);
+    for (name, expected) in [
+        ("STOCK_HOST", "stock"),
+        ("STOCK_PORT", "9000"),
+        ("STOCK_URL", "http://stock:9000"),
+    ] {
+        assert_eq!(env[name], EnvValue::text(expected), "{name}");
+    }
+}

@@ -31,6 +31,7 @@ mod peer;
 mod process;
 pub mod protocol;
 pub mod secrets;
+pub mod sharing;
 mod signal;
 pub mod spec;
 mod storage;

@@ -69,6 +69,7 @@ pub fn service(name: &str, replicas: u32) -> ServiceSpec {
         },
         rollout: RolloutSpec::default(),
         logs: LogSpec::default(),
+        allow: vec![],
     }
 }
 

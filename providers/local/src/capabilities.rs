@@ -22,6 +22,7 @@ const CAPABILITIES: &[Capability] = &[
     exact("targets"),
     exact("overrides"),
     exact("bindings"),
+    exact("uses"),
     exact("services.*"),
     row(
         "services.*.scale.max",

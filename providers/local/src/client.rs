@@ -100,7 +100,7 @@ impl Supervisors {
 
     /// Where this app's supervisor lives, unless the path of its socket is longer than the kernel takes.
     fn launch(&self, scope: &Scope) -> Result<Launch, CallError> {
-        let folder = folder_of(scope);
+        let folder = folder_of(&scope.namespace, &scope.app);
         let settings = &self.settings;
         let launch = Launch {
             binary: settings.supervisor.clone(),
@@ -169,8 +169,8 @@ const LONGEST_FOLDER: usize = 40;
 
 /// `NAMESPACE.NAME` where that is short: both are DNS labels, so a dot between them is injective. Else as much of it as
 /// fits, without a dot, and a hash.
-fn folder_of(scope: &Scope) -> String {
-    let plain = format!("{}.{}", scope.namespace, scope.app);
+pub fn folder_of(namespace: &str, app: &str) -> String {
+    let plain = format!("{namespace}.{app}");
     if plain.len() <= LONGEST_FOLDER {
         return plain;
     }
@@ -178,7 +178,7 @@ fn folder_of(scope: &Scope) -> String {
         max_length: LONGEST_FOLDER,
         ..NameGrammar::LABEL
     };
-    native_name(&[&scope.namespace, &scope.app], grammar)
+    native_name(&[namespace, app], grammar)
 }
 
 #[cfg(test)]
@@ -233,10 +233,10 @@ mod tests {
                 &format!("default.{}", "x".repeat(32)),
             ),
         ] {
-            assert_eq!(folder_of(&scope(namespace, app)), expected, "{reason}");
+            assert_eq!(folder_of(namespace, app), expected, "{reason}");
         }
         let folders = [(&long, &long), (&long, &longer), (&longer, &long)].map(|(namespace, app)| {
-            let folder = folder_of(&scope(namespace, app));
+            let folder = folder_of(namespace, app);
             assert!(folder.len() <= LONGEST_FOLDER && folder.starts_with("aaaa"), "{folder}");
             assert!(!folder.contains('.'), "no short name is spelt so: {folder}");
             folder

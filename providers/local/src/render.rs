@@ -8,6 +8,7 @@ use std::time::Duration;
 use portolan_core::capability::Capability;
 use portolan_core::desired::{
     After, DesiredContainer, DesiredJob, DesiredLogs, DesiredPort, DesiredService, DesiredSidecar, DesiredState,
+    DesiredUse, OtherApp,
 };
 use portolan_core::fault::Fault;
 use portolan_core::manifest::{Egress, RolloutStrategy};
@@ -21,6 +22,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::capabilities;
+use crate::client::folder_of;
 use crate::{TargetSettings, protocols};
 
 /// Kinds of resources on this target. All but `Image` are the supervisor's own.
@@ -143,6 +145,7 @@ impl Renderer<'_> {
                 Egress::Nat => spec::Egress::Nat,
                 Egress::None => spec::Egress::None,
             },
+            uses: self.desired.uses.iter().map(|(name, one)| used(name, one)).collect(),
         };
         self.add(resource(kind::NETWORK, NETWORK_NAME, body_of(&body), "/spec"));
     }
@@ -235,6 +238,7 @@ impl Renderer<'_> {
             },
             rollout: self.rollout(service),
             logs: logs(&service.logs),
+            allow: service.allow.iter().map(folder).collect(),
         }
     }
 
@@ -344,6 +348,20 @@ impl Renderer<'_> {
     fn add(&mut self, resource: Resource) {
         self.resources.entry(resource.id.clone()).or_insert(resource);
     }
+}
+
+fn used(name: &str, one: &DesiredUse) -> spec::UseSpec {
+    spec::UseSpec {
+        name: name.into(),
+        app: folder(&one.of),
+        service: one.service.clone(),
+        port: one.port,
+    }
+}
+
+/// Supervisors know each other by their folders, which lie beside each other.
+fn folder(other: &OtherApp) -> String {
+    folder_of(&other.namespace, &other.app)
 }
 
 fn containers(service: &DesiredService) -> impl Iterator<Item = &DesiredContainer> {

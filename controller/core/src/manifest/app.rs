@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ApiVersion, AppMetadata, Binding, Job, LOCAL_PROVIDER, Service, grammar};
+use super::{ApiVersion, AppMetadata, Binding, Job, LOCAL_PROVIDER, Service, Use, grammar};
 
 /// An application: its services, its jobs, and what it needs from where it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +49,10 @@ pub struct AppSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = grammar::name_schema()))]
     pub bindings: BTreeMap<String, Binding>,
+    /// Services of other apps, by the name that they have in this one, as in `http://catalog:8080`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("propertyNames" = grammar::name_schema()))]
+    pub uses: BTreeMap<String, Use>,
     /// Differences by target, merged over `services`, `jobs` and `bindings`: maps merge; lists of named things merge
     /// by `name`, files and volumes by `path`; other lists are replaced; `null` removes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

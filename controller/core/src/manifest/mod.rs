@@ -22,6 +22,7 @@ mod quantity;
 mod rollout;
 mod secret;
 mod service;
+mod sharing;
 mod target;
 mod volume;
 
@@ -41,6 +42,7 @@ pub use quantity::{ByteQuantity, CpuQuantity, InvalidQuantity};
 pub use rollout::{Rollout, RolloutStep, RolloutStrategy};
 pub use secret::SecretReference;
 pub use service::{InitContainer, Port, Protocol, Scale, Service, Sidecar, Stop, StopSignal};
+pub use sharing::{AllowedApp, Traffic, Use};
 pub use target::{
     Budget, Egress, LOCAL_PROVIDER, LocalTarget, PROVIDERS, Target, TargetKind, TargetSecrets, TargetSpec,
 };

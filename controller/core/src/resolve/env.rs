@@ -11,7 +11,7 @@ use crate::desired::{DesiredContainer, EnvPart, EnvValue};
 use crate::facts::ContainerPath;
 use crate::fault::Fault;
 use crate::interpolate::{Part, Reference, ServiceField, Template};
-use crate::manifest::Container;
+use crate::manifest::{Container, Use};
 
 /// What the standard variables of a container depend on besides itself.
 pub struct Needs<'a> {
@@ -35,6 +35,10 @@ pub const STANDARD_ENV: &[(&str, &str)] = &[
     (
         "<BINDING>_<KEY>",
         "for each binding, each key that the Target gives: DB_URL, DB_HOST, DB_PORT, DB_USERNAME, DB_PASSWORD, DB_DATABASE",
+    ),
+    (
+        "<USE>_HOST, _PORT, _URL",
+        "for each entry of the app's `uses`: the service of another app",
     ),
     (
         "<SERVICE>_HOST, _PORT, _URL",
@@ -100,7 +104,7 @@ impl Resolver<'_> {
             env.insert("PORT".to_string(), EnvValue::text(port.to_string()));
         }
         for service in self.named_services(needs, templates) {
-            for field in [ServiceField::Host, ServiceField::Port, ServiceField::Url] {
+            for field in ServiceField::ALL {
                 let name = format!("{}_{}", words(&service), words(field.as_str()));
                 env.insert(
                     name,
@@ -109,6 +113,12 @@ impl Resolver<'_> {
                         field,
                     }]),
                 );
+            }
+        }
+        for (use_name, one) in &self.input.app.spec.uses {
+            for field in ServiceField::ALL {
+                let name = format!("{}_{}", words(use_name), words(field.as_str()));
+                env.insert(name, EnvValue::text(used(use_name, one, field)));
             }
         }
         for binding in self.input.app.spec.bindings.keys() {
@@ -137,7 +147,7 @@ impl Resolver<'_> {
             .flat_map(Template::references)
             .filter_map(|reference| match reference {
                 Reference::Service { service, .. } => Some(service.clone()),
-                Reference::Binding { .. } => None,
+                Reference::Use { .. } | Reference::Binding { .. } => None,
             });
         let services = &self.input.app.spec.services;
         let has_port = |name: &String| services.get(name).is_some_and(|service| !service.ports.is_empty());
@@ -153,6 +163,11 @@ impl Resolver<'_> {
                     service: service.clone(),
                     field: *field,
                 },
+                Part::Reference(Reference::Use { name, field }) => {
+                    // parse lets no reference through to a use that is not there
+                    let one = self.input.app.spec.uses.get(name)?;
+                    EnvPart::Text(used(name, one, *field))
+                }
                 Part::Reference(Reference::Binding { binding, key }) => match self.binding(binding, key) {
                     Some(part) => part,
                     None => {
@@ -183,6 +198,15 @@ pub fn add_revision(container: &mut DesiredContainer, revision: &str) {
         .env
         .entry(REVISION_VARIABLE.to_string())
         .or_insert_with(|| EnvValue::text(revision));
+}
+
+/// On every target a use is reached by the name that the app gives it: an alias there, as an ExternalName or a client alias.
+fn used(name: &str, one: &Use, field: ServiceField) -> String {
+    match field {
+        ServiceField::Host => name.to_string(),
+        ServiceField::Port => one.port.to_string(),
+        ServiceField::Url => format!("{}://{name}:{}", one.protocol.as_str(), one.port),
+    }
 }
 
 /// `image-cache` -> `IMAGE_CACHE`.

@@ -68,6 +68,7 @@ async fn accept(listener: TcpListener, backends: Backends, target_port: Arc<Atom
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
+                _ = client.set_nodelay(true);
                 let permit = permits.clone().acquire_owned().await;
                 let permit = permit.expect("nobody closes the semaphore");
                 let (backends, port) = (backends.clone(), target_port.load(Ordering::Relaxed));

@@ -6,6 +6,7 @@
 mod backends;
 mod holder;
 mod listener;
+mod shared;
 mod sockets;
 mod tcp;
 mod udp;
@@ -21,9 +22,11 @@ use tokio::sync::Semaphore;
 
 use crate::machine::{PortFailure, Route};
 use crate::protocol::{Class, ErrorBody};
+use crate::sharing::{Share, Use};
 use crate::spec::{PortSpec, Protocol};
 use backends::{Backends, Open};
 use listener::Listening;
+use shared::{Shared, Used};
 pub use sockets::{HostSockets, SocketAnswer, SocketRequest, listen_here};
 
 /// Everything that is to be listened on, and where it leads.
@@ -32,6 +35,8 @@ pub struct Table {
     /// The link over which services' own addresses are reached; none takes them from everywhere.
     pub bridge: Option<String>,
     pub routes: Vec<Route>,
+    pub shares: Vec<Share>,
+    pub uses: Vec<Use>,
 }
 
 /// Every listening socket of the app.
@@ -41,6 +46,8 @@ pub struct Balance {
     open: Open,
     services: HashMap<String, Backends>,
     listening: BTreeMap<Front, Listening>,
+    shared: BTreeMap<Share, Shared>,
+    used: BTreeMap<Use, Used>,
     /// Bound by `reserve`, not yet in a route.
     reserved: BTreeMap<Front, OwnedFd>,
     /// Not tried again before `try_again`.
@@ -84,6 +91,8 @@ impl Balance {
             open: Open::default(),
             services: HashMap::new(),
             listening: BTreeMap::new(),
+            shared: BTreeMap::new(),
+            used: BTreeMap::new(),
             reserved: BTreeMap::new(),
             failed: BTreeMap::new(),
             connections: Arc::new(Semaphore::new(max_connections)),
@@ -135,12 +144,14 @@ impl Balance {
         self.listen(&wanted);
         self.reserved.clear();
         self.table = table;
+        self.follow_shares();
     }
 
     /// Tries what has failed once more.
     pub fn try_again(&mut self) {
         self.failed.clear();
         self.listen(&fronts(&self.table));
+        self.follow_shares();
     }
 
     /// The first failure of each service that has one.
@@ -174,6 +185,54 @@ impl Balance {
         let groups = routes.iter().flat_map(|route| &route.groups);
         let routed = groups.flat_map(|group| group.targets.keys().copied());
         self.open.set_routed(routed.collect());
+    }
+
+    /// What cannot be listened on is tried again with the next table.
+    fn follow_shares(&mut self) {
+        let Table {
+            bridge, shares, uses, ..
+        } = &self.table;
+        self.shared.retain(|share, _| shares.contains(share));
+        self.used.retain(|one, _| uses.contains(one));
+        for share in shares
+            .iter()
+            .filter(|share| !self.shared.contains_key(share))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            let Some(backends) = self.services.get(&share.service) else {
+                continue;
+            };
+            match Shared::start(&share, backends.clone(), self.connections.clone()) {
+                Ok(started) => drop(self.shared.insert(share, started)),
+                Err(error) => tracing::warn!(%error, service = share.service, "cannot listen for another app"),
+            }
+        }
+        for one in uses
+            .iter()
+            .filter(|one| !self.used.contains_key(one))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            match self.use_service(&one, bridge.as_deref()) {
+                Ok(started) => drop(self.used.insert(one, started)),
+                Err(error) => {
+                    tracing::warn!(%error, address = %one.address, "cannot listen for a service of another app")
+                }
+            }
+        }
+    }
+
+    fn use_service(&self, one: &Use, bridge: Option<&str>) -> io::Result<Used> {
+        let request = SocketRequest {
+            protocol: Protocol::Tcp,
+            address: one.address,
+        };
+        let socket = match bridge {
+            Some(link) => sockets::listen_on_link(request, link)?,
+            None => listen_here(request)?,
+        };
+        Used::start(socket, one.socket.clone(), self.connections.clone())
     }
 
     fn listen(&mut self, wanted: &BTreeMap<Front, Aim>) {

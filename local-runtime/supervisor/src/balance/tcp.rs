@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -15,7 +15,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const BUFFER_BYTES: usize = 8 << 10;
 
 /// Carries one connection to its end. Without a ready replica it is closed at once.
-pub async fn serve(mut client: TcpStream, backends: Backends, port: u16) {
+pub async fn serve(mut client: impl AsyncRead + AsyncWrite + Unpin, backends: Backends, port: u16) {
     let Some((mut server, _opened)) = connect(&backends, port).await else {
         return;
     };
@@ -29,6 +29,8 @@ async fn connect(backends: &Backends, port: u16) -> Option<(TcpStream, Opened)> 
     let mut tried = vec![];
     while let Some(((id, address), opened)) = backends.take(&tried) {
         if let Ok(Ok(stream)) = timeout(CONNECT_TIMEOUT, TcpStream::connect((address, port))).await {
+            // Bytes go on as they come; one that is gone already is seen to be by the copying.
+            _ = stream.set_nodelay(true);
             return Some((stream, opened));
         }
         tried.push(id);
@@ -36,9 +38,10 @@ async fn connect(backends: &Backends, port: u16) -> Option<(TcpStream, Opened)> 
     None
 }
 
-async fn carry(client: &mut TcpStream, server: &mut TcpStream) -> io::Result<()> {
-    client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
+pub async fn carry(
+    client: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    server: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> io::Result<()> {
     copy_bidirectional_with_sizes(client, server, BUFFER_BYTES, BUFFER_BYTES)
         .await
         .map(drop)

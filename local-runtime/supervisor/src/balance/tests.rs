@@ -22,8 +22,8 @@ fn port(name: &str, address: SocketAddrV4) -> [PortSpec; 1] {
 
 fn table(route: Route) -> Table {
     Table {
-        bridge: None,
         routes: vec![route],
+        ..Table::default()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::chain;
 use crate::logs::{self, Writer};
 use crate::machine::{self, Effect, Event, Outcome, State};
 use crate::network::hosts_file;
+use crate::sharing;
 use crate::spec::Kind;
 use crate::storage;
 
@@ -29,14 +30,21 @@ impl Platform {
 
     async fn follow_routes(&mut self) {
         let routes = machine::routes(&self.state);
-        let addresses = routes.iter().map(|route| route.address).collect();
+        let addresses = machine::service_names(&self.state).into_values().collect();
         if self.state.network.is_some()
             && let Err(error) = self.network.set_service_addresses(addresses)
         {
             tracing::error!(error = chain(&error), "services' addresses are not all there");
         }
         let bridge = self.state.network.is_some().then(|| self.settings.bridge());
-        self.keeper.set(Table { bridge, routes }).await;
+        let run_dir = &self.settings.paths.run;
+        let table = Table {
+            bridge,
+            routes,
+            shares: sharing::shares(&self.state, run_dir),
+            uses: sharing::uses(&self.state, run_dir),
+        };
+        self.keeper.set(table).await;
     }
 
     pub(super) fn follow_log_rules(&self) {

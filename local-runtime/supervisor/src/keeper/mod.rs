@@ -82,6 +82,7 @@ pub async fn keep(settings: Settings) -> Result<(), KeeperError> {
         keeper.starter.hurry();
     }
     let ending = keeper.serve(listener).await;
+    drop(keeper);
     // A supervisor that began with us waits for these to be gone before it removes the folder.
     _ = fs::remove_file(path);
     lock.remove_file();

@@ -15,7 +15,7 @@ use crate::protocol::ErrorBody;
 use crate::spec::PortSpec;
 
 /// Raised by any change that an older peer could misread.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where the keeper of an app with this runtime directory listens.
 pub fn socket_path(run_dir: &Path) -> PathBuf {

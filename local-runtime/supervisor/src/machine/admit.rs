@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{State, Subnet};
 use crate::protocol::{Class, DeleteOutcome, ErrorBody, PutOutcome};
-use crate::spec::{Kind, Object, PodSpec};
+use crate::spec::{Kind, NetworkSpec, Object, PodSpec};
 
 /// What a put of this object would do, or why it is refused.
 pub fn admit_put(state: &State, object: &Object) -> Result<PutOutcome, ErrorBody> {
@@ -28,7 +28,10 @@ pub fn admit_put(state: &State, object: &Object) -> Result<PutOutcome, ErrorBody
                 );
                 Err(refusal("NetworkExists", Class::Conflict, what))
             }
-            other => Ok(outcome(other.as_ref().map(|n| &n.spec), spec)),
+            other => {
+                check_uses(state, spec)?;
+                Ok(outcome(other.as_ref().map(|n| &n.spec), spec))
+            }
         },
         Object::Volume(spec) => Ok(outcome(state.volumes.get(&spec.name), spec)),
         Object::Service(spec) => {
@@ -118,12 +121,30 @@ fn check_workload(state: &State, object: &Object, pod: &PodSpec, deleting: bool)
 /// Each service may need one address more during an update; twice that while old replicas still end.
 fn check_room(state: &State, name: &str, replicas: u32) -> Result<(), ErrorBody> {
     let others = state.services.values().filter(|s| s.spec.name != name);
-    let count = others.clone().count() + 1;
+    let used = state.network.as_ref().map_or(0, |network| network.uses.len());
+    let count = others.clone().count() + 1 + used;
     let wanted: u32 = others.map(|s| s.spec.replicas + 1).sum::<u32>() + replicas + 1;
     let room = (Subnet::PODS.end() - Subnet::PODS.start()) as u32;
     let services = (Subnet::SERVICES.end() - Subnet::SERVICES.start()) as usize;
     if wanted > room || count > services {
         let what = format!("{count} services with {wanted} replicas are more than the app's /24 has addresses for");
+        return Err(refusal("AddressesExhausted", Class::Quota, what));
+    }
+    Ok(())
+}
+
+/// A name means one thing, and each needs an address as a service does.
+fn check_uses(state: &State, spec: &NetworkSpec) -> Result<(), ErrorBody> {
+    if let Some(one) = spec.uses.iter().find(|one| state.services.contains_key(&one.name)) {
+        let what = format!(
+            "the app has a service `{}` of its own, and uses one of this name",
+            one.name
+        );
+        return Err(refusal("InvalidSpec", Class::Invalid, what));
+    }
+    let count = state.services.len() + spec.uses.len();
+    if count > (Subnet::SERVICES.end() - Subnet::SERVICES.start()) as usize {
+        let what = format!("{count} services are more than the app's /24 has addresses for");
         return Err(refusal("AddressesExhausted", Class::Quota, what));
     }
     Ok(())

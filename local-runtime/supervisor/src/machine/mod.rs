@@ -79,6 +79,16 @@ pub struct State {
 pub struct Network {
     pub spec: NetworkSpec,
     pub subnet: Subnet,
+    /// Addresses of services of other apps, by the name that this app gives them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub uses: BTreeMap<String, Ipv4Addr>,
+}
+
+impl Network {
+    fn new(spec: NetworkSpec, subnet: Subnet) -> Self {
+        let uses = BTreeMap::new();
+        Self { spec, subnet, uses }
+    }
 }
 
 /// Which container of which pod; its parts name folders, logs and cgroups.
@@ -363,11 +373,14 @@ impl State {
 
     fn note_put(&mut self, object: Object, subnet: Option<Subnet>, done: bool, turn: &Turn) {
         match object {
-            Object::Network(spec) => match (&mut self.network, subnet) {
-                (Some(network), _) => network.spec = spec,
-                (none, Some(subnet)) => *none = Some(Network { spec, subnet }),
-                (None, None) => {}
-            },
+            Object::Network(spec) => {
+                match (&mut self.network, subnet) {
+                    (Some(network), _) => network.spec = spec,
+                    (none, Some(subnet)) => *none = Some(Network::new(spec, subnet)),
+                    (None, None) => {}
+                }
+                self.give_addresses_to_uses();
+            }
             Object::Volume(spec) => drop(self.volumes.insert(spec.name.clone(), spec)),
             Object::Service(spec) => match self.services.get_mut(&spec.name) {
                 Some(service) => service.update(spec, turn.now.at),
@@ -477,7 +490,22 @@ impl State {
     }
 
     fn free_service_address(&self) -> Option<Ipv4Addr> {
-        let used = self.services.values().map(|s| s.address).collect();
-        self.network.as_ref()?.subnet.free(Subnet::SERVICES, &used)
+        let network = self.network.as_ref()?;
+        let own = self.services.values().map(|s| s.address);
+        let used = own.chain(network.uses.values().copied()).collect();
+        network.subnet.free(Subnet::SERVICES, &used)
+    }
+
+    /// Those that are named already keep theirs.
+    fn give_addresses_to_uses(&mut self) {
+        let Some(network) = &mut self.network else { return };
+        let wanted: Vec<String> = network.spec.uses.iter().map(|one| one.name.clone()).collect();
+        network.uses.retain(|name, _| wanted.contains(name));
+        for name in wanted {
+            let address = self.free_service_address();
+            if let (Some(network), Some(address)) = (&mut self.network, address) {
+                network.uses.entry(name).or_insert(address);
+            }
+        }
     }
 }

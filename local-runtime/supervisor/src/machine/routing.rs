@@ -73,14 +73,11 @@ fn targets(service: &super::Service, of: &dyn Fn(u64) -> bool) -> BTreeMap<u64, 
     ready.map(|(id, p)| (*id, p.address)).collect()
 }
 
-/// The names that containers resolve.
+/// The names that containers resolve: the app's services, and those of others that it uses.
 pub fn service_names(state: &State) -> BTreeMap<String, Ipv4Addr> {
-    state
-        .services
-        .values()
-        .filter(|s| !s.deleting)
-        .map(|s| (s.spec.name.clone(), s.address))
-        .collect()
+    let used = state.network.iter().flat_map(|network| network.uses.clone());
+    let own = state.services.values().filter(|s| !s.deleting);
+    used.chain(own.map(|s| (s.spec.name.clone(), s.address))).collect()
 }
 
 /// What a pod's containers are called inside: unique in the app, and short enough for a host name (64 characters).

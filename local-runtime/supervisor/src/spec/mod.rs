@@ -108,6 +108,21 @@ pub struct NetworkSpec {
     pub labels: Labels,
     #[serde(default)]
     pub egress: Egress,
+    /// Services of other apps, which decide whether they let this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<UseSpec>,
+}
+
+/// A service of another app, under a name of this one's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UseSpec {
+    /// A DNS label that no service of this app has.
+    pub name: String,
+    /// The name of the other app's runtime directory, which lies beside this one's.
+    pub app: String,
+    pub service: String,
+    pub port: u16,
 }
 
 /// How connections leave the app's network.
@@ -157,6 +172,9 @@ pub struct ServiceSpec {
     pub rollout: RolloutSpec,
     #[serde(default)]
     pub logs: LogSpec,
+    /// Apps that may use the service, by the names of their runtime directories, which lie beside this one's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow: Vec<String>,
 }
 
 /// A workload that runs to its end, once per revision.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Check, ContainerSpec, JobSpec, LogSpec, Object, PodSpec, PortSpec, Probe, RolloutSpec, ServiceSpec, Strategy,
+    UseSpec,
 };
 
 /// Half of what the app's /24 has left for replicas, so that an update always finds addresses.
@@ -29,7 +30,8 @@ impl Object {
         let mut faults = Faults::default();
         faults.dns_label("name", self.name());
         match self {
-            Object::Network(_) | Object::Volume(_) => {}
+            Object::Network(spec) => uses(&spec.uses, &mut faults),
+            Object::Volume(_) => {}
             Object::Service(spec) => service(spec, &mut faults),
             Object::Job(spec) => job(spec, &mut faults),
         }
@@ -37,7 +39,29 @@ impl Object {
     }
 }
 
+/// An app is named by a folder, and by nothing that leads out of where all of them lie.
+fn app_folder(field: &str, name: &str, faults: &mut Faults) {
+    let fits = !name.is_empty() && !name.starts_with('.') && !name.contains('/');
+    faults.check(fits, field, || format!("`{name}` is no name of a folder"));
+}
+
+fn uses(uses: &[UseSpec], faults: &mut Faults) {
+    let mut names = BTreeSet::new();
+    for (i, one) in uses.iter().enumerate() {
+        let at = format!("uses[{i}]");
+        faults.dns_label(&format!("{at}.name"), &one.name);
+        faults.check(names.insert(&one.name), &format!("{at}.name"), || {
+            format!("`{}` is used twice", one.name)
+        });
+        app_folder(&format!("{at}.app"), &one.app, faults);
+        faults.check(one.port != 0, &format!("{at}.port"), || "0 is no port".into());
+    }
+}
+
 fn service(spec: &ServiceSpec, faults: &mut Faults) {
+    for (i, app) in spec.allow.iter().enumerate() {
+        app_folder(&format!("allow[{i}]"), app, faults);
+    }
     faults.check(spec.replicas <= MAX_REPLICAS, "replicas", || {
         format!("{} is more than this machine's {MAX_REPLICAS} a service", spec.replicas)
     });

@@ -18,4 +18,5 @@ mod program;
 mod restarts;
 mod rollouts;
 mod services;
+mod sharing;
 mod updates;

@@ -10,6 +10,7 @@ mod order;
 mod references;
 mod rollout;
 mod service;
+mod sharing;
 mod target;
 
 pub use target::check_target;
@@ -32,6 +33,7 @@ pub fn check_app(root: &Node, faults: &mut Vec<Fault>) {
     references::check(&app, &path, faults);
     service::check(&app, &path, faults);
     logs::check(&app, &path, faults);
+    sharing::check(&app, &path, faults);
     for (container, kind) in app.containers() {
         container.with_path(&path, |path| {
             container::check(container.entry, container.node(), kind, path, faults)
@@ -46,6 +48,7 @@ pub struct AppView<'a> {
     pub services: &'a [Entry],
     pub jobs: &'a [Entry],
     pub bindings: &'a [Entry],
+    pub uses: &'a [Entry],
 }
 
 /// A container, and the way to it from `spec`.
@@ -81,6 +84,7 @@ impl<'a> AppView<'a> {
             services: entries("services"),
             jobs: entries("jobs"),
             bindings: entries("bindings"),
+            uses: entries("uses"),
         }
     }
 

@@ -38,7 +38,7 @@ fn invalid_template(invalid: &InvalidTemplate, value: &Node, path: &Path<'_>) ->
         InvalidTemplate::UnknownField { field, .. } => nearest_or_all(field, ["url", "host", "port"], "a service has"),
         InvalidTemplate::Unknown { text } => {
             format!(
-                "name `services.NAME.url`, `.host` or `.port`, or `bindings.NAME.KEY`; for a plain text write `${text}`"
+                "name `services.NAME.url`, `.host` or `.port`, `uses.NAME.url` alike, or `bindings.NAME.KEY`; for a plain text write `${text}`"
             )
         }
     };
@@ -50,6 +50,7 @@ fn invalid_template(invalid: &InvalidTemplate, value: &Node, path: &Path<'_>) ->
 fn unknown(app: &AppView<'_>, reference: &Reference, value: &Node, path: &Path<'_>) -> Option<Fault> {
     let (message, hint) = match reference {
         Reference::Service { service, field } => unknown_service(app, service, *field)?,
+        Reference::Use { name, .. } => unknown_use(app, name)?,
         Reference::Binding { binding, key } => unknown_binding(app, binding, key)?,
     };
     let text = reference.to_string();
@@ -79,6 +80,18 @@ fn unknown_service(app: &AppView<'_>, name: &str, field: ServiceField) -> Option
             hint,
         )
     })
+}
+
+fn unknown_use(app: &AppView<'_>, name: &str) -> Option<(String, String)> {
+    let names = app.uses.iter().map(|entry| entry.key.as_str());
+    if names.clone().any(|known| known == name) {
+        return None;
+    }
+    let hint = match app.uses.is_empty() {
+        true => format!("declare it: `uses: {{{name}: {{app: ..., service: ..., port: ...}}}}`"),
+        false => nearest_or_all(name, names, "it uses"),
+    };
+    Some((format!("names `{name}`, which the app does not use"), hint))
 }
 
 fn unknown_binding(app: &AppView<'_>, name: &str, key: &str) -> Option<(String, String)> {
