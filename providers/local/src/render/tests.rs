@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use portolan_core::desired::DesiredState;
+use portolan_core::desired::{DesiredState, DesiredUse, OtherApp};
 use portolan_core::manifest::Egress;
 use portolan_core::name::OwnerId;
 use portolan_core::observation::ObservedResource;
@@ -13,6 +13,7 @@ use portolan_supervisor::protocol::Observed;
 use serde_json::{Value, json};
 
 use super::{LocalShape, NETWORK_NAME, kind};
+use crate::client::folder_of;
 use crate::{TargetSettings, protocols, read};
 
 fn scope() -> Scope {
@@ -68,6 +69,33 @@ fn the_way_out_is_the_targets() {
     };
     assert_eq!(network(Egress::Nat)["egress"], "nat");
     assert_eq!(network(Egress::None)["egress"], "none");
+}
+
+/// Each side names the other's folder of the runtime directory, as the client that starts its supervisor does.
+#[test]
+fn what_apps_use_of_each_other_is_named_by_their_folders() {
+    let mut desired = desired(1, "http");
+    let catalog = OtherApp {
+        namespace: "backend".into(),
+        app: "catalog".into(),
+    };
+    let used = DesiredUse {
+        of: catalog.clone(),
+        service: "api".into(),
+        port: 8080,
+    };
+    desired.uses = [("products".to_string(), used)].into();
+    desired.services.get_mut("web").unwrap().allow = vec![catalog.clone()];
+    let resources = shape().render(&desired).unwrap();
+    let folder = folder_of(&catalog.namespace, &catalog.app);
+    assert_eq!(
+        resources[&ResourceId::new(kind::NETWORK, NETWORK_NAME)].body["uses"],
+        json!([{"name": "products", "app": folder, "service": "api", "port": 8080}])
+    );
+    assert_eq!(
+        resources[&ResourceId::new(kind::SERVICE, "web")].body["allow"],
+        json!([folder])
+    );
 }
 
 #[test]
