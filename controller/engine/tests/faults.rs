@@ -157,17 +157,7 @@ fn a_target_that_cannot_be_read_is_an_error_and_no_failure_of_the_app() {
 }
 
 fn somebody_elses(body: serde_json::Value) -> Object {
-    Object {
-        body,
-        owner: OwnerId::from_tag("somebody"),
-        source: "file".into(),
-        generation: 1,
-        revision: None,
-        changed_at: 0,
-        deleted_at: None,
-        retained: false,
-        promoted: false,
-    }
+    Object::by_hand(OwnerId::from_tag("somebody"), body)
 }
 
 #[test]

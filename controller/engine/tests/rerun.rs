@@ -88,7 +88,7 @@ async fn the_end_is_the_one_of_this_run() {
     sleep(Duration::from_secs(60)).await;
     bench.cloud.set_lag(700);
     let read_lag = Duration::from_millis(800);
-    bench.provider = provider(bench.cloud.clone(), FakeShape { read_lag });
+    bench.provider = provider(bench.cloud.clone(), FakeShape::default().with_read_lag(read_lag));
     let (before, began) = (bench.events().len(), Instant::now());
     run(&bench, apply(shop()), "migrate").await.expect("an end");
     assert!(began.elapsed() >= Duration::from_millis(1100), "{:?}", began.elapsed());

@@ -1,4 +1,4 @@
-//! Faults on demand: each is met once, by the next call it fits.
+//! Faults on demand: each is met once, by the next call it fits, or by the call that it is handed to.
 
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{CallError, ErrorClass};
@@ -15,15 +15,35 @@ pub enum On {
     Promote,
 }
 
-/// What goes wrong.
+/// What goes wrong. Where a call cannot meet a fault in the way that it says, its answer is lost.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fault {
     /// Nothing is done, and this is the answer.
     Refuse(CallError),
     /// It is done, and the answer is lost.
     LoseAnswer,
-    /// The answer shows half of what there is, and says so.
+    /// It is done, and this is the answer all the same.
+    DoAndRefuse(CallError),
+    /// A read shows half of what there is, and says so.
     Partial,
+    /// A read shows nothing, and says that this is not all.
+    Empty,
+    /// A read shows everything as it was this long ago.
+    Stale { ms: u64 },
+    /// A read does not find what was made last, as if it had been asked this long ago.
+    NotFound { ms: u64 },
+    /// Lists come in another order.
+    Reordered,
+    /// Somebody else writes just before: where etags tell, the write is refused.
+    OtherWriter,
+    /// What the write begins takes this much longer.
+    Slow { ms: u64 },
+    /// It begins well, and fails this much later.
+    FailLate { ms: u64 },
+    /// The handle in the answer is none that the platform knows.
+    HandleLost,
+    /// The answer is that time is out; the work goes on, and succeeds.
+    TimeOut { ms: u64 },
 }
 
 /// The faults that were asked for and not met yet.

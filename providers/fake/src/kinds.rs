@@ -1,4 +1,4 @@
-//! What kinds of objects the platform has, and how each behaves.
+//! What kinds of objects platforms have, and how each behaves where the platform's table says nothing else.
 
 /// One kind of object. Times are in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -57,9 +57,15 @@ pub const SERVICE: Kind = Kind {
     holds_data: false,
 };
 
-pub const KINDS: [Kind; 4] = [NETWORK, VOLUME, JOB, SERVICE];
+/// What brings traffic to a service, on platforms where that is an object of its own.
+pub const BALANCER: Kind = Kind {
+    name: "Balancer",
+    names_are_unique: true,
+    operation_ms: None,
+    ready_after_ms: 0,
+    deleting_ms: 0,
+    runs_to_end: false,
+    holds_data: false,
+};
 
-/// The row of a kind's name.
-pub fn kind(name: &str) -> Option<&'static Kind> {
-    KINDS.iter().find(|kind| kind.name == name)
-}
+pub const KINDS: [Kind; 5] = [NETWORK, VOLUME, JOB, SERVICE, BALANCER];

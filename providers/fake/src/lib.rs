@@ -1,22 +1,33 @@
-//! A cloud in memory: a platform that a test can see into, slow down and break.
+//! Clouds in memory: platforms that a test can see into, slow down and break.
 //!
-//! [`FakeCloud`] is the platform; its peculiarities stand in a table ([`kinds`]). [`FakeShape`] and the calls in
+//! A platform is a table of what is peculiar to it ([`platform`], over the kinds of objects in [`kinds`]), each row with
+//! the page that says so; no platform has code of its own. [`FakeCloud`] is an account of one. [`FakeShape`] and the calls in
 //! `provider.rs` are a provider for it like any other; [`FakeImages`] pins images without there being any. Time is given
 //! from outside, and nothing happens but in answer to a call.
 //!
 //! The platform is a synchronous value, so that a test without an async runtime can drive it; the provider contract is
-//! a thin wrap around it. Read `cloud.rs` first.
+//! a thin wrap around it. Read `platform.rs` first, then `account.rs`.
 
+mod account;
 mod cloud;
 mod faults;
 mod images;
 pub mod kinds;
+mod object;
+mod objects;
+pub mod platform;
 mod provider;
 mod read;
 mod render;
+mod rules;
+mod throttle;
 
-pub use cloud::{Called, Clock, FakeCloud, Object};
-pub use faults::{Fault, On};
+pub use account::Tally;
+pub use cloud::{Called, Clock, FakeCloud};
+pub use faults::{Fault, On, answer_lost};
 pub use images::FakeImages;
+pub use object::{Object, Operation};
 pub use provider::provider;
 pub use render::{FakeShape, object};
+pub use rules::Rules;
+pub use throttle::throttled;

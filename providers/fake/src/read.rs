@@ -1,31 +1,14 @@
-//! The platform's objects -> what core calls an observation. Pure.
+//! The platform's objects -> what core calls an observation. Pure, but for the order and case of what means the same.
 
 use std::collections::BTreeMap;
 
-use portolan_core::observation::{Failure, Observation, ObservedResource, Ownership, Pause, ResourceState};
+use portolan_core::observation::{Observation, ObservedResource, Ownership, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use serde_json::{Value, json};
 
-use crate::cloud::Object;
-use crate::kinds::{self, Kind};
-
-/// Everything with the owner's tag, and what stands under the names in `wanted`, as it is at `now`.
-pub fn observation(
-    scope: &Scope,
-    wanted: &[ResourceId],
-    objects: &BTreeMap<ResourceId, Object>,
-    now: u64,
-) -> Observation {
-    let ours = |id: &ResourceId, object: &Object| object.owner == scope.owner || wanted.contains(id);
-    let shown = objects.iter().filter(|(id, object)| ours(id, object));
-    Observation {
-        resources: shown
-            .map(|(id, object)| (id.clone(), observed(scope, id, object, now)))
-            .collect(),
-        complete: true,
-    }
-}
+use crate::object::Object;
+use crate::rules::KindRules;
 
 /// What a read that breaks off half way shows.
 pub fn half_of(observation: Observation) -> Observation {
@@ -36,7 +19,9 @@ pub fn half_of(observation: Observation) -> Observation {
     }
 }
 
-fn observed(scope: &Scope, id: &ResourceId, object: &Object, now: u64) -> ObservedResource {
+/// One object as it is at `now`.
+pub fn observed(scope: &Scope, rules: &KindRules, id: &ResourceId, object: &Object, now: u64) -> ObservedResource {
+    let state = object.state(&rules.kind, now);
     ObservedResource {
         id: id.clone(),
         native_id: format!("fake/{id}"),
@@ -46,12 +31,12 @@ fn observed(scope: &Scope, id: &ResourceId, object: &Object, now: u64) -> Observ
             object.body.clone()
         },
         ownership: ownership(scope, object),
-        state: state(id, object, now),
         revision: object.revision.clone(),
-        outputs: outputs(id, object, now),
-        depends_on: depends_on(&object.body),
+        outputs: outputs(id, rules, object, &state, now),
+        state,
+        depends_on: object.uses.clone(),
         claims: claims(&object.body),
-        holds_data: kinds::kind(&id.kind).is_some_and(|kind| kind.holds_data),
+        holds_data: rules.kind.holds_data,
         retained: object.retained,
         replicas: None,
     }
@@ -69,79 +54,73 @@ fn ownership(scope: &Scope, object: &Object) -> Ownership {
     }
 }
 
-fn state(id: &ResourceId, object: &Object, now: u64) -> ResourceState {
-    let Some(kind) = kinds::kind(&id.kind) else {
-        return ResourceState::Ready;
-    };
-    match now.saturating_sub(object.changed_at) >= kind.ready_after_ms {
-        _ if object.deleted_at.is_some() => ResourceState::Deleting,
-        _ if has(&object.body, NEVER_READY) => ResourceState::progressing("still starting"),
-        false => ResourceState::progressing("starting"),
-        true if fails(&object.body) => ResourceState::Failed {
-            failure: Failure::new("Crashed", "it ended with 1"),
-        },
-        true if kind.runs_to_end => ResourceState::Completed,
-        true => rolled_out(kind, object, now),
-    }
-}
-
-/// What has started serves, or rests on the way to serving alone.
-fn rolled_out(kind: &Kind, object: &Object, now: u64) -> ResourceState {
-    let rests_until = object.changed_at + kind.ready_after_ms + REST_MS;
-    let paused = match () {
-        () if has(&object.body, PAUSES) && !object.promoted => Pause::Promotion,
-        () if has(&object.body, RESTS) && now < rests_until => Pause::Time,
-        () => return ResourceState::Ready,
-    };
-    ResourceState::Progressing {
-        message: "10% of new connections go to the new revision".to_string(),
-        paused: Some(paused),
-    }
-}
-
-/// A service with this variable pauses once it has started, until it is promoted.
-pub const PAUSES: &str = "FAKE_PAUSES";
-
-/// One with this variable pauses for [`REST_MS`].
-pub const RESTS: &str = "FAKE_RESTS";
-
-pub const REST_MS: u64 = 2 * 60 * 60 * 1000;
-
-/// A workload with this variable fails once it has started.
-pub const FAILS: &str = "FAKE_FAILS";
-
-/// One with this variable never gets ready, and never fails either.
-pub const NEVER_READY: &str = "FAKE_NEVER_READY";
-
-pub fn fails(body: &Value) -> bool {
-    has(body, FAILS)
-}
-
-fn has(body: &Value, variable: &str) -> bool {
-    body.get("env").and_then(|env| env.get(variable)).is_some()
-}
-
-pub fn has_failed(object: &Object) -> bool {
-    fails(&object.body)
-}
-
-fn outputs(id: &ResourceId, object: &Object, now: u64) -> BTreeMap<String, Value> {
+fn outputs(
+    id: &ResourceId,
+    rules: &KindRules,
+    object: &Object,
+    state: &ResourceState,
+    now: u64,
+) -> BTreeMap<String, Value> {
     let output = |name: &str, value| BTreeMap::from([(name.to_string(), value)]);
-    match (id.kind.as_str(), state(id, object, now)) {
+    match (id.kind.as_str(), state) {
+        _ if now < object.made_at + rules.outputs_late_ms => BTreeMap::new(),
         ("Volume", _) => output("path", json!(format!("/volumes/{}", id.name))),
+        ("Balancer", _) => output("address", json!(format!("{}.balancers.example", id.name))),
         ("Job", ResourceState::Completed) => output("exitCode", json!(0)),
         ("Job", ResourceState::Failed { .. }) => output("exitCode", json!(1)),
         _ => BTreeMap::new(),
     }
 }
 
-/// What the platform itself knows to be in use by the object.
-pub fn depends_on(body: &Value) -> Vec<ResourceId> {
-    let names = body.get("uses").and_then(Value::as_array).into_iter().flatten();
-    names.filter_map(|name| name.as_str()?.parse().ok()).collect()
-}
-
 fn claims(body: &Value) -> Vec<String> {
     let ports = body.get("publishes").and_then(Value::as_array).into_iter().flatten();
     ports.map(|port| format!("port/{port}")).collect()
+}
+
+/// As the platform answers: defaults filled in, lists turned by `chance`, text in capitals.
+pub fn mess_up(body: &mut Value, rules: &KindRules, chance: u64) {
+    let Some(fields) = body.as_object_mut() else { return };
+    for (field, value) in &rules.defaults {
+        if !fields.contains_key(*field) {
+            fields.insert((*field).to_string(), value.clone());
+        }
+    }
+    for field in &rules.reordered {
+        turn(fields.get_mut(*field), chance);
+    }
+    for field in &rules.recased {
+        if let Some(Value::String(text)) = fields.get_mut(*field) {
+            text.make_ascii_uppercase();
+        }
+    }
+}
+
+/// Every list of the body in another order.
+pub fn turn_all(body: &mut Value, rules: &KindRules, chance: u64) {
+    for field in &rules.reordered {
+        turn(body.get_mut(*field), chance);
+    }
+}
+
+fn turn(list: Option<&mut Value>, chance: u64) {
+    if let Some(Value::Array(items)) = list
+        && items.len() > 1
+    {
+        let by = usize::try_from(chance % items.len() as u64).expect("it is less than a length");
+        items.rotate_left(by);
+    }
+}
+
+/// What the provider makes of that: what means the same reads the same.
+pub fn normalise(body: &mut Value, rules: &KindRules) {
+    for field in &rules.reordered {
+        if let Some(Value::Array(items)) = body.get_mut(*field) {
+            items.sort_by_cached_key(ToString::to_string);
+        }
+    }
+    for field in &rules.recased {
+        if let Some(Value::String(text)) = body.get_mut(*field) {
+            text.make_ascii_lowercase();
+        }
+    }
 }

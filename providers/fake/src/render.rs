@@ -1,10 +1,11 @@
 //! Desired state -> the platform's objects. Pure.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_core::capability::{Capability, Support};
-use portolan_core::desired::{After, DesiredContainer, DesiredState, EnvPart, EnvValue};
+use portolan_core::desired::{After, DesiredContainer, DesiredService, DesiredState, EnvPart, EnvValue};
 use portolan_core::fault::Fault;
 use portolan_core::name::{NameGrammar, native_name};
 use portolan_core::observation::ObservedResource;
@@ -13,19 +14,54 @@ use portolan_core::resource::{Edge, EdgeCondition, Open, Resource, ResourceId, R
 use portolan_provider_api::Shape;
 use serde_json::{Value, json};
 
-use crate::kinds::{JOB, Kind, NETWORK, SERVICE, VOLUME};
+use crate::kinds::{BALANCER, JOB, Kind, NETWORK, SERVICE, VOLUME};
+use crate::platform::{PLAIN, Platform};
+use crate::read;
+use crate::rules::{KindRules, Rules};
 
 /// The pure half of the fake provider.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct FakeShape {
     /// What the provider believes about the platform's reads.
     pub read_lag: Duration,
+    rules: Arc<Rules>,
 }
 
 const CAPABILITIES: &[Capability] = &[Capability {
     field: "*",
     support: Support::Exact,
 }];
+
+impl Default for FakeShape {
+    fn default() -> Self {
+        Self::of(&PLAIN)
+    }
+}
+
+impl FakeShape {
+    /// For accounts of that platform. Their reads are believed to lag no longer than the table says.
+    pub fn of(platform: &Platform) -> Self {
+        let rules = Rules::of(platform);
+        Self {
+            read_lag: Duration::from_millis(rules.list_lag_ms.max(rules.description_lag_ms)),
+            rules: Arc::new(rules),
+        }
+    }
+
+    /// Which believes something else of reads than the table says.
+    pub fn with_read_lag(self, read_lag: Duration) -> Self {
+        Self { read_lag, ..self }
+    }
+
+    /// The object that stands for `name` of the app.
+    pub fn object(&self, scope: &Scope, kind: Kind, name: &str) -> ResourceId {
+        let grammar = self
+            .rules
+            .kind(kind.name)
+            .map_or(NameGrammar::LABEL, |rules| rules.grammar);
+        named(scope, kind, name, grammar)
+    }
+}
 
 impl Shape for FakeShape {
     fn name(&self) -> &'static str {
@@ -37,42 +73,42 @@ impl Shape for FakeShape {
     }
 
     fn render(&self, desired: &DesiredState) -> Result<Resources, Vec<Fault>> {
-        let scope = &desired.scope;
-        let resource =
-            |kind: Kind, name: &str, body, origin: &str| resource(kind, object(scope, kind, name), body, origin);
-        let edges = |container, after| edges(scope, container, after);
-        let workload = |container| workload(scope, container);
+        let native = Native {
+            scope: &desired.scope,
+            shape: self,
+        };
         let volumes = desired.volumes.values();
-        let volumes = volumes.map(|volume| resource(VOLUME, &volume.name, json!({}), &volume.origin));
+        let volumes = volumes.map(|volume| native.resource(VOLUME, &volume.name, json!({}), &volume.origin));
         let jobs = desired.jobs.values().map(|job| Resource {
             revision: job.revision.clone(),
-            edges: edges(&job.container, &job.after),
-            ..resource(JOB, &job.name, workload(&job.container), &job.origin)
+            edges: native.edges(&job.container, &job.after),
+            ..native.resource(JOB, &job.name, native.workload(&job.container), &job.origin)
         });
-        let services = desired.services.values().map(|service| {
-            let mut body = workload(&service.container);
-            let public = service.ports.iter().filter(|port| port.public);
-            let published: Vec<u16> = public.map(|port| port.port).collect();
-            body["replicas"] = json!(service.replicas);
-            body["publishes"] = json!(published);
-            Resource {
-                revision: service.revision.clone(),
-                edges: edges(&service.container, &service.after),
-                claims: published.iter().map(|port| format!("port/{port}")).collect(),
-                ..resource(SERVICE, &service.name, body, &service.origin)
-            }
-        });
-        let network = resource(NETWORK, NETWORK_NAME, json!({}), "/spec");
-        let all = volumes.chain(jobs).chain(services).chain([network]);
-        Ok(all.map(|resource| (resource.id.clone(), resource)).collect())
+        let services = desired.services.values().map(|service| native.service(service));
+        let balanced = desired.services.values().filter(|service| native.has_balancer(service));
+        let balancers = balanced.map(|service| native.balancer(service));
+        let network = native.resource(NETWORK, NETWORK_NAME, json!({}), "/spec");
+        let all = volumes.chain(jobs).chain(services).chain(balancers).chain([network]);
+        Ok(all
+            .map(|resource| (resource.id.clone(), native.normal(resource)))
+            .collect())
     }
 
     fn read_lag(&self) -> Duration {
         self.read_lag
     }
 
+    fn requests_per_second(&self) -> u32 {
+        self.rules.requests_per_second().unwrap_or(20)
+    }
+
     fn diff(&self, resource: &Resource, observed: &ObservedResource) -> Vec<FieldChange> {
-        field_changes(&observed.body, &resource.body)
+        let mut changes = field_changes(&observed.body, &resource.body);
+        if let Some(rules) = self.rules.kind(&resource.id.kind) {
+            changes.retain(|change| !is_default(rules, change));
+            changes.iter_mut().for_each(|change| mark_replacement(rules, change));
+        }
+        changes
     }
 }
 
@@ -80,48 +116,142 @@ const NETWORK_NAME: &str = "app";
 
 /// The object that stands for `name` of the app: names of the platform are the account's, and shared by all its apps.
 pub fn object(scope: &Scope, kind: Kind, name: &str) -> ResourceId {
-    let parts = [scope.namespace.as_str(), &scope.app, &scope.target, name];
-    ResourceId::new(kind.name, native_name(&parts, NameGrammar::LABEL))
+    named(scope, kind, name, NameGrammar::LABEL)
 }
 
-fn resource(kind: Kind, id: ResourceId, body: Value, origin: &str) -> Resource {
-    Resource {
-        id,
-        body,
-        edges: Vec::new(),
-        origin: origin.to_string(),
-        holds_data: kind.holds_data,
-        create_is_idempotent: kind.names_are_unique,
-        awaited: kind.name == SERVICE.name || kind.runs_to_end,
-        claims: Vec::new(),
-        revision: None,
+fn named(scope: &Scope, kind: Kind, name: &str, grammar: NameGrammar) -> ResourceId {
+    let parts = [scope.namespace.as_str(), &scope.app, &scope.target, name];
+    ResourceId::new(kind.name, native_name(&parts, grammar))
+}
+
+/// A field that the platform has filled in by itself.
+fn is_default(rules: &KindRules, change: &FieldChange) -> bool {
+    let filled_in = |(field, value): &(&str, Value)| change.field == *field && change.old.as_ref() == Some(value);
+    change.new.is_none() && rules.defaults.iter().any(filled_in)
+}
+
+fn mark_replacement(rules: &KindRules, change: &mut FieldChange) {
+    if rules.immutable.contains(&change.field.as_str()) {
+        change.replace = true;
+        change.downtime = Some(format!("{} cannot be changed in place", change.field));
     }
 }
 
-fn workload(scope: &Scope, container: &DesiredContainer) -> Value {
-    let env: BTreeMap<&String, String> = container.env.iter().map(|(name, value)| (name, text(value))).collect();
-    let mounts: BTreeMap<&String, Value> = container
-        .mounts
-        .iter()
-        .map(|mount| (&mount.path, volume_path(scope, &mount.volume)))
-        .collect();
-    let volumes = container
-        .mounts
-        .iter()
-        .map(|mount| object(scope, VOLUME, &mount.volume));
-    let uses: Vec<ResourceId> = volumes.chain([object(scope, NETWORK, NETWORK_NAME)]).collect();
-    json!({
-        "image": digest_or_open(container.image.digest.as_ref()),
-        "env": env,
-        "mounts": mounts,
-        "uses": uses,
-    })
+/// Makes the objects of one app.
+struct Native<'a> {
+    scope: &'a Scope,
+    shape: &'a FakeShape,
 }
 
-fn volume_path(scope: &Scope, volume: &str) -> Value {
-    let resource = object(scope, VOLUME, volume);
-    let output = "path".to_string();
-    Open::Ref { resource, output }.into_value()
+impl Native<'_> {
+    fn id(&self, kind: Kind, name: &str) -> ResourceId {
+        self.shape.object(self.scope, kind, name)
+    }
+
+    fn resource(&self, kind: Kind, name: &str, body: Value, origin: &str) -> Resource {
+        let rules = self.shape.rules.kind(kind.name);
+        Resource {
+            id: self.id(kind, name),
+            body,
+            edges: Vec::new(),
+            origin: origin.to_string(),
+            holds_data: kind.holds_data,
+            create_is_idempotent: rules.is_some_and(|rules| rules.kind.names_are_unique),
+            awaited: kind.name == SERVICE.name || kind.runs_to_end,
+            claims: Vec::new(),
+            revision: None,
+        }
+    }
+
+    /// In the order and the case in which it is read back.
+    fn normal(&self, mut resource: Resource) -> Resource {
+        if let Some(rules) = self.shape.rules.kind(&resource.id.kind) {
+            read::normalise(&mut resource.body, rules);
+        }
+        resource
+    }
+
+    fn service(&self, service: &DesiredService) -> Resource {
+        let mut body = self.workload(&service.container);
+        let public = service.ports.iter().filter(|port| port.public);
+        let published: Vec<u16> = public.map(|port| port.port).collect();
+        body["replicas"] = json!(service.replicas);
+        body["publishes"] = json!(published);
+        let mut edges = self.edges(&service.container, &service.after);
+        if self.has_balancer(service) {
+            let balancer = self.id(BALANCER, &service.name);
+            body["balancer"] = self.output_of(balancer.clone(), "address");
+            if let Some(Value::Array(uses)) = body.get_mut("uses") {
+                uses.push(json!(balancer));
+            }
+            edges.push(Edge {
+                to: balancer,
+                condition: EdgeCondition::Exists,
+            });
+        }
+        Resource {
+            revision: service.revision.clone(),
+            edges,
+            claims: published.iter().map(|port| format!("port/{port}")).collect(),
+            ..self.resource(SERVICE, &service.name, body, &service.origin)
+        }
+    }
+
+    fn has_balancer(&self, service: &DesiredService) -> bool {
+        self.shape.rules.has_balancers && service.ports.iter().any(|port| port.public)
+    }
+
+    fn balancer(&self, service: &DesiredService) -> Resource {
+        let ports: Vec<u16> = service
+            .ports
+            .iter()
+            .filter(|port| port.public)
+            .map(|port| port.port)
+            .collect();
+        let network = self.id(NETWORK, NETWORK_NAME);
+        let body = json!({ "ports": ports, "protocol": "http", "uses": [network] });
+        Resource {
+            edges: vec![Edge {
+                to: network,
+                condition: EdgeCondition::Exists,
+            }],
+            ..self.resource(BALANCER, &service.name, body, &service.origin)
+        }
+    }
+
+    fn workload(&self, container: &DesiredContainer) -> Value {
+        let env: BTreeMap<&String, String> = container.env.iter().map(|(name, value)| (name, text(value))).collect();
+        let mounts: BTreeMap<&String, Value> = container
+            .mounts
+            .iter()
+            .map(|mount| (&mount.path, self.output_of(self.id(VOLUME, &mount.volume), "path")))
+            .collect();
+        let volumes = container.mounts.iter().map(|mount| self.id(VOLUME, &mount.volume));
+        let uses: Vec<ResourceId> = volumes.chain([self.id(NETWORK, NETWORK_NAME)]).collect();
+        json!({
+            "image": digest_or_open(container.image.digest.as_ref()),
+            "env": env,
+            "mounts": mounts,
+            "uses": uses,
+        })
+    }
+
+    fn output_of(&self, resource: ResourceId, output: &str) -> Value {
+        let output = output.to_string();
+        Open::Ref { resource, output }.into_value()
+    }
+
+    fn edges(&self, container: &DesiredContainer, after: &[After]) -> Vec<Edge> {
+        let volumes = container.mounts.iter();
+        let volumes = volumes.map(|mount| (self.id(VOLUME, &mount.volume), EdgeCondition::Ready));
+        let after = after.iter().map(|after| match after {
+            After::Job(job) => (self.id(JOB, job), EdgeCondition::Completed),
+            After::Service(service) => (self.id(SERVICE, service), EdgeCondition::Ready),
+        });
+        let network = (self.id(NETWORK, NETWORK_NAME), EdgeCondition::Exists);
+        let all = volumes.chain(after).chain([network]);
+        all.map(|(to, condition)| Edge { to, condition }).collect()
+    }
 }
 
 /// Only the shape of references matters here: nobody reads a secret.
@@ -132,16 +262,4 @@ fn text(value: &EnvValue) -> String {
         EnvPart::Service { service, field } => format!("{field:?} of {service}"),
     };
     value.0.iter().map(part).collect()
-}
-
-fn edges(scope: &Scope, container: &DesiredContainer, after: &[After]) -> Vec<Edge> {
-    let volumes = container.mounts.iter();
-    let volumes = volumes.map(|mount| (object(scope, VOLUME, &mount.volume), EdgeCondition::Ready));
-    let after = after.iter().map(|after| match after {
-        After::Job(job) => (object(scope, JOB, job), EdgeCondition::Completed),
-        After::Service(service) => (object(scope, SERVICE, service), EdgeCondition::Ready),
-    });
-    let network = (object(scope, NETWORK, NETWORK_NAME), EdgeCondition::Exists);
-    let all = volumes.chain(after).chain([network]);
-    all.map(|(to, condition)| Edge { to, condition }).collect()
 }

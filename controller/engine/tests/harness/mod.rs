@@ -95,7 +95,10 @@ impl Sim {
             cloud: self.cloud.fork(Arc::new(move || clock.load(Ordering::Relaxed))),
             images: self.images.clone(),
             journal: self.journal.fork(),
-            ..*self
+            policy: self.policy,
+            shape: self.shape.clone(),
+            approves: self.approves,
+            latency_ms: self.latency_ms,
         }
     }
 
@@ -123,7 +126,12 @@ impl Sim {
 
     fn carry_on(&self, work: &Work, cut: Option<Cut>, before: &mut dyn FnMut(&Ask)) -> Run {
         let record = self.journal.load(&work.key()).expect("the memory can be read");
-        let mut state = State::new(Arc::new(work.clone()), Arc::new(self.shape), self.policy, record);
+        let mut state = State::new(
+            Arc::new(work.clone()),
+            Arc::new(self.shape.clone()),
+            self.policy,
+            record,
+        );
         let mut run = Run {
             result: None,
             events: Vec::new(),

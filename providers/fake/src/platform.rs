@@ -1,0 +1,397 @@
+//! Platforms as tables: what is peculiar to each, and the page that says so. Nothing here is code; `rules.rs` makes of a
+//! table what the cloud looks up at each call.
+
+use crate::kinds::{BALANCER, JOB, NETWORK, SERVICE, VOLUME};
+
+/// A platform, and all that is peculiar to it. What it says nothing about is as in [`crate::kinds`].
+#[derive(Debug)]
+pub struct Platform {
+    pub name: &'static str,
+    pub facts: &'static [Fact],
+}
+
+#[derive(Debug)]
+pub struct Fact {
+    pub is: Peculiarity,
+    /// The page that says so, or why it was made up.
+    pub source: &'static str,
+}
+
+/// One way in which platforms differ. Times are in milliseconds, kinds are named as in [`crate::kinds`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peculiarity {
+    /// A list shows a write this late at most.
+    ListLags {
+        most: u64,
+    },
+    /// So does the description of a single object; the two know nothing of each other.
+    DescriptionLags {
+        most: u64,
+    },
+    /// Requests cost a token each; tokens come back at a steady rate.
+    Throttles {
+        burst: u32,
+        per_second: u32,
+        code: &'static str,
+        /// What the answer says about when to come back.
+        retry_after: Option<u64>,
+    },
+    /// Services get load balancers of their own.
+    HasBalancers,
+    Quota {
+        kind: &'static str,
+        most: usize,
+    },
+    LongestName {
+        kind: &'static str,
+        characters: usize,
+    },
+    NamesAreUnique {
+        kind: &'static str,
+    },
+    /// A repeated create with the token of the first is the first.
+    ClientToken {
+        kind: &'static str,
+    },
+    /// A deleted object keeps its name this long.
+    Drains {
+        kind: &'static str,
+        takes: u64,
+    },
+    /// While it does, lists do not show it.
+    HiddenWhileDraining {
+        kind: &'static str,
+    },
+    /// A field that nobody has set is answered with this value, as JSON.
+    Default {
+        kind: &'static str,
+        field: &'static str,
+        value: &'static str,
+    },
+    /// A list whose order means nothing is answered in any order.
+    Reorders {
+        kind: &'static str,
+        field: &'static str,
+    },
+    /// Text whose case means nothing is answered in any case.
+    Recases {
+        kind: &'static str,
+        field: &'static str,
+    },
+    /// Its outputs are known this long after it was made.
+    OutputsAreLate {
+        kind: &'static str,
+        by: u64,
+    },
+    /// Each change is a long operation.
+    Operation {
+        kind: &'static str,
+        takes: u64,
+    },
+    /// A change is refused while another one is under way.
+    OneOperationAtATime {
+        kind: &'static str,
+    },
+    /// An update bears the etag of what it was made from, and is refused if that has changed.
+    Etag {
+        kind: &'static str,
+    },
+    /// It serves, or has run, this long after a change.
+    ReadyAfter {
+        kind: &'static str,
+        takes: u64,
+    },
+    /// A change of the field is a replacement.
+    Immutable {
+        kind: &'static str,
+        field: &'static str,
+    },
+}
+
+use Peculiarity::*;
+
+/// No platform in particular: as simple as one can be.
+pub const PLAIN: Platform = Platform {
+    name: "plain",
+    facts: &[],
+};
+
+/// Modelled on Amazon ECS with its load balancers.
+pub const ECS_LIKE: Platform = Platform {
+    name: "ecs-like",
+    facts: &[
+        Fact {
+            is: ListLags { most: 60_000 },
+            source: ECS_CONSISTENCY,
+        },
+        Fact {
+            is: DescriptionLags { most: 20_000 },
+            source: ECS_CONSISTENCY,
+        },
+        Fact {
+            is: Throttles {
+                burst: 50,
+                per_second: 20,
+                code: "ThrottlingException",
+                retry_after: None,
+            },
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html",
+        },
+        Fact {
+            is: HasBalancers,
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-load-balancing.html",
+        },
+        Fact {
+            is: Quota {
+                kind: SERVICE.name,
+                most: 5000,
+            },
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html",
+        },
+        Fact {
+            is: Quota {
+                kind: BALANCER.name,
+                most: 50,
+            },
+            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html",
+        },
+        Fact {
+            is: LongestName {
+                kind: SERVICE.name,
+                characters: 255,
+            },
+            source: ECS_CREATE_SERVICE,
+        },
+        Fact {
+            is: LongestName {
+                kind: BALANCER.name,
+                characters: 32,
+            },
+            source: ELB_CREATE,
+        },
+        Fact {
+            is: NamesAreUnique { kind: SERVICE.name },
+            source: ECS_DELETE_SERVICE,
+        },
+        Fact {
+            is: ClientToken { kind: SERVICE.name },
+            source: ECS_CREATE_SERVICE,
+        },
+        Fact {
+            is: ClientToken { kind: JOB.name },
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html",
+        },
+        Fact {
+            is: Drains {
+                kind: SERVICE.name,
+                takes: 30_000,
+            },
+            source: ECS_DELETE_SERVICE,
+        },
+        Fact {
+            is: HiddenWhileDraining { kind: SERVICE.name },
+            source: ECS_DELETE_SERVICE,
+        },
+        Fact {
+            is: Default {
+                kind: SERVICE.name,
+                field: "schedulingStrategy",
+                value: "\"REPLICA\"",
+            },
+            source: ECS_CREATE_SERVICE,
+        },
+        Fact {
+            is: Default {
+                kind: SERVICE.name,
+                field: "propagateTags",
+                value: "\"NONE\"",
+            },
+            source: ECS_CREATE_SERVICE,
+        },
+        Fact {
+            is: Default {
+                kind: BALANCER.name,
+                field: "ipAddressType",
+                value: "\"ipv4\"",
+            },
+            source: ELB_CREATE,
+        },
+        Fact {
+            is: Reorders {
+                kind: SERVICE.name,
+                field: "publishes",
+            },
+            source: "https://github.com/crossplane-contrib/provider-aws/issues/2197",
+        },
+        Fact {
+            is: Reorders {
+                kind: SERVICE.name,
+                field: "uses",
+            },
+            source: "https://github.com/crossplane-contrib/provider-aws/issues/2197",
+        },
+        Fact {
+            is: Recases {
+                kind: BALANCER.name,
+                field: "protocol",
+            },
+            source: "made up: no page says that the case given is the case answered",
+        },
+        Fact {
+            is: OutputsAreLate {
+                kind: BALANCER.name,
+                by: 2_000,
+            },
+            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerState.html",
+        },
+        Fact {
+            is: ReadyAfter {
+                kind: BALANCER.name,
+                takes: 3_000,
+            },
+            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerState.html",
+        },
+        Fact {
+            is: Immutable {
+                kind: BALANCER.name,
+                field: "protocol",
+            },
+            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html",
+        },
+    ],
+};
+
+const ECS_CONSISTENCY: &str = "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html";
+const ECS_CREATE_SERVICE: &str = "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html";
+const ECS_DELETE_SERVICE: &str = "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteService.html";
+const ELB_CREATE: &str =
+    "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html";
+
+/// Modelled on Google Cloud Run: a long operation for each change, etags, and revisions of which the last ready one serves.
+pub const CLOUD_RUN_LIKE: Platform = Platform {
+    name: "cloud-run-like",
+    facts: &[
+        Fact {
+            is: Throttles {
+                burst: 60,
+                per_second: 20,
+                code: "RESOURCE_EXHAUSTED",
+                retry_after: Some(5_000),
+            },
+            source: RUN_QUOTAS,
+        },
+        Fact {
+            is: Quota {
+                kind: SERVICE.name,
+                most: 1000,
+            },
+            source: RUN_QUOTAS,
+        },
+        Fact {
+            is: Quota {
+                kind: JOB.name,
+                most: 1000,
+            },
+            source: RUN_QUOTAS,
+        },
+        Fact {
+            is: LongestName {
+                kind: SERVICE.name,
+                characters: 49,
+            },
+            source: RUN_CREATE,
+        },
+        Fact {
+            is: LongestName {
+                kind: JOB.name,
+                characters: 49,
+            },
+            source: RUN_CREATE,
+        },
+        Fact {
+            is: NamesAreUnique { kind: SERVICE.name },
+            source: RUN_CREATE,
+        },
+        Fact {
+            is: NamesAreUnique { kind: JOB.name },
+            source: RUN_CREATE,
+        },
+        Fact {
+            is: Operation {
+                kind: SERVICE.name,
+                takes: 4_000,
+            },
+            source: RUN_CREATE,
+        },
+        Fact {
+            is: Operation {
+                kind: JOB.name,
+                takes: 1_000,
+            },
+            source: RUN_CREATE,
+        },
+        Fact {
+            is: Operation {
+                kind: NETWORK.name,
+                takes: 800,
+            },
+            source: "https://cloud.google.com/compute/docs/api/how-tos/api-requests-responses",
+        },
+        Fact {
+            is: Operation {
+                kind: VOLUME.name,
+                takes: 1_500,
+            },
+            source: "https://cloud.google.com/compute/docs/api/how-tos/api-requests-responses",
+        },
+        Fact {
+            is: OneOperationAtATime { kind: SERVICE.name },
+            source: RPC_CODES,
+        },
+        Fact {
+            is: Etag { kind: SERVICE.name },
+            source: RUN_SERVICE,
+        },
+        Fact {
+            is: Etag { kind: JOB.name },
+            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.jobs",
+        },
+        Fact {
+            is: Default {
+                kind: SERVICE.name,
+                field: "ingress",
+                value: "\"INGRESS_TRAFFIC_ALL\"",
+            },
+            source: RUN_SERVICE,
+        },
+        Fact {
+            is: Default {
+                kind: SERVICE.name,
+                field: "timeout",
+                value: "\"300s\"",
+            },
+            source: RUN_SERVICE,
+        },
+        Fact {
+            is: Drains {
+                kind: SERVICE.name,
+                takes: 1_500,
+            },
+            source: RUN_SERVICE,
+        },
+        Fact {
+            is: ReadyAfter {
+                kind: SERVICE.name,
+                takes: 4_000,
+            },
+            source: RUN_SERVICE,
+        },
+    ],
+};
+
+const RUN_QUOTAS: &str = "https://cloud.google.com/run/quotas";
+const RUN_CREATE: &str = "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services/create";
+const RUN_SERVICE: &str = "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services";
+const RPC_CODES: &str = "https://cloud.google.com/run/docs/reference/rpc/google.rpc#google.rpc.Code";
+
+pub const PLATFORMS: [&Platform; 3] = [&PLAIN, &ECS_LIKE, &CLOUD_RUN_LIKE];
