@@ -1,5 +1,6 @@
 //! Typed calls on a supervisor's socket. One connection each; `logs` and `exec` use it up.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -11,8 +12,8 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use crate::error::ClientError;
 use crate::frames::{Frame, read_frame, write_frame};
 use crate::protocol::{
-    DeleteOutcome, ExecRequest, Hello, LogLine, LogsRequest, MAX_MESSAGE_BYTES, Observation, PROTOCOL_VERSION,
-    PutOutcome, Reply, Request, Usage, Welcome, WindowSize, socket_path,
+    DeleteOutcome, ExecRequest, Hello, LogId, LogLine, LogPlace, LogsRequest, MAX_MESSAGE_BYTES, Observation,
+    PROTOCOL_VERSION, Place, PutOutcome, Reply, Request, Usage, Welcome, WindowSize, socket_path,
 };
 use crate::spec::{Kind, Object};
 
@@ -110,8 +111,9 @@ impl Client {
     }
 
     pub async fn logs(mut self, request: LogsRequest) -> Result<LogStream, ClientError> {
-        self.call::<()>(&Request::Logs(request)).await?;
+        let places: Vec<LogPlace> = self.call(&Request::Logs(request)).await?;
         Ok(LogStream {
+            places: places.into_iter().map(|at| (at.log, at.place)).collect(),
             reader: self.reader,
             _writer: self.writer,
         })
@@ -134,19 +136,34 @@ impl Client {
 /// The lines asked for, in the order of their times as far as they are known.
 #[derive(Debug)]
 pub struct LogStream {
+    places: BTreeMap<LogId, Place>,
     reader: BufReader<OwnedReadHalf>,
     _writer: OwnedWriteHalf,
 }
 
 impl LogStream {
-    /// The next line; `None` when all is told. Dropping the stream ends a `follow`.
+    /// The next line; `None` when all is told. Dropping the stream ends a `follow`. After an error [`LogStream::places`] are
+    /// what a further request goes on from.
     pub async fn next(&mut self) -> Result<Option<LogLine>, ClientError> {
-        match read_line(&mut self.reader).await? {
-            None => Ok(None),
-            Some(line) => serde_json::from_slice(&line)
-                .map(Some)
-                .map_err(|source| ClientError::Decode { source }),
+        let line = read_line(&mut self.reader).await?.ok_or(ClientError::Closed)?;
+        let line: Option<LogLine> = serde_json::from_slice(&line).map_err(|source| ClientError::Decode { source })?;
+        if let Some(LogLine { log, place, .. }) = &line {
+            match self.places.get_mut(log) {
+                Some(known) => *known = *place,
+                None => _ = self.places.insert(log.clone(), *place),
+            }
         }
+        Ok(line)
+    }
+
+    /// How far each log has been told.
+    pub fn places(&self) -> Vec<LogPlace> {
+        let places = self.places.iter();
+        let place = |(log, place): (&LogId, &Place)| LogPlace {
+            log: log.clone(),
+            place: *place,
+        };
+        places.map(place).collect()
     }
 }
 

@@ -4,8 +4,9 @@
 //! always). A message is one line of JSON of at most [`MAX_MESSAGE_BYTES`]. The client opens with [`Hello`], the server
 //! answers a [`Reply`] with [`Welcome`] or the error `UnknownVersion`. Then requests are answered one at a time, in order.
 //!
-//! Two requests end the rhythm: after `logs` the server sends one [`LogLine`] per line until all is told (or, with
-//! `follow`, until the client goes), then closes; after `exec` was accepted both sides speak binary [`frames`](crate::frames).
+//! Two requests end the rhythm: after `logs` the server answers [`LogPlace`]s, then sends one [`LogLine`] per line until
+//! the client goes, or a `null` once all is told: with `follow` when the workloads are gone; after `exec` was accepted both sides speak
+//! binary [`frames`](crate::frames).
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
@@ -93,6 +94,7 @@ pub enum Request {
         #[serde(default)]
         erase: bool,
     },
+    /// Answers where telling begins, as a list of [`LogPlace`].
     Logs(LogsRequest),
     Exec(ExecRequest),
     /// Runs a job again that has ended, whatever its records say. Answers `null`.
@@ -131,12 +133,11 @@ pub enum DeleteOutcome {
     Absent,
 }
 
-/// Lines of one service or job.
+/// Lines of some services and jobs, merged by their times. Refused as `NotFound` if none of them is there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogsRequest {
-    pub kind: Kind,
-    pub name: String,
+    pub workloads: Vec<Workload>,
     /// One replica (or attempt of a job) alone, by the id that `observe` tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<u64>,
@@ -150,14 +151,52 @@ pub struct LogsRequest {
     /// The last so many lines, counted over all containers asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tail: Option<usize>,
+    /// Goes on where an earlier answer had come to, at whichever supervisor. A log that is not named is told from its
+    /// beginning; `tail` counts nothing then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<LogPlace>,
+}
+
+/// A service or a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    pub kind: Kind,
+    pub name: String,
+}
+
+/// Whose log it is: that of one container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LogId {
+    pub kind: Kind,
+    pub workload: String,
+    pub replica: u64,
+    pub container: String,
+}
+
+/// How far a log has been told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPlace {
+    pub log: LogId,
+    pub place: Place,
+}
+
+/// Between two lines of a log. One whose file is gone stands before all that is left; so does the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// By its inode,
+    pub file: u64,
+    /// and by its first line, for an inode is used again.
+    pub begun_unix_ms: u64,
+    pub offset: u64,
 }
 
 /// One line that a container wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
+    pub log: LogId,
+    /// Behind this line.
+    pub place: Place,
     pub time_unix_ms: u64,
-    pub replica: u64,
-    pub container: String,
     pub stream: Stream,
     /// Without its newline; bytes that are no UTF-8 are shown as U+FFFD.
     pub text: String,

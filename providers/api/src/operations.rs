@@ -13,9 +13,14 @@ use crate::error::CallError;
 /// Reads what containers wrote.
 #[async_trait]
 pub trait Logs: Send + Sync {
-    /// Lines in the order in which they were written, per container; the channel closes at the end, or with `follow`
-    /// when the receiver is dropped.
-    async fn logs(&self, scope: &Scope, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, CallError>;
+    /// Lines of one container in the order in which they were written, those of several merged by their times as far as
+    /// they are known. The channel closes at the end, or with `follow` when the receiver is dropped; what breaks the
+    /// stream is its last message.
+    async fn logs(
+        &self,
+        scope: &Scope,
+        query: LogQuery,
+    ) -> Result<mpsc::Receiver<Result<LogLine, CallError>>, CallError>;
 }
 
 /// Which lines.
@@ -25,6 +30,7 @@ pub struct LogQuery {
     pub workloads: Vec<String>,
     pub container: Option<String>,
     pub follow: bool,
+    /// Counted over all workloads and replicas.
     pub tail: Option<usize>,
     pub since: Option<SystemTime>,
 }

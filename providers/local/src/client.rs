@@ -57,7 +57,7 @@ impl Supervisors {
         let client = match client {
             Some(client) => client,
             None => {
-                let left = data::last_known(&launch.state_dir, &launch.data_dir).map_err(error::state)?;
+                let left = last_known(&launch)?;
                 if left.objects.is_empty() || !self.is_written(&launch) {
                     return Ok(Found::Left(left));
                 }
@@ -90,6 +90,11 @@ impl Supervisors {
             None if launch.state_dir.exists() => Err(error::nobody_looks_after(scope)),
             None => Err(error::not_running(scope)),
         }
+    }
+
+    /// What a supervisor has left, whether or not there is one.
+    pub fn left(&self, scope: &Scope) -> Result<Observation, CallError> {
+        last_known(&self.launch(scope)?)
     }
 
     /// Whether there is, or was, anything of this app on the machine: a supervisor or its state.
@@ -150,6 +155,10 @@ impl Held {
         let Self { mut slot, client } = self;
         *slot = Some(client);
     }
+}
+
+fn last_known(launch: &Launch) -> Result<Observation, CallError> {
+    data::last_known(&launch.state_dir, &launch.data_dir).map_err(error::state)
 }
 
 /// The supervisor that answers now; one that is just ending is none.

@@ -100,6 +100,11 @@ pub fn nobody_looks_after(scope: &Scope) -> CallError {
     told(Class::Invalid, explain::NOBODY, message)
 }
 
+/// What [`nobody_looks_after`] says.
+pub fn is_nobody(failure: &CallError) -> bool {
+    failure.code == explain::NOBODY
+}
+
 /// Longer than any address of a socket may be; known before anything is tried.
 pub fn socket_path_too_long(path: &Path, bytes: usize, longest: usize) -> CallError {
     let message = format!(

@@ -12,6 +12,7 @@ mod client;
 pub mod doctor;
 mod error;
 mod explain;
+mod logs;
 mod operations;
 mod preflight;
 mod protocols;
@@ -66,7 +67,7 @@ pub fn local(settings: LocalSettings, images: Arc<dyn Images>) -> Provider {
     Provider {
         shape,
         calls: Arc::new(provider::LocalCalls::new(platform.clone(), images)),
-        logs: Some(Arc::new(operations::LocalLogs::new(platform.clone()))),
+        logs: Some(Arc::new(logs::LocalLogs::new(platform.clone()))),
         stats: Some(Arc::new(stats::LocalStats::new(platform.clone()))),
         exec: Some(Arc::new(operations::LocalExec::new(platform.clone()))),
         run_job: Some(Arc::new(operations::LocalRunJob::new(platform.clone()))),

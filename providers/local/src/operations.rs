@@ -1,115 +1,19 @@
-//! Day two: logs, exec and jobs run again; the supervisor's streams as the contract's.
+//! Day two: exec, promotion and jobs run again; the supervisor's streams as the contract's.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use portolan_core::plan::Scope;
-use portolan_provider_api::operations::{ExecRequest, ExecSession, LogLine, LogQuery};
-use portolan_provider_api::{CallError, Exec, Logs, Promote, RunJob};
+use portolan_provider_api::operations::{ExecRequest, ExecSession};
+use portolan_provider_api::{CallError, Exec, Promote, RunJob};
 use portolan_supervisor::client::{ExecInput, ExecOutput};
-use portolan_supervisor::error::ClientError;
 use portolan_supervisor::frames::Frame;
-use portolan_supervisor::protocol::{self, LogsRequest, Stream, WindowSize};
-use portolan_supervisor::spec::Kind;
+use portolan_supervisor::protocol::{self, WindowSize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::client::Supervisors;
 use crate::error;
-
-pub struct LocalLogs {
-    platform: Arc<Supervisors>,
-}
-
-impl LocalLogs {
-    pub fn new(platform: Arc<Supervisors>) -> Self {
-        Self { platform }
-    }
-
-    /// The services and jobs asked for; all there are if none is named.
-    async fn workloads(&self, scope: &Scope, query: &LogQuery) -> Result<Vec<(Kind, String)>, CallError> {
-        let observation = self
-            .platform
-            .connect(scope)
-            .await?
-            .observe()
-            .await
-            .map_err(error::client)?;
-        let known = observation
-            .objects
-            .iter()
-            .map(|seen| (seen.object.kind(), seen.object.name().to_string()));
-        let known: Vec<_> = known
-            .filter(|(kind, _)| matches!(kind, Kind::Service | Kind::Job))
-            .collect();
-        for name in &query.workloads {
-            if !known.iter().any(|(_, known)| known == name) {
-                return Err(error::unknown_workload(
-                    name,
-                    known.iter().map(|(_, name)| name.as_str()),
-                ));
-            }
-        }
-        let wanted = |name: &String| query.workloads.is_empty() || query.workloads.contains(name);
-        Ok(known.into_iter().filter(|(_, name)| wanted(name)).collect())
-    }
-}
-
-#[async_trait]
-impl Logs for LocalLogs {
-    async fn logs(&self, scope: &Scope, query: LogQuery) -> Result<mpsc::Receiver<LogLine>, CallError> {
-        let (sender, receiver) = mpsc::channel(256);
-        for (kind, name) in self.workloads(scope, &query).await? {
-            let request = LogsRequest {
-                kind,
-                name: name.clone(),
-                replica: None,
-                container: query.container.clone(),
-                follow: query.follow,
-                since_unix_ms: query.since.map(unix_ms),
-                tail: query.tail,
-            };
-            let opened = self.platform.connect(scope).await?.logs(request).await;
-            let mut lines = match opened {
-                Ok(lines) => lines,
-                Err(failure) if has_no_logs(&failure) => continue,
-                Err(failure) => return Err(error::client(failure)),
-            };
-            let sender = sender.clone();
-            tokio::spawn(async move {
-                while let Ok(Some(line)) = lines.next().await {
-                    if sender.send(log_line(&name, line)).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        Ok(receiver)
-    }
-}
-
-/// A workload that has written nothing yet, or went away since it was listed, keeps no other's lines back.
-fn has_no_logs(failure: &ClientError) -> bool {
-    failure.code() == "NotFound"
-}
-
-fn log_line(workload: &str, line: protocol::LogLine) -> LogLine {
-    LogLine {
-        workload: workload.to_string(),
-        replica: line.replica.to_string(),
-        container: line.container,
-        time: UNIX_EPOCH + Duration::from_millis(line.time_unix_ms),
-        stderr: line.stream == Stream::Stderr,
-        text: line.text,
-    }
-}
-
-fn unix_ms(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map(|since| since.as_millis() as u64)
-        .unwrap_or(0)
-}
 
 pub struct LocalRunJob {
     platform: Arc<Supervisors>,

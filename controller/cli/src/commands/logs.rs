@@ -50,7 +50,7 @@ pub async fn logs(arguments: LogsArgs, output: Output) -> CommandResult {
     loop {
         tokio::select! {
             line = lines.recv() => match line {
-                Some(line) => print(&shown(&line, output)),
+                Some(line) => print(&shown(&line?, output)),
                 None => return Ok(exit::DONE),
             },
             () = &mut stop => return Ok(exit::INTERRUPTED),

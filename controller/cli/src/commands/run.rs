@@ -57,7 +57,8 @@ async fn print_logs(
     };
     let mut lines = logs.logs(&session.scope(deployed).await?, query).await?;
     Ok(tokio::spawn(async move {
-        while let Some(line) = lines.recv().await {
+        // The job goes on without its words; how it ends is asked elsewhere.
+        while let Some(Ok(line)) = lines.recv().await {
             match output.is_machine() {
                 true => print(&shown(&line, output)),
                 false => print(&format!("{}\n", line.text)),

@@ -119,6 +119,8 @@ impl Platform {
                 if let Err(error) = storage::remove_folder(&self.settings.paths.logs(kind, &workload)) {
                     tracing::error!(error = chain(&error), "logs of {kind} `{workload}` are left over");
                 }
+                // Who follows it is done.
+                self.log_written.poke();
             }
         }
     }

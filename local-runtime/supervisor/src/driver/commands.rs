@@ -6,7 +6,9 @@ use tokio::sync::oneshot;
 use crate::clock;
 use crate::error::chain;
 use crate::machine::{self, ContainerKey, Event, admit_delete, admit_put};
-use crate::protocol::{Class, DeleteOutcome, ErrorBody, ExecRequest, Observation, PutOutcome, Request, VolumeStatus};
+use crate::protocol::{
+    Class, DeleteOutcome, ErrorBody, ExecRequest, Observation, PutOutcome, Request, VolumeStatus, Workload,
+};
 use crate::spec::{ContainerSpec, Kind, Object};
 use crate::storage::StorageError;
 
@@ -58,8 +60,8 @@ impl Platform {
                 &self.settings.instance,
                 clock::now().at
             ))),
-            // Whether there is such a workload; the lines are read elsewhere.
-            Request::Logs(request) => self.must_run(request.kind, &request.name).map(|()| Value::Null),
+            // Whether any of them is there; the lines are read elsewhere.
+            Request::Logs(request) => self.one_must_run(&request.workloads).map(|()| Value::Null),
             // Is a command of its own, `FindContainer`.
             Request::Exec(_) => Ok(Value::Null),
         }
@@ -206,6 +208,18 @@ impl Platform {
     }
 
     /// There is a service or job of this name.
+    /// One that went away since it was listed keeps no other's lines back.
+    fn one_must_run(&self, workloads: &[Workload]) -> Result<(), ErrorBody> {
+        let mut refused = Ok(());
+        for Workload { kind, name } in workloads {
+            refused = self.must_run(*kind, name);
+            if refused.is_ok() {
+                break;
+            }
+        }
+        refused
+    }
+
     fn must_run(&self, kind: Kind, name: &str) -> Result<(), ErrorBody> {
         let there = match kind {
             Kind::Service => self.state.services.contains_key(name),

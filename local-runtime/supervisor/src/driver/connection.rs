@@ -16,6 +16,7 @@ use crate::logs::LogReader;
 use crate::machine::refusal;
 use crate::protocol::{
     Class, ErrorBody, Hello, LogLine, LogsRequest, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, Reply, Request, Welcome,
+    Workload,
 };
 
 type Reader = BufReader<OwnedReadHalf>;
@@ -95,43 +96,43 @@ async fn serve_logs(
     request: LogsRequest,
     shared: &Shared,
 ) -> io::Result<()> {
-    let known = ask(shared, |to| Command::Request(Request::Logs(request.clone()), to)).await;
-    let refused = known.is_err();
-    send_answer(&mut writer, known).await?;
-    if refused {
-        return Ok(());
+    let known = async || ask(shared, |to| Command::Request(Request::Logs(request.clone()), to)).await;
+    if let Err(refused) = known().await {
+        return send_answer(&mut writer, Err(refused)).await;
     }
-    // A workload that has not run has no folder yet: there is nothing to tell so far.
-    let folder = shared.settings.paths.logs(request.kind, &request.name);
     let mut written = shared.log_written.subscribe();
     let follow = request.follow;
-    let mut log = LogReader::new(folder, request);
-    let mut lines;
-    (log, lines) = read_logs(log, LogReader::first).await?;
+    // A workload that has not run has no folder yet: there is nothing to tell so far.
+    let folder = |workload: &Workload| shared.settings.paths.logs(workload.kind, &workload.name);
+    let log = LogReader::new(request.clone(), shared.log_written.clone(), folder);
+    let (mut log, places) = read_logs(log, LogReader::begin).await?;
+    send(&mut writer, &Reply::Ok(places)).await?;
     loop {
-        send_lines(&mut writer, &lines).await?;
-        if lines.is_empty() {
-            if !follow {
-                return Ok(());
-            }
-            tokio::select! {
-                changed = written.changed() => changed.map_err(io::Error::other)?,
-                // Whatever the client says now, it is done with this stream.
-                _ = reader.fill_buf() => return Ok(()),
-            }
-        }
+        let lines;
         (log, lines) = read_logs(log, LogReader::more).await?;
+        send_lines(&mut writer, &lines).await?;
+        if !lines.is_empty() {
+            continue;
+        }
+        if !follow || !log.has_folders() && known().await.is_err() {
+            return send(&mut writer, &Value::Null).await;
+        }
+        tokio::select! {
+            changed = written.changed() => changed.map_err(io::Error::other)?,
+            // Whatever the client says now, it is done with this stream.
+            _ = reader.fill_buf() => return Ok(()),
+        }
     }
 }
 
 /// Off the event loop: a log may be long, and the disk slow.
-async fn read_logs(
+async fn read_logs<T: Send + 'static>(
     mut log: LogReader,
-    how: impl FnOnce(&mut LogReader) -> Vec<LogLine> + Send + 'static,
-) -> io::Result<(LogReader, Vec<LogLine>)> {
+    how: impl FnOnce(&mut LogReader) -> T + Send + 'static,
+) -> io::Result<(LogReader, T)> {
     let read = move || {
-        let lines = how(&mut log);
-        (log, lines)
+        let answer = how(&mut log);
+        (log, answer)
     };
     tokio::task::spawn_blocking(read).await.map_err(io::Error::other)
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::bundle::{self, Bundle, Place, Surroundings};
 use super::pidfd::Pidfd;
@@ -15,7 +15,7 @@ use super::runtime::{Runtime, RuntimeError, last_words};
 use super::{Settings, exec, usage};
 use crate::delegation::limits_are_kept;
 use crate::error::chain;
-use crate::logs::{Collector, Rules, last_lines};
+use crate::logs::{Collector, Rules, Written, last_lines};
 use crate::machine::{ContainerKey, Event, Process};
 use crate::network::Network;
 use crate::protocol::{ExitStatus, WindowSize};
@@ -35,7 +35,7 @@ struct Shared {
     runtime: Runtime,
     network: Network,
     events: mpsc::UnboundedSender<Event>,
-    log_written: watch::Sender<u64>,
+    log_written: Written,
     log_rules: Rules,
     running: Mutex<HashMap<ContainerKey, Pidfd>>,
     execs: AtomicU64,
@@ -55,7 +55,7 @@ impl Containers {
         runtime: Runtime,
         network: Network,
         events: mpsc::UnboundedSender<Event>,
-        log_written: watch::Sender<u64>,
+        log_written: Written,
         log_rules: Rules,
     ) -> Containers {
         Containers(Arc::new(Shared {

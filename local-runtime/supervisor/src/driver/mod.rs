@@ -31,13 +31,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::balance::HostSockets;
 use crate::clock;
 use crate::limits;
 use crate::lock::{Lock, LockError};
-use crate::logs;
+use crate::logs::{self, Written};
 use crate::machine::{Event, Millis, State, step};
 use crate::network::{Network, NetworkError};
 use crate::outside;
@@ -117,7 +117,7 @@ struct Platform {
     keeper: Keeping,
     containers: Containers,
     events: mpsc::UnboundedSender<Event>,
-    log_written: watch::Sender<u64>,
+    log_written: Written,
     log_rules: logs::Rules,
     wake_at: Option<Millis>,
     /// As the pods' hosts files have them.
@@ -136,7 +136,7 @@ impl Platform {
         let (mut state, same_boot) = storage::load(&settings.paths.state_file(), &boot_id)?;
         state.volumes = records.volumes()?;
         let network = Network::of(&settings.instance);
-        let (log_written, log_rules) = (watch::Sender::new(0), logs::Rules::default());
+        let (log_written, log_rules) = (Written::default(), logs::Rules::default());
         let runtime = Runtime::new(&settings.runtime, settings.paths.runtime_root(), limits::raise());
         let containers = Containers::new(
             settings.clone(),

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::commands::Command;
 use super::containers::Containers;
 use super::{DriverError, Settings, connection};
+use crate::logs::Written;
 use crate::peer;
 use crate::protocol::socket_path;
 use crate::storage;
@@ -33,14 +34,14 @@ struct Presence {
 pub(super) struct Shared {
     pub settings: Arc<Settings>,
     pub commands: mpsc::Sender<Command>,
-    pub log_written: watch::Sender<u64>,
+    pub log_written: Written,
     pub containers: Containers,
 }
 
 impl Server {
     pub fn start(
         settings: &Settings,
-        log_written: watch::Sender<u64>,
+        log_written: Written,
         containers: Containers,
     ) -> Result<(Server, mpsc::Receiver<Command>), DriverError> {
         let path = socket_path(&settings.paths.run);

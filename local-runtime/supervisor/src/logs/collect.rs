@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 use super::fifo::Fifo;
 use super::file::{Doubtful, LogFile};
-use super::{MAX_LINE_BYTES, Rule, Rules};
+use super::{MAX_LINE_BYTES, Rule, Rules, Written};
 
 /// The record of what was taken, beside the fifos.
 const RECORD: &str = "taken";
@@ -24,15 +24,10 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Opens both fifos and begins, or goes on. `written` is poked after each write, for those who follow.
-    pub fn start(
-        [stdout, stderr]: [&Path; 2],
-        log: &Path,
-        rules: &Rules,
-        written: watch::Sender<u64>,
-    ) -> io::Result<Collector> {
+    /// Opens both fifos and begins, or goes on. `written` is told of each write, for those who read.
+    pub fn start([stdout, stderr]: [&Path; 2], log: &Path, rules: &Rules, written: Written) -> io::Result<Collector> {
         let rule = rules.of(log.parent().unwrap_or(log));
-        let (file, doubtful) = LogFile::open(log, &stdout.with_file_name(RECORD), rule.clone())?;
+        let (file, doubtful) = LogFile::open(log, &stdout.with_file_name(RECORD), rule.clone(), written.clone())?;
         let file = Arc::new(Mutex::new(file));
         let (end, ended) = watch::channel(false);
         let mut tasks = vec![];
@@ -111,7 +106,7 @@ async fn keep(file: Arc<Mutex<LogFile>>, mut rule: Rule, mut ended: watch::Recei
 struct Stream {
     letter: u8,
     file: Arc<Mutex<LogFile>>,
-    written: watch::Sender<u64>,
+    written: Written,
 }
 
 impl Stream {
@@ -154,7 +149,7 @@ impl Stream {
         if let Err(error) = file.settle() {
             tracing::error!(%error, "cannot record what of a log is written");
         }
-        self.written.send_modify(|count| *count = count.wrapping_add(1));
+        self.written.poke();
         Ok(())
     }
 
@@ -227,7 +222,7 @@ mod tests {
 
         fn collector(&self) -> Collector {
             let [out, err] = ["out", "err"].map(|name| self.folder.path().join(name));
-            Collector::start([&out, &err], &self.log(), &self.rules, watch::Sender::new(0)).unwrap()
+            Collector::start([&out, &err], &self.log(), &self.rules, Written::default()).unwrap()
         }
     }
 
@@ -293,6 +288,7 @@ mod tests {
             &outputs.log(),
             &outputs.folder.path().join(RECORD),
             outputs.rules.of(outputs.folder.path()),
+            Written::default(),
         )
         .unwrap();
         file.append(b"1 o one\n", b'o', b"one\n").unwrap();

@@ -4,24 +4,26 @@
 //! of these steps leaves either lines in the file that the record does not know, which are cut off again, or lines in
 //! the fifo that are in the file already, which the record tells by their number and hash.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::old::remove_surplus;
-use super::{Rule, numbered, parse_line};
+use super::{Rule, Written, numbered, parse_line};
 use crate::clock;
 
 pub struct LogFile {
     path: PathBuf,
     file: File,
+    inode: u64,
     bytes: u64,
     /// The time of its first line.
     begun: Option<u64>,
     record: File,
     rule: Rule,
+    written: Written,
 }
 
 /// Bytes at the head of a fifo that may be in the file already.
@@ -35,21 +37,23 @@ pub struct Doubtful {
 
 impl LogFile {
     /// Goes on where the last process was killed, or begins. What is doubtful is to be compared, and then `settle`d.
-    pub fn open(path: &Path, record: &Path, rule: Rule) -> io::Result<(LogFile, Option<Doubtful>)> {
-        let (file, bytes) = open_append(path)?;
+    pub fn open(path: &Path, record: &Path, rule: Rule, written: Written) -> io::Result<(LogFile, Option<Doubtful>)> {
+        let (file, metadata) = open_append(path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let record = options.open(record)?;
         let mut log = LogFile {
             path: path.into(),
             file,
-            bytes,
+            inode: metadata.ino(),
+            bytes: metadata.len(),
             begun: None,
             record,
             rule,
+            written,
         };
         let doubtful = log.undo()?;
-        log.begun = first_time(path);
+        log.begun = File::open(path).ok().and_then(|file| first_time(&file));
         Ok((log, doubtful))
     }
 
@@ -109,7 +113,8 @@ impl LogFile {
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        (self.file, self.bytes) = open_append(&self.path)?;
+        let (file, metadata) = open_append(&self.path)?;
+        (self.file, self.inode, self.bytes) = (file, metadata.ino(), metadata.len());
         self.begun = None;
         self.settle()
     }
@@ -148,7 +153,15 @@ impl LogFile {
     /// In one write, which a kill does not divide.
     fn write_record(&mut self, doubtful: &Doubtful) -> io::Result<()> {
         let words = [self.bytes, doubtful.stream.into(), doubtful.length, doubtful.hash];
-        self.record.write_all_at(&words.map(u64::to_ne_bytes).concat(), 0)
+        self.record.write_all_at(&words.map(u64::to_ne_bytes).concat(), 0)?;
+        self.written.settle(&self.path, self.inode, self.bytes);
+        Ok(())
+    }
+}
+
+impl Drop for LogFile {
+    fn drop(&mut self) {
+        self.written.forget(&self.path);
     }
 }
 
@@ -159,13 +172,13 @@ impl Doubtful {
     }
 }
 
-fn open_append(path: &Path) -> io::Result<(File, u64)> {
+fn open_append(path: &Path) -> io::Result<(File, Metadata)> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
     let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-    let bytes = file.metadata()?.len();
-    Ok((file, bytes))
+    let metadata = file.metadata()?;
+    Ok((file, metadata))
 }
 
 fn if_there(done: io::Result<()>) -> io::Result<()> {
@@ -175,15 +188,15 @@ fn if_there(done: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The time of a log's first line.
-fn first_time(log: &Path) -> Option<u64> {
+/// The time of a file's first line.
+pub(super) fn first_time(file: &File) -> Option<u64> {
     let mut head = [0; 32];
-    let length = File::open(log).ok()?.read_at(&mut head, 0).ok()?;
+    let length = file.read_at(&mut head, 0).ok()?;
     time_of(&head[..length])
 }
 
 fn time_of(lines: &[u8]) -> Option<u64> {
-    parse_line(lines, 0, "").map(|line| line.time_unix_ms)
+    parse_line(lines).map(|line| line.time_unix_ms)
 }
 
 /// FNV-1a, 64 bits.
@@ -223,7 +236,8 @@ mod tests {
 
         fn open(&self) -> (LogFile, Option<Doubtful>) {
             let record = self.folder.path().join("record");
-            LogFile::open(&self.path(), &record, self.rules.of(self.folder.path())).unwrap()
+            let rule = self.rules.of(self.folder.path());
+            LogFile::open(&self.path(), &record, rule, Written::default()).unwrap()
         }
 
         /// Bytes of each file, the one that is written first.

@@ -12,15 +12,18 @@ mod file;
 mod old;
 mod read;
 mod rules;
+mod source;
+mod written;
 
 use std::path::{Path, PathBuf};
 
-use crate::protocol::{LogLine, Stream};
+use crate::protocol::Stream;
 
 pub use collect::Collector;
 pub use old::{Writer, prune};
 pub use read::{LogReader, last_lines};
 pub use rules::{Rule, Rules};
+pub use written::Written;
 
 /// Longer lines are cut into several.
 pub const MAX_LINE_BYTES: usize = 32 << 10;
@@ -43,7 +46,14 @@ fn parse_file_name(name: &str) -> Option<(u64, &str)> {
     }
 }
 
-fn parse_line(line: &[u8], pod: u64, container: &str) -> Option<LogLine> {
+/// A line as it is in a file.
+struct Line {
+    time_unix_ms: u64,
+    stream: Stream,
+    text: String,
+}
+
+fn parse_line(line: &[u8]) -> Option<Line> {
     let mut parts = line.splitn(3, |b| *b == b' ');
     let time_unix_ms = std::str::from_utf8(parts.next()?).ok()?.parse().ok()?;
     let stream = match parts.next()? {
@@ -52,10 +62,8 @@ fn parse_line(line: &[u8], pod: u64, container: &str) -> Option<LogLine> {
         _ => return None,
     };
     let text = String::from_utf8_lossy(parts.next()?).into_owned();
-    Some(LogLine {
+    Some(Line {
         time_unix_ms,
-        replica: pod,
-        container: container.into(),
         stream,
         text,
     })
@@ -73,9 +81,9 @@ mod tests {
         for other in ["state.json", "12.main.log.old", "main.log"] {
             assert_eq!(parse_file_name(other), None, "{other}");
         }
-        let line = parse_line(b"1700000000000 e two  words", 3, "main").unwrap();
+        let line = parse_line(b"1700000000000 e two  words").unwrap();
         assert_eq!((line.stream, line.text.as_str()), (Stream::Stderr, "two  words"));
-        assert_eq!(parse_line(b"torn", 3, "main"), None);
-        assert_eq!(parse_line(b"1 o \xff", 3, "main").unwrap().text, "\u{fffd}");
+        assert!(parse_line(b"torn").is_none());
+        assert_eq!(parse_line(b"1 o \xff").unwrap().text, "\u{fffd}");
     }
 }

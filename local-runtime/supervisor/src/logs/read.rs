@@ -1,17 +1,19 @@
-//! Lines of one workload, of all its containers in the order of their times, once or as they come.
+//! Lines of some workloads, of all their containers in the order of their times, once or as they come.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{numbered, parse_file_name, parse_line};
-use crate::protocol::{LogLine, LogsRequest};
-use crate::spec::LogSpec;
+use super::source::Source;
+use super::{Written, numbered, parse_file_name, parse_line};
+use crate::protocol::{LogId, LogLine, LogPlace, LogsRequest, Place, Workload};
 
 /// From the end of a log, so much is read to find its last lines.
 const TAIL_BYTES: u64 = 16 << 10;
+/// So much is handed out at once, and a line more.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// The texts of the last lines; none if there is no log.
 pub fn last_lines(log: &Path, count: usize) -> Vec<String> {
@@ -30,165 +32,136 @@ fn tail(path: &Path) -> io::Result<Vec<String>> {
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
     let mut bytes = vec![];
     file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-    let lines = bytes.split(|b| *b == b'\n').filter_map(|l| parse_line(l, 0, ""));
+    let lines = bytes.split(|b| *b == b'\n').filter_map(parse_line);
     Ok(lines.map(|line| line.text).collect())
 }
 
-/// A place in the logs of one workload. Asked again later, it goes on where it was.
+/// A place in the logs of some workloads. Asked again later, it goes on where it was.
 pub struct LogReader {
-    folder: PathBuf,
+    /// Where the logs of each workload are.
+    folders: Vec<(Workload, PathBuf)>,
     request: LogsRequest,
-    sources: BTreeMap<(u64, String), Source>,
-}
-
-struct Source {
-    path: PathBuf,
-    file: Option<BufReader<File>>,
-    inode: u64,
-    /// Nobody writes to the file any more: what is read now is the rest of it.
-    is_old: bool,
-    partial: Vec<u8>,
-    next: Option<LogLine>,
+    written: Written,
+    sources: BTreeMap<Arc<LogId>, Source>,
 }
 
 impl LogReader {
-    pub fn new(folder: PathBuf, request: LogsRequest) -> LogReader {
+    pub fn new(request: LogsRequest, written: Written, folder: impl Fn(&Workload) -> PathBuf) -> LogReader {
+        let workloads = request.workloads.iter();
         LogReader {
-            folder,
+            folders: workloads.map(|one| (one.clone(), folder(one))).collect(),
             request,
+            written,
             sources: BTreeMap::new(),
         }
     }
 
-    /// Everything so far, or its last lines where the request says so.
-    pub fn first(&mut self) -> Vec<LogLine> {
-        let Some(tail) = self.request.tail else {
-            return self.more();
-        };
-        let mut last = VecDeque::new();
-        self.read(usize::MAX, |line| {
-            last.push_back(line);
-            if last.len() > tail {
-                last.pop_front();
+    /// Goes to where telling begins, and says where that is in each log.
+    pub fn begin(&mut self) -> Vec<LogPlace> {
+        self.find_sources();
+        let after = std::mem::take(&mut self.request.after);
+        for LogPlace { log, place } in &after {
+            if let Some(source) = self.sources.get_mut(log) {
+                source.go_to(*place);
             }
-        });
-        last.into()
+        }
+        if let (Some(tail), true) = (self.request.tail, after.is_empty()) {
+            self.go_to_last(tail);
+        }
+        let place = |(log, source): (&Arc<LogId>, &Source)| LogPlace {
+            log: LogId::clone(log),
+            place: source.place(),
+        };
+        self.sources.iter().map(place).collect()
     }
 
-    /// What has come since the last call, at most some hundred lines; empty when there is no more now.
+    /// What has come since the last call, or a part of it; empty when there is no more now.
     pub fn more(&mut self) -> Vec<LogLine> {
-        let mut lines = vec![];
-        self.read(500, |line| lines.push(line));
+        self.find_sources();
+        let (mut lines, mut bytes) = (vec![], 0);
+        while bytes < BATCH_BYTES
+            && let Some((_, line)) = self.next()
+        {
+            bytes += line.text.len() + size_of::<LogLine>();
+            lines.push(line);
+        }
         lines
     }
 
-    fn read(&mut self, most: usize, mut take: impl FnMut(LogLine)) {
-        self.find_sources();
-        let since = self.request.since_unix_ms.unwrap_or(0);
-        let mut taken = 0;
-        while taken < most
-            && let Some(line) = self.earliest()
-        {
-            if line.time_unix_ms >= since {
-                take(line);
-                taken += 1;
+    /// Whether anything is kept of any of the workloads.
+    pub fn has_folders(&self) -> bool {
+        self.folders.iter().any(|(_, folder)| folder.exists())
+    }
+
+    /// Before the last so many lines of those there are.
+    fn go_to_last(&mut self, count: usize) {
+        let mut last = VecDeque::new();
+        while let Some((before, line)) = self.next() {
+            last.push_back((line.log, before));
+            if last.len() > count {
+                last.pop_front();
+            }
+        }
+        // Of one log the first of these places is the one that counts.
+        for (log, before) in last.into_iter().rev() {
+            if let Some(source) = self.sources.get_mut(&log) {
+                source.go_to(before);
             }
         }
     }
 
-    fn earliest(&mut self) -> Option<LogLine> {
-        for ((pod, container), source) in &mut self.sources {
-            source.fill(*pod, container);
+    /// The earliest line that is asked for, and the place before it.
+    fn next(&mut self) -> Option<(Place, LogLine)> {
+        let since = self.request.since_unix_ms.unwrap_or(0);
+        loop {
+            let times = self.sources.iter_mut();
+            let times = times.filter_map(|(log, source)| Some((source.next_time()?, log.clone())));
+            let (time_unix_ms, log) = times.min_by_key(|(time, _)| *time)?;
+            let source = self.sources.get_mut(&log)?;
+            let before = source.place();
+            let line = source.take()?;
+            if time_unix_ms < since {
+                continue;
+            }
+            let line = LogLine {
+                log: LogId::clone(&log),
+                place: source.place(),
+                time_unix_ms,
+                stream: line.stream,
+                text: line.text,
+            };
+            return Some((before, line));
         }
-        let waiting = self.sources.values_mut().filter(|s| s.next.is_some());
-        waiting
-            .min_by_key(|s| s.next.as_ref().map(|l| l.time_unix_ms))?
-            .next
-            .take()
     }
 
     fn find_sources(&mut self) {
-        let names = fs::read_dir(&self.folder)
-            .into_iter()
-            .flatten()
-            .filter_map(|e| e.ok()?.file_name().into_string().ok());
-        for name in names {
-            let Some((pod, container)) = parse_file_name(&name) else {
-                continue;
-            };
-            let wanted = self.request.replica.is_none_or(|wanted| wanted == pod)
-                && self
-                    .request
-                    .container
-                    .as_deref()
-                    .is_none_or(|wanted| wanted == container);
-            if wanted {
-                let path = self.folder.join(format!("{pod}.{container}.log"));
-                self.sources
-                    .entry((pod, container.into()))
-                    .or_insert_with(|| Source::new(path));
+        for (workload, folder) in &self.folders {
+            let entries = fs::read_dir(folder).into_iter().flatten();
+            for name in entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()) {
+                let Some((replica, container)) = parse_file_name(&name) else {
+                    continue;
+                };
+                if !self.request.wants(replica, container) {
+                    continue;
+                }
+                let log = LogId {
+                    kind: workload.kind,
+                    workload: workload.name.clone(),
+                    replica,
+                    container: container.into(),
+                };
+                let path = folder.join(format!("{replica}.{container}.log"));
+                let source = self.sources.entry(Arc::new(log));
+                source.or_insert_with(|| Source::new(path, self.written.clone()));
             }
         }
     }
 }
 
-impl Source {
-    fn new(path: PathBuf) -> Source {
-        Source {
-            path,
-            file: None,
-            inode: 0,
-            is_old: false,
-            partial: vec![],
-            next: None,
-        }
-    }
-
-    /// Reads the next line, from the oldest file to the one that is written.
-    fn fill(&mut self, pod: u64, container: &str) {
-        while self.next.is_none() && self.read_on(pod, container) {}
-    }
-
-    /// False if there is no more now.
-    fn read_on(&mut self, pod: u64, container: &str) -> bool {
-        let Some(file) = &mut self.file else {
-            return self.open_next();
-        };
-        // A read error ends this file as its end does; the next call tries the path again.
-        let read = file.read_until(b'\n', &mut self.partial).unwrap_or(0);
-        if self.partial.last() == Some(&b'\n') {
-            self.partial.pop();
-            self.next = parse_line(&std::mem::take(&mut self.partial), pod, container);
-        } else if read == 0 && self.is_old {
-            return self.open_next();
-        } else if read == 0 {
-            // Between its end and here lines may have come, and then another file in its place.
-            self.is_old = !self.is_written();
-            return self.is_old;
-        }
-        true
-    }
-
-    fn is_written(&self) -> bool {
-        fs::metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode)
-    }
-
-    /// The file after this one, or the oldest if this one is gone or there was none yet.
-    fn open_next(&mut self) -> bool {
-        let mut next = None;
-        for number in 0..LogSpec::MOST_FILES {
-            let Ok(file) = File::open(numbered(&self.path, number)) else {
-                continue;
-            };
-            let inode = file.metadata().map_or(0, |metadata| metadata.ino());
-            if inode == self.inode {
-                break;
-            }
-            next = Some((file, inode));
-        }
-        let Some((file, inode)) = next else { return false };
-        (self.file, self.inode, self.is_old) = (Some(BufReader::new(file)), inode, false);
-        true
+impl LogsRequest {
+    fn wants(&self, replica: u64, container: &str) -> bool {
+        let named = self.container.as_deref();
+        self.replica.is_none_or(|wanted| wanted == replica) && named.is_none_or(|wanted| wanted == container)
     }
 }
 
@@ -197,16 +170,63 @@ mod tests {
     use super::*;
     use crate::spec::Kind;
 
-    fn request(tail: Option<usize>, since: Option<u64>) -> LogsRequest {
-        let name = "web".into();
-        LogsRequest {
-            kind: Kind::Service,
-            name,
-            replica: None,
-            container: None,
-            follow: false,
-            since_unix_ms: since,
-            tail,
+    struct Logs {
+        folder: tempfile::TempDir,
+        written: Written,
+    }
+
+    impl Logs {
+        fn new() -> Logs {
+            let logs = Logs {
+                folder: tempfile::tempdir().unwrap(),
+                written: Written::default(),
+            };
+            for name in ["web", "db"] {
+                fs::create_dir(logs.path(name)).unwrap();
+            }
+            logs
+        }
+
+        /// `web`, `web/1.main.log`.
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.path(name), text).unwrap();
+        }
+
+        /// Each file becomes the older one before it.
+        fn rotate(&self, name: &str) {
+            for number in (0..9).rev() {
+                let log = self.path(name);
+                _ = fs::rename(numbered(&log, number), numbered(&log, number + 1));
+            }
+        }
+
+        fn reader(&self, change: impl Fn(&mut LogsRequest)) -> LogReader {
+            let service = |name: &str| Workload {
+                kind: Kind::Service,
+                name: name.into(),
+            };
+            let mut request = LogsRequest {
+                workloads: vec![service("web"), service("db")],
+                replica: None,
+                container: None,
+                follow: false,
+                since_unix_ms: None,
+                tail: None,
+                after: vec![],
+            };
+            change(&mut request);
+            LogReader::new(request, self.written.clone(), |workload| self.path(&workload.name))
+        }
+
+        /// Its texts from the beginning to now.
+        fn read(&self, change: impl Fn(&mut LogsRequest)) -> Vec<String> {
+            let mut reader = self.reader(change);
+            reader.begin();
+            texts(reader.more())
         }
     }
 
@@ -216,17 +236,16 @@ mod tests {
 
     #[test]
     fn containers_are_merged_by_time_and_followed_over_a_rotation() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        write("1.main.log.1", "10 o a\n30 o c\n");
-        write("1.main.log", "50 o e\n");
-        write("2.main.log", "20 e b\n40 o d\n");
-        let mut reader = LogReader::new(folder.path().into(), request(None, None));
-        assert_eq!(texts(reader.first()), ["a", "b", "c", "d", "e"]);
+        let logs = Logs::new();
+        logs.write("web/1.main.log.1", "10 o a\n30 o c\n");
+        logs.write("web/1.main.log", "50 o e\n");
+        logs.write("db/2.main.log", "20 e b\n40 o d\n");
+        let mut reader = logs.reader(|_| {});
+        assert_eq!(texts(reader.more()), ["a", "b", "c", "d", "e"]);
         assert!(reader.more().is_empty(), "there is no more");
-        fs::rename(folder.path().join("1.main.log"), folder.path().join("1.main.log.1")).unwrap();
-        write("1.main.log", "60 o f\n");
-        write("3.main.log", "70 o g\n");
+        logs.rotate("web/1.main.log");
+        logs.write("web/1.main.log", "60 o f\n");
+        logs.write("db/3.main.log", "70 o g\n");
         assert_eq!(
             texts(reader.more()),
             ["f", "g"],
@@ -236,14 +255,14 @@ mod tests {
 
     #[test]
     fn every_file_is_read_from_the_oldest_on_while_they_move() {
-        let folder = tempfile::tempdir().unwrap();
-        let log = folder.path().join("1.main.log");
+        let logs = Logs::new();
+        let log = logs.path("web/1.main.log");
         let write = |number: u32, text: &str| fs::write(numbered(&log, number), text).unwrap();
         write(2, "1 o a\n");
         write(1, "2 o b\n");
         write(0, "3 o c\n");
-        let mut reader = LogReader::new(folder.path().into(), request(None, None));
-        assert_eq!(texts(reader.first()), ["a", "b", "c"]);
+        let mut reader = logs.reader(|_| {});
+        assert_eq!(texts(reader.more()), ["a", "b", "c"]);
         // More was written to the file that was read to its end, then two others came.
         write(0, "3 o c\n4 o d\n");
         for number in [1, 0] {
@@ -269,15 +288,81 @@ mod tests {
 
     #[test]
     fn tail_and_since_narrow_it() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("1.main.log"), "10 o a\n20 o b\n30 o c\n").unwrap();
+        let logs = Logs::new();
+        logs.write("web/1.main.log.1", "10 o a\n");
+        logs.write("web/1.main.log", "20 o b\n30 o c\n");
+        logs.write("db/2.main.log", "5 o before\n25 o between\n");
+        let tail = |count| move |request: &mut LogsRequest| request.tail = Some(count);
+        for (count, expected) in [(0, &[][..]), (1, &["c"]), (3, &["b", "between", "c"])] {
+            assert_eq!(logs.read(tail(count)), expected, "the last {count} of all");
+        }
+        assert_eq!(logs.read(tail(9)).len(), 5);
+        let since = |request: &mut LogsRequest| request.since_unix_ms = Some(25);
+        assert_eq!(logs.read(since), ["between", "c"]);
+        let both = |request: &mut LogsRequest| (request.since_unix_ms, request.tail) = (Some(25), Some(9));
+        assert_eq!(logs.read(both), ["between", "c"]);
+    }
+
+    #[test]
+    fn another_reader_goes_on_where_one_was_whatever_has_moved() {
+        let logs = Logs::new();
+        logs.write("web/1.main.log", "10 o a\n20 o b\n");
+        logs.write("db/2.main.log", "5 o quiet since long\n");
+        let mut first = logs.reader(|request| request.tail = Some(2));
+        let mut places: BTreeMap<LogId, Place> = first.begin().into_iter().map(|at| (at.log, at.place)).collect();
+        let told = first.more();
+        assert_eq!(told.len(), 2);
+        let after = |places: &BTreeMap<LogId, Place>| {
+            let places = places.iter();
+            let places = places.map(|(log, place)| LogPlace {
+                log: log.clone(),
+                place: *place,
+            });
+            places.collect::<Vec<_>>()
+        };
+        places.insert(told[0].log.clone(), told[0].place);
+        let go_on = |places: &BTreeMap<LogId, Place>| {
+            logs.read(|request| (request.tail, request.after) = (Some(2), after(places)))
+        };
+        assert_eq!(go_on(&places), ["b"], "the first line alone had arrived");
+
+        places.insert(told[1].log.clone(), told[1].place);
+        logs.rotate("web/1.main.log");
+        logs.write("web/1.main.log", "30 o c\n");
+        logs.write("web/3.main.log", "25 o another replica\n");
         assert_eq!(
-            texts(LogReader::new(folder.path().into(), request(Some(2), None)).first()),
-            ["b", "c"]
+            go_on(&places),
+            ["another replica", "c"],
+            "in the files as they are named now"
         );
+
+        logs.write("web/1.main.log.1", "15 o the same inode, and another file\n");
         assert_eq!(
-            texts(LogReader::new(folder.path().into(), request(None, Some(30))).first()),
-            ["c"]
+            go_on(&places),
+            ["the same inode, and another file", "another replica", "c"],
+            "its own file is gone"
+        );
+    }
+
+    #[test]
+    fn what_a_kill_may_take_back_is_not_told() {
+        let logs = Logs::new();
+        logs.write("web/1.main.log", "10 o settled\n20 o not yet\n");
+        let log = logs.path("web/1.main.log");
+        let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(&log).unwrap());
+        logs.written.settle(&log, inode, 13);
+        let mut reader = logs.reader(|_| {});
+        assert_eq!(texts(reader.more()), ["settled"]);
+        logs.written.settle(&log, inode, 24);
+        assert!(reader.more().is_empty(), "half a line");
+        logs.written.settle(&log, inode, 26);
+        assert_eq!(texts(reader.more()), ["not yet"]);
+        logs.written.settle(&log, inode + 1, 0);
+        logs.write("web/1.main.log", "10 o settled\n20 o not yet\n30 o by nobody\n");
+        assert_eq!(
+            texts(reader.more()),
+            ["by nobody"],
+            "another file is the one that is written"
         );
     }
 }

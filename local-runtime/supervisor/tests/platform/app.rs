@@ -127,9 +127,7 @@ impl App {
     }
 
     pub async fn logs(&self, kind: Kind, name: &str) -> Vec<String> {
-        let request = json!({"kind": kind, "name": name});
-        let request: LogsRequest = serde_json::from_value(request).unwrap();
-        let mut stream = self.client().await.logs(request).await.unwrap();
+        let mut stream = self.client().await.logs(logs_of(kind, name)).await.unwrap();
         let mut lines = vec![];
         while let Some(line) = stream.next().await.unwrap() {
             lines.push(line.text);
@@ -248,6 +246,11 @@ impl Drop for App {
             left.processes.extend(still);
         }
     }
+}
+
+/// All lines of one workload, once.
+pub fn logs_of(kind: Kind, name: &str) -> LogsRequest {
+    serde_json::from_value(json!({"workloads": [{"kind": kind, "name": name}]})).unwrap()
 }
 
 /// `app ARGUMENTS`.

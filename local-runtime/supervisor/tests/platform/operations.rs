@@ -1,13 +1,14 @@
 //! Probes, logs and exec.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portolan_supervisor::frames::Frame;
-use portolan_supervisor::protocol::{ExecRequest, ObjectState, Observed, WindowSize};
+use portolan_supervisor::protocol::{ExecRequest, LogLine, LogsRequest, ObjectState, Observed, WindowSize};
 use portolan_supervisor::spec::{Health, Kind};
 use serde_json::{Value, json};
 
-use crate::app::{App, get, job, service};
+use crate::app::{App, container, get, job, logs_of, service};
 
 fn health(ready: Value) -> Health {
     serde_json::from_value(json!({"ready": {"check": ready, "interval_ms": 100, "failure_threshold": 1}})).unwrap()
@@ -90,7 +91,7 @@ async fn logs_are_followed_over_a_restart() {
     };
     app.put_service(service("web", 1, "hello")).await;
     app.ready(Kind::Service, "web").await;
-    let request = serde_json::from_value(json!({"kind": "service", "name": "web", "follow": true})).unwrap();
+    let request = followed(Kind::Service, "web");
     let mut stream = app.client().await.logs(request).await.unwrap();
     crate::machine::kill(app.pids("web").await[0]);
     let mut count = 0;
@@ -100,6 +101,55 @@ async fn logs_are_followed_over_a_restart() {
         count += 1;
     }
     drop(stream);
+    app.delete_everything().await;
+}
+
+fn followed(kind: Kind, name: &str) -> LogsRequest {
+    let follow = true;
+    LogsRequest {
+        follow,
+        ..logs_of(kind, name)
+    }
+}
+
+async fn all_lines(app: &App, request: LogsRequest) -> Vec<LogLine> {
+    let mut stream = app.client().await.logs(request).await.unwrap();
+    let mut lines = vec![];
+    while let Some(line) = stream.next().await.unwrap() {
+        lines.push(line);
+    }
+    lines
+}
+
+#[tokio::test]
+async fn logs_of_several_workloads_are_merged_by_time() {
+    let Some(app) = App::new("logs_of_several_workloads_are_merged_by_time").await else {
+        return;
+    };
+    let mut request = logs_of(Kind::Service, "web");
+    for name in ["web", "api"] {
+        let mut spec = service(name, 2, "hello");
+        spec.ports[0].publish = None;
+        spec.pod.sidecars.push(container("counter", &["count"]));
+        app.put_service(spec).await;
+    }
+    request
+        .workloads
+        .push(logs_of(Kind::Service, "api").workloads.remove(0));
+    for name in ["web", "api"] {
+        app.ready(Kind::Service, name).await;
+    }
+    // Lines of this very moment may still be on their way into their files.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let all = all_lines(&app, request.clone()).await;
+    let logs: BTreeSet<_> = all.iter().map(|line| line.log.clone()).collect();
+    assert_eq!(logs.len(), 8, "of two containers of two replicas of two services");
+    let times = all.iter().map(|line| line.time_unix_ms);
+    let times: Vec<u64> = times.take(all.len() * 3 / 4).collect();
+    assert!(times.is_sorted(), "{} lines", all.len());
+    request.tail = Some(5);
+    let last = all_lines(&app, request).await;
+    assert!(last.len() >= 5 && last[0].time_unix_ms >= all[all.len() - 5].time_unix_ms);
     app.delete_everything().await;
 }
 
@@ -117,7 +167,7 @@ async fn a_workload_that_has_not_run_has_an_empty_log_that_can_be_followed() {
         app.logs(Kind::Job, "migrate").await.is_empty(),
         "known by its record alone"
     );
-    let request = serde_json::from_value(json!({"kind": "job", "name": "migrate", "follow": true})).unwrap();
+    let request = followed(Kind::Job, "migrate");
     let mut stream = app.client().await.logs(request).await.unwrap();
     let early = tokio::time::timeout(Duration::from_millis(200), stream.next()).await;
     assert!(early.is_err(), "it waits");
@@ -125,8 +175,7 @@ async fn a_workload_that_has_not_run_has_an_empty_log_that_can_be_followed() {
     let line = tokio::time::timeout(Duration::from_secs(10), stream.next()).await;
     assert_eq!(line.unwrap().unwrap().unwrap().text, "about to end");
     drop(stream);
-    let request = serde_json::from_value(json!({"kind": "job", "name": "nobody"})).unwrap();
-    let refused = app.client().await.logs(request).await.unwrap_err();
+    let refused = app.client().await.logs(logs_of(Kind::Job, "nobody")).await.unwrap_err();
     assert!(refused.to_string().contains("nobody"), "{refused}");
     app.delete_everything().await;
 }

@@ -295,7 +295,7 @@ pub fn job(name: &str, arguments: &[&str]) -> Value {
     json!({"name": name, "revision": "r1", "pod": {"main": container(arguments)}})
 }
 
-fn container(arguments: &[&str]) -> Value {
+pub fn container(arguments: &[&str]) -> Value {
     let command: Vec<&str> = ["/bin/app"].iter().chain(arguments).copied().collect();
     json!({"name": "main", "layers": [layer()], "command": command})
 }
