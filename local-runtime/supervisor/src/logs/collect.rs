@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use super::fifo::Fifo;
@@ -15,12 +15,15 @@ use super::{MAX_LINE_BYTES, Rule, Rules, Written};
 
 /// The record of what was taken, beside the fifos.
 const RECORD: &str = "taken";
+/// What was lost is tried to be told so often.
+const TELL_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Reads one container's output until `finish`.
 pub struct Collector {
     /// One for each stream, and one for the log's age.
     tasks: Vec<JoinHandle<()>>,
     end: watch::Sender<bool>,
+    file: Arc<Mutex<LogFile>>,
 }
 
 impl Collector {
@@ -30,6 +33,7 @@ impl Collector {
         let (file, doubtful) = LogFile::open(log, &stdout.with_file_name(RECORD), rule.clone(), written.clone())?;
         let file = Arc::new(Mutex::new(file));
         let (end, ended) = watch::channel(false);
+        let lost = Arc::new(Notify::new());
         let mut tasks = vec![];
         for (path, letter) in [(stdout, b'o'), (stderr, b'e')] {
             let fifo = settled(Fifo::open(path)?, letter, doubtful)?;
@@ -37,14 +41,20 @@ impl Collector {
                 letter,
                 file: file.clone(),
                 written: written.clone(),
+                lost: lost.clone(),
             };
             // SAFETY: a `Fifo` owns its descriptor and never puts another one in its place, so it stays open and the same.
             let fifo = unsafe { AsyncFd::register_with_interest(fifo, Interest::READABLE) }?;
             tasks.push(tokio::spawn(collect(fifo, stream, ended.clone())));
         }
         file.lock().unwrap_or_else(PoisonError::into_inner).settle()?;
-        tasks.push(tokio::spawn(keep(file, rule, ended)));
-        Ok(Collector { tasks, end })
+        let keeping = Keeping {
+            file: file.clone(),
+            written,
+            lost,
+        };
+        tasks.push(tokio::spawn(keeping.keep(rule, ended)));
+        Ok(Collector { tasks, end, file })
     }
 
     /// Takes what is left in the fifos, then ends. To be called once the container is gone.
@@ -54,6 +64,11 @@ impl Collector {
             if task.await.is_err() {
                 tracing::error!("a log collector has ended early");
             }
+        }
+        // The container may have been what filled the disk.
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.has_lost() && file.tell_lost().is_err() {
+            tracing::error!("what is missing at the end of a log is told nowhere else");
         }
     }
 }
@@ -90,16 +105,36 @@ async fn collect(mut fifo: AsyncFd<Fifo>, stream: Stream, mut ended: watch::Rece
     }
 }
 
-/// Keeps to the rule, whatever is written.
-async fn keep(file: Arc<Mutex<LogFile>>, mut rule: Rule, mut ended: watch::Receiver<bool>) {
-    loop {
-        if let Err(error) = file.lock().unwrap_or_else(PoisonError::into_inner).keep() {
+/// Looks after a file, whatever is written.
+struct Keeping {
+    file: Arc<Mutex<LogFile>>,
+    written: Written,
+    lost: Arc<Notify>,
+}
+
+impl Keeping {
+    async fn keep(self, mut rule: Rule, mut ended: watch::Receiver<bool>) {
+        loop {
+            let has_lost = self.keep_now();
+            tokio::select! {
+                () = rule.may_matter() => {}
+                () = self.lost.notified() => {}
+                () = tokio::time::sleep(TELL_AGAIN), if has_lost => {}
+                _ = ended.wait_for(|ended| *ended) => return,
+            }
+        }
+    }
+
+    /// True if something is lost that cannot be told yet.
+    fn keep_now(&self) -> bool {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = file.keep() {
             tracing::error!(%error, "cannot remove what is too old of a log");
         }
-        tokio::select! {
-            () = rule.may_matter() => {}
-            _ = ended.wait_for(|ended| *ended) => return,
+        if file.has_lost() && file.tell_lost().is_ok() {
+            self.written.poke();
         }
+        file.has_lost()
     }
 }
 
@@ -107,6 +142,8 @@ struct Stream {
     letter: u8,
     file: Arc<Mutex<LogFile>>,
     written: Written,
+    /// Told when lines are.
+    lost: Arc<Notify>,
 }
 
 impl Stream {
@@ -141,9 +178,13 @@ impl Stream {
     fn carry(&self, fifo: &mut Fifo, length: usize) -> io::Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let (lines, length) = self.format(&fifo.seen()[..length], file.room());
-        if let Err(error) = file.append(&lines, self.letter, &fifo.seen()[..length]) {
-            // A full disk must not stop the container: its output is lost, its work is not.
+        let had_lost = file.has_lost();
+        let written = file.append(&lines, self.letter, &fifo.seen()[..length]);
+        // A full disk must not stop the container: its output is lost, its work is not. Once it is said, for a flood of
+        // lines would be one of words about them.
+        if let (Err(error), false) = (written, had_lost) {
             tracing::error!(%error, "cannot write a log");
+            self.lost.notify_one();
         }
         fifo.take(length)?;
         if let Err(error) = file.settle() {

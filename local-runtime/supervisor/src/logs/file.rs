@@ -21,6 +21,7 @@ pub struct LogFile {
     bytes: u64,
     /// The time of its first line.
     begun: Option<u64>,
+    lost: Lost,
     record: File,
     rule: Rule,
     written: Written,
@@ -35,6 +36,16 @@ pub struct Doubtful {
     pub hash: u64,
 }
 
+/// What could not be written since the last line that could.
+#[derive(Clone, Copy, Default)]
+struct Lost {
+    lines: u64,
+    bytes: u64,
+}
+
+/// No line about [`Lost`] is longer.
+const LONGEST_WORD_OF_LOSS: u64 = 160;
+
 impl LogFile {
     /// Goes on where the last process was killed, or begins. What is doubtful is to be compared, and then `settle`d.
     pub fn open(path: &Path, record: &Path, rule: Rule, written: Written) -> io::Result<(LogFile, Option<Doubtful>)> {
@@ -48,6 +59,7 @@ impl LogFile {
             inode: metadata.ino(),
             bytes: metadata.len(),
             begun: None,
+            lost: Lost::default(),
             record,
             rule,
             written,
@@ -57,29 +69,62 @@ impl LogFile {
         Ok((log, doubtful))
     }
 
-    /// Lines that were formatted from `taken`, what is at the head of a stream's fifo.
+    /// Lines that were formatted from `taken`, what is at the head of a stream's fifo. Those that cannot be written are
+    /// lost, and told of in their place once something can.
     pub fn append(&mut self, lines: &[u8], stream: u8, taken: &[u8]) -> io::Result<()> {
-        if self.file.metadata()?.nlink() == 0 {
-            // Somebody has removed it.
-            self.begin()?;
+        let written = self.write(lines);
+        if written.is_err() {
+            self.lost.lines += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.lost.bytes += taken.len() as u64;
         }
-        if self.bytes > 0 && self.bytes + lines.len() as u64 > self.room() {
-            self.rotate()?;
-        }
-        self.begun = self.begun.or_else(|| time_of(lines));
-        let written = self.file.write_all(lines);
-        // After a failure a part of them may be there.
-        self.bytes = self.file.metadata()?.len();
-        written?;
         self.write_record(&Doubtful {
             stream,
             length: taken.len() as u64,
             hash: hash(taken),
-        })
+        })?;
+        written
+    }
+
+    pub fn has_lost(&self) -> bool {
+        self.lost.lines > 0
+    }
+
+    /// Says what is lost, although no line comes.
+    pub fn tell_lost(&mut self) -> io::Result<()> {
+        self.write(&[])?;
+        self.settle()
+    }
+
+    /// All or nothing.
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.file.metadata()?.nlink() == 0 {
+            // Somebody has removed it.
+            self.begin()?;
+        }
+        let mut all = self.lost.line();
+        all.extend_from_slice(lines);
+        if self.bytes > 0 && self.bytes + all.len() as u64 > self.full() {
+            self.rotate()?;
+        }
+        if let Err(error) = self.file.write_all(&all) {
+            // A part of them may be there.
+            let cut_off = self.file.set_len(self.bytes);
+            self.bytes = self.file.metadata()?.len();
+            return cut_off.and(Err(error));
+        }
+        self.bytes += all.len() as u64;
+        self.begun = self.begun.or_else(|| time_of(&all));
+        self.lost = Lost::default();
+        Ok(())
     }
 
     /// How many bytes may be appended at once.
     pub fn room(&self) -> u64 {
+        let kept_free = if self.has_lost() { LONGEST_WORD_OF_LOSS } else { 0 };
+        self.full().saturating_sub(kept_free)
+    }
+
+    fn full(&self) -> u64 {
         self.rule.now().max_size_bytes
     }
 
@@ -88,7 +133,7 @@ impl LogFile {
         let age = self.begun.map(|begun| clock::unix_ms().saturating_sub(begun));
         let is_old =
             (age.zip(self.rule.now().file_age())).is_some_and(|(age, most)| Duration::from_millis(age) >= most);
-        if is_old || self.bytes > self.room() {
+        if is_old || self.bytes > self.full() {
             self.rotate()?;
         }
         self.remove_surplus();
@@ -133,12 +178,12 @@ impl LogFile {
     }
 
     fn undo(&mut self) -> io::Result<Option<Doubtful>> {
-        let mut bytes = [0; 32];
+        let mut bytes = [0; 48];
         if self.record.read_exact_at(&mut bytes, 0).is_err() {
             self.settle()?;
             return Ok(None);
         }
-        let [known, stream, length, hash] = [0, 1, 2, 3].map(|at| {
+        let [known, stream, length, hash, lost_lines, lost_bytes] = [0, 1, 2, 3, 4, 5].map(|at| {
             let word = bytes[8 * at..8 * at + 8].try_into().expect("a slice of eight");
             u64::from_ne_bytes(word)
         });
@@ -146,13 +191,19 @@ impl LogFile {
             self.file.set_len(known)?;
             self.bytes = known;
         }
+        self.lost = Lost {
+            lines: lost_lines,
+            bytes: lost_bytes,
+        };
         let stream = stream as u8;
         Ok((length > 0).then_some(Doubtful { stream, length, hash }))
     }
 
     /// In one write, which a kill does not divide.
     fn write_record(&mut self, doubtful: &Doubtful) -> io::Result<()> {
-        let words = [self.bytes, doubtful.stream.into(), doubtful.length, doubtful.hash];
+        let Doubtful { stream, length, hash } = *doubtful;
+        let Lost { lines, bytes } = self.lost;
+        let words = [self.bytes, stream.into(), length, hash, lines, bytes];
         self.record.write_all_at(&words.map(u64::to_ne_bytes).concat(), 0)?;
         self.written.settle(&self.path, self.inode, self.bytes);
         Ok(())
@@ -162,6 +213,20 @@ impl LogFile {
 impl Drop for LogFile {
     fn drop(&mut self) {
         self.written.forget(&self.path);
+    }
+}
+
+impl Lost {
+    /// As it is in the file; nothing where nothing is lost.
+    fn line(&self) -> Vec<u8> {
+        let Lost { lines, bytes } = *self;
+        let (now, lines) = match lines {
+            0 => return vec![],
+            1 => (clock::unix_ms(), "1 line".to_string()),
+            _ => (clock::unix_ms(), format!("{lines} lines")),
+        };
+        let reason = "could not be written, as on a full disk";
+        format!("{now} e portolan: here {lines} ({bytes} bytes) are missing, which {reason}\n").into_bytes()
     }
 }
 
@@ -329,12 +394,20 @@ mod tests {
         let doubtful = doubtful.expect("it was not taken from the fifo yet, or it was and nobody says so");
         assert!(doubtful.is(b"one\ntwo\n") && !doubtful.is(b"two\n") && doubtful.stream == b'o');
         file.settle().unwrap();
+        file.lost = Lost { lines: 2, bytes: 9 };
+        file.settle().unwrap();
         // Written, or half written, and not recorded.
         file.file.write_all(b"2 o tw").unwrap();
-        let (_, doubtful) = log.open();
+        let (mut file, doubtful) = log.open();
         assert_eq!(
             (doubtful, fs::read(log.path()).unwrap().as_slice()),
             (None, &b"1 o one\n"[..])
         );
+        assert!(file.has_lost(), "known by the record");
+        file.append(b"2 o two\n", b'o', b"two\n").unwrap();
+        let (file, _) = log.open();
+        assert!(!file.has_lost(), "told once");
+        let told = "portolan: here 2 lines (9 bytes) are missing, which could not be written, as on a full disk";
+        assert_eq!(crate::logs::last_lines(&log.path(), 9), ["one", told, "two"]);
     }
 }
