@@ -31,11 +31,16 @@ impl Example {
 
     /// Everything that `portolan ARGUMENTS` writes, where it ends with 1.
     pub fn fails(&self, arguments: &[&str]) -> String {
+        self.ends_with(1, arguments)
+    }
+
+    /// So where it ends with that code.
+    pub fn ends_with(&self, code: i32, arguments: &[&str]) -> String {
         let output = self.home.portolan(&self.folder, arguments).output().unwrap();
         let text = said(&output);
         assert_eq!(
             output.status.code(),
-            Some(1),
+            Some(code),
             "portolan {}: {text}",
             arguments.join(" ")
         );

@@ -173,7 +173,7 @@ impl Command {
 }
 
 /// Where the manifests are.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct ManifestArgs {
     /// Files or folders to read; folders give their *.yaml and *.yml [default: portolan.yaml here]
     #[arg(short = 'f', long = "file", value_name = "PATH")]
@@ -228,6 +228,9 @@ pub struct PlanArgs {
     pub select: SelectArgs,
     #[command(flatten)]
     pub allow: AllowArgs,
+    /// Keep the plan in a file, for `portolan apply --plan`
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
 }
 
 /// What a plan may do that it otherwise refuses.
@@ -239,6 +242,9 @@ pub struct AllowArgs {
     /// Make resources of others, under our names, ours
     #[arg(long)]
     pub take_over: bool,
+    /// Ask before more than so many resources are deleted [default: 10]
+    #[arg(long, value_name = "NUMBER")]
+    pub prune_threshold: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -247,9 +253,9 @@ pub struct ApplyArgs {
     pub select: SelectArgs,
     #[command(flatten)]
     pub how: CarryArgs,
-    /// Show the plan and change nothing: ends as `plan` does
-    #[arg(long)]
-    pub dry_run: bool,
+    /// Carry out the plan that `portolan plan --out` kept, and nothing else; refused once the target has moved
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["files", "apps", "target", "allow_data_loss", "take_over", "prune_threshold"])]
+    pub plan: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -274,6 +280,9 @@ pub struct CarryArgs {
     /// Return once everything is applied, without waiting until it is ready
     #[arg(long)]
     pub no_wait: bool,
+    /// Show the plan and change nothing: ends as `plan` does
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -292,6 +301,9 @@ pub struct PromoteArgs {
     /// To the end, with no further pause
     #[arg(long)]
     pub full: bool,
+    /// Say what waits, and promote nothing
+    #[arg(long)]
+    pub dry_run: bool,
     /// Return at once
     #[arg(long)]
     pub no_wait: bool,
@@ -390,6 +402,9 @@ pub struct RunArgs {
     pub one: OneAppArgs,
     /// Job to run again
     pub job: String,
+    /// Say whether it could be, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -402,6 +417,9 @@ pub struct DeleteArgs {
     /// Erase named volumes and the records of jobs too
     #[arg(long)]
     pub volumes: bool,
+    /// Show the plan and change nothing: ends as `plan` does
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

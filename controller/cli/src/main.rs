@@ -14,6 +14,7 @@ mod interrupt;
 mod manifests;
 mod moment;
 mod output;
+mod plan_file;
 mod progress;
 mod session;
 mod targets;

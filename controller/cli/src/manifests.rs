@@ -10,6 +10,7 @@ use portolan_core::parse::{self, Document, SourceFile, nearest};
 
 use crate::args::{ManifestArgs, OneAppArgs, SelectArgs};
 use crate::failure::Failure;
+use crate::plan_file::Kept;
 
 /// What a folder is expected to hold.
 const DEFAULT_FILE: &str = "portolan.yaml";
@@ -21,6 +22,8 @@ pub struct Deployment {
     pub target: Target,
     /// The folder of the Target's file: its env files are relative to it.
     pub target_folder: PathBuf,
+    /// The plan that alone may be carried out, of `apply --plan`.
+    pub kept: Option<Kept>,
 }
 
 impl Deployment {
@@ -37,9 +40,9 @@ impl Deployment {
     }
 }
 
-/// Reads and parses. Every fault of every file is one failure.
-pub fn load(arguments: &ManifestArgs) -> Result<Vec<Document>, Failure> {
-    let (documents, diagnostics) = parse::parse_files(read_files(arguments)?);
+/// Every fault of every file is one failure.
+pub fn parse(files: Vec<SourceFile>) -> Result<Vec<Document>, Failure> {
+    let (documents, diagnostics) = parse::parse_files(files);
     if diagnostics.iter().any(Diagnostic::is_error) {
         Err(diagnostics.into())
     } else {
@@ -62,20 +65,29 @@ pub fn read_files(arguments: &ManifestArgs) -> Result<Vec<SourceFile>, Failure> 
 
 /// The (app, target) pairs that the arguments select.
 pub fn select(arguments: &SelectArgs) -> Result<Vec<Deployment>, Failure> {
-    let documents = load(&arguments.manifests)?;
-    let links = parse::check_links(&documents);
+    select_from(read_files(&arguments.manifests)?, arguments)
+}
+
+/// As [`select`], from files that are read.
+pub fn select_from(files: Vec<SourceFile>, arguments: &SelectArgs) -> Result<Vec<Deployment>, Failure> {
+    select_of(&parse(files)?, arguments)
+}
+
+/// As [`select`], from documents that are parsed.
+pub fn select_of(documents: &[Document], arguments: &SelectArgs) -> Result<Vec<Deployment>, Failure> {
+    let links = parse::check_links(documents);
     if !links.is_empty() {
         return Err(links.into());
     }
-    let apps = apps_of(&documents, &arguments.apps)?;
+    let apps = apps_of(documents, &arguments.apps)?;
     let mut deployments = Vec::new();
     for document in apps {
         for target in targets_of(document, arguments.target.as_deref())? {
-            deployments.push(deployment(document, &documents, &target)?);
+            deployments.push(deployment(document, documents, &target)?);
         }
     }
     match deployments.is_empty() {
-        true => Err(nothing_selected(&documents, arguments)),
+        true => Err(nothing_selected(documents, arguments)),
         false => Ok(deployments),
     }
 }
@@ -247,6 +259,7 @@ fn deployment(document: &Document, documents: &[Document], target: &str) -> Resu
         document: merged,
         target,
         target_folder,
+        kept: None,
     })
 }
 

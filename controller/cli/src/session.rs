@@ -123,6 +123,10 @@ impl Deployed {
         );
         work.wish = wish;
         work.options = options;
+        if let Some(kept) = &self.deployment.kept {
+            work.options = kept.options;
+            work.only = Some(kept.plan.clone());
+        }
         work
     }
 

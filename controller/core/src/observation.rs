@@ -170,20 +170,23 @@ impl Observation {
     /// A hash over what a plan was made from: bodies, owners and revisions, not states and counters, which move by
     /// themselves. A plan made from another fingerprint is stale.
     pub fn fingerprint(&self) -> String {
-        let seen: Vec<_> = self
-            .resources
-            .values()
-            .map(|resource| {
-                (
-                    &resource.id,
-                    &resource.native_id,
-                    &resource.body,
-                    &resource.ownership,
-                    &resource.revision,
-                )
-            })
-            .collect();
-        let text = serde_json::to_string(&(self.complete, seen)).expect("observations hold only string keys");
-        hash_of(&["observation", &text])[..20].to_string()
+        let text = serde_json::to_string(&(self.complete, self.fingerprints()));
+        hash_of(&["observation", &text.expect("observations hold only string keys")])[..20].to_string()
+    }
+
+    /// Of each resource by itself.
+    pub fn fingerprints(&self) -> BTreeMap<ResourceId, String> {
+        let resources = self.resources.iter();
+        resources
+            .map(|(id, resource)| (id.clone(), resource.fingerprint()))
+            .collect()
+    }
+}
+
+impl ObservedResource {
+    fn fingerprint(&self) -> String {
+        let seen = (&self.native_id, &self.body, &self.ownership, &self.revision);
+        let text = serde_json::to_string(&seen).expect("observations hold only string keys");
+        hash_of(&["resource", &text])[..20].to_string()
     }
 }

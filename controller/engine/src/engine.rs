@@ -17,7 +17,7 @@ use crate::journal::{AppKey, AppRecord, Generation, GenerationKind, HistoryEntry
 use crate::looking::Looking;
 use crate::machine::{Policy, State};
 use crate::outcome::{JobEnd, Outcome, Preview};
-use crate::promotion::Promotion;
+use crate::promotion::{PromoteHow, Promotion};
 use crate::rerun::Rerun;
 use crate::work::{Wish, Work};
 
@@ -83,7 +83,8 @@ impl Engine {
     /// What [`Engine::reconcile`] would do, without building, pulling or writing anything.
     pub async fn preview(&self, provider: &Provider, work: &Work) -> Result<Preview, EngineError> {
         let record = self.load(&work.key()).await?;
-        self.looking(provider, work).preview(record).await
+        let work = self.with_generation(provider, work.clone(), &record).await?;
+        self.looking(provider, &work).preview(record).await
     }
 
     /// Where the app stands: one look at the target, against what was last applied.
@@ -121,7 +122,7 @@ impl Engine {
         rerun.run(job, record, stop).await
     }
 
-    /// Lets rollouts that pause go on: that of `service`, or all; with `full` without another pause. Answers whose.
+    /// Lets rollouts that pause go on: that of `service`, or all; answers whose.
     ///
     /// # Errors
     /// [`EngineError::Unsupported`] where the target cannot, [`EngineError::NotPaused`] where nothing waits, and
@@ -131,7 +132,7 @@ impl Engine {
         provider: &Provider,
         work: &Work,
         service: Option<&str>,
-        full: bool,
+        how: PromoteHow,
     ) -> Result<Vec<String>, EngineError> {
         let promoter = provider.promote.as_deref().ok_or(EngineError::Unsupported {
             provider: provider.shape.name(),
@@ -143,7 +144,7 @@ impl Engine {
         let promotion = Promotion {
             looking: self.looking(provider, work),
             promoter,
-            full,
+            how,
         };
         promotion.run(service, record).await
     }

@@ -23,4 +23,5 @@ pub use engine::{Audience, Engine};
 pub use error::{EngineError, ImageFault};
 pub use event::{EngineEvent, StepName};
 pub use outcome::{GenerationStanding, JobEnd, JobState, Outcome, OutcomeKind, Preview};
+pub use promotion::PromoteHow;
 pub use work::{Wish, Work};

@@ -1,7 +1,7 @@
 //! How a piece of work ended, and what looking without touching answers.
 
 use portolan_core::observation::{Failure, Observation};
-use portolan_core::plan::{Plan, Problem, Scope};
+use portolan_core::plan::{Plan, Problem, SavedPlan, Scope};
 use portolan_core::resource::Resources;
 use portolan_core::status::Status;
 
@@ -76,6 +76,13 @@ pub struct Preview {
     pub desired: Resources,
     pub observed: Observation,
     pub standing: GenerationStanding,
+}
+
+impl Preview {
+    /// The plan as it can be kept and carried out later.
+    pub fn saved(self) -> SavedPlan {
+        SavedPlan::of(self.plan, &self.observed, self.standing.begun)
+    }
 }
 
 /// Where the generation of a plan stands in the journal.

@@ -13,8 +13,15 @@ use crate::machine::goal;
 pub struct Promotion<'a> {
     pub looking: Looking<'a>,
     pub promoter: &'a dyn Promote,
+    pub how: PromoteHow,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PromoteHow {
     /// With no further pause.
     pub full: bool,
+    /// Only answer whose rollouts wait.
+    pub dry_run: bool,
 }
 
 impl Promotion<'_> {
@@ -39,8 +46,8 @@ impl Promotion<'_> {
                 service: service.map(String::from),
             });
         }
-        for name in &waiting {
-            let call = caller.promote(self.promoter, &scope, name, self.full, policy).await;
+        for name in waiting.iter().filter(|_| !self.how.dry_run) {
+            let call = caller.promote(self.promoter, &scope, name, self.how.full, policy).await;
             call.map_err(EngineError::Call)?;
         }
         Ok(waiting)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use portolan_core::manifest::{App, Target};
-use portolan_core::plan::PlanOptions;
+use portolan_core::plan::{PlanOptions, SavedPlan};
 use portolan_core::resolve::ResolveInput;
 
 use crate::journal::{AppKey, Generation};
@@ -22,6 +22,8 @@ pub struct Work {
     pub wish: Wish,
     /// What the user allows. `delete`, and for a delete `allow_data_loss`, follow from the wish.
     pub options: PlanOptions,
+    /// The plan that alone may be carried out. It was looked at, so that what it asks approval for has been given.
+    pub only: Option<Arc<SavedPlan>>,
     /// Return once every step was taken, without waiting for the last of them to get ready.
     pub no_wait: bool,
     /// What the journal holds of the generation that the wish speaks of, filled in by the engine: the manifest is not
@@ -58,6 +60,7 @@ impl Work {
             folder: folder.into(),
             wish: Wish::Apply,
             options: PlanOptions::default(),
+            only: None,
             no_wait: false,
             generation: None,
         }

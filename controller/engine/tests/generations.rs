@@ -5,9 +5,11 @@ mod harness;
 use harness::Sim;
 use harness::bench::Bench;
 use harness::manifests::{apply, failing, hello, with};
+use std::sync::Arc;
+
 use portolan_core::status::{ConditionKind, ROLLOUT_PAUSED};
 use portolan_engine::journal::HistoryOutcome;
-use portolan_engine::{EngineError, OutcomeKind, Wish, Work};
+use portolan_engine::{EngineError, OutcomeKind, PromoteHow, Wish, Work};
 use portolan_provider_fake::Called;
 use serde_json::{Value, json};
 
@@ -19,6 +21,42 @@ fn version(n: u32, variable: Option<&str>) -> Value {
         Some(variable) => with(manifest, "/spec/services/web/env", json!({ variable: "yes" })),
         None => manifest,
     }
+}
+
+/// The app's plan, kept, and the work that carries out nothing else.
+async fn kept(bench: &Bench, manifest: Value) -> Work {
+    let work = apply(manifest);
+    let preview = bench.engine.preview(&bench.provider, &work).await;
+    Work {
+        only: Some(Arc::new(preview.expect("a plan").saved())),
+        ..work
+    }
+}
+
+#[tokio::test]
+async fn a_kept_plan_is_carried_out_and_refused_once_the_target_has_moved() {
+    let bench = Bench::new();
+    let run = async |work: Work| bench.reconcile(work).await.expect("it comes to an end");
+    let first = kept(&bench, version(1, None)).await;
+    assert_eq!(run(first.clone()).await, OutcomeKind::Converged);
+    let before = bench.cloud.writes().len();
+    let again = "what it has done itself is no difference";
+    assert_eq!(run(first).await, OutcomeKind::Converged, "{again}");
+
+    let second = kept(&bench, version(2, None)).await;
+    assert_eq!(bench.cloud.writes().len(), before, "kept, not carried out");
+    run(apply(version(3, None))).await;
+    let before = bench.cloud.writes().len();
+    let OutcomeKind::Refused(problems) = run(second).await else {
+        panic!("the target has moved");
+    };
+    let said: Vec<String> = problems
+        .iter()
+        .map(|one| format!("{}: {}", one.code, one.message))
+        .collect();
+    assert!(said[0].ends_with("has changed at the target"), "{said:?}");
+    assert!(said.iter().all(|line| line.starts_with("PlanOutdated: ")), "{said:?}");
+    assert_eq!(bench.cloud.writes().len(), before, "nothing was touched");
 }
 
 fn wishing(wish: Wish) -> Work {
@@ -88,7 +126,10 @@ async fn promoting_goes_on_with_what_the_journal_holds() {
         .await
         .expect("an end");
     let work = wishing(AGAIN);
-    let promoted = bench.engine.promote(&bench.provider, &work, None, false).await;
+    let promoted = bench
+        .engine
+        .promote(&bench.provider, &work, None, PromoteHow::default())
+        .await;
     assert_eq!(promoted.expect("it waits"), ["web"]);
     let calls = bench.cloud.calls();
     assert!(calls.iter().any(|call| matches!(call, Called::Promote(_))));
@@ -96,7 +137,10 @@ async fn promoting_goes_on_with_what_the_journal_holds() {
         bench.reconcile(work.clone()).await.expect("an end"),
         OutcomeKind::Converged
     );
-    let nothing = bench.engine.promote(&bench.provider, &work, Some("web"), false).await;
+    let nothing = bench
+        .engine
+        .promote(&bench.provider, &work, Some("web"), PromoteHow::default())
+        .await;
     assert!(matches!(nothing, Err(EngineError::NotPaused { .. })), "{nothing:?}");
 }
 

@@ -12,20 +12,21 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{plan, status};
-use crate::args::{ApplyArgs, CarryArgs, PlanArgs, SelectArgs, UpArgs};
+use crate::args::{ApplyArgs, CarryArgs, SelectArgs, UpArgs};
 use crate::audience::{Consent, Teller};
 use crate::failure::{self, CommandResult, Failure, exit};
 use crate::interrupt;
 use crate::manifests::{self, Deployment};
 use crate::output::Output;
+use crate::plan_file;
 use crate::session::{AT_ONCE, Deployed, Session};
 
 pub async fn apply(arguments: ApplyArgs, output: Output) -> CommandResult {
-    if arguments.dry_run {
-        let (select, allow) = (arguments.select, arguments.how.allow);
-        return plan::plan(PlanArgs { select, allow }, output).await;
-    }
-    let deployments = manifests::select_for_change(&arguments.select)?;
+    let deployments = match &arguments.plan {
+        Some(file) => plan_file::read(file)?,
+        None if arguments.how.dry_run => manifests::select(&arguments.select)?,
+        None => manifests::select_for_change(&arguments.select)?,
+    };
     carry_out(deployments, How::applying(arguments.how, output), output).await
 }
 
@@ -55,6 +56,7 @@ pub struct How {
     pub wish: Wish,
     pub options: PlanOptions,
     pub no_wait: bool,
+    pub dry_run: bool,
     pub consent: Consent,
 }
 
@@ -64,6 +66,7 @@ impl How {
             wish: Wish::Apply,
             options: plan::options(arguments.allow),
             no_wait: arguments.no_wait,
+            dry_run: arguments.dry_run,
             consent: Consent::of(arguments.yes, output.is_machine()),
         }
     }
@@ -78,6 +81,9 @@ pub async fn carry_out(deployments: Vec<Deployment>, how: How, output: Output) -
 
 /// As [`carry_out`], in a session that is open.
 pub async fn carry_out_in(session: &Session, deployed: &[Deployed], how: How, output: Output) -> CommandResult {
+    if how.dry_run {
+        return plan::show(session, deployed, how.wish, how.options, output).await;
+    }
     let stop = interrupt::listen();
     let several = deployed.len() > 1;
     let ends: Vec<Result<Ended<'_>, Failure>> = stream::iter(deployed)

@@ -15,6 +15,9 @@ pub async fn delete(arguments: DeleteArgs, output: Output) -> CommandResult {
     let consent = Consent::of(arguments.yes, output.is_machine());
     let titles: Vec<String> = deployments.iter().map(Deployment::title).collect();
     let what = titles.join(", ");
+    if arguments.dry_run {
+        return carry_out(deployments, how(&arguments), output).await;
+    }
     if consent == Consent::Withheld {
         return Err(Failure::usage(
             "NotApproved",
@@ -29,7 +32,11 @@ pub async fn delete(arguments: DeleteArgs, output: Output) -> CommandResult {
     if !consent.ask(&format!("Delete {what} ({data})?")) {
         return Err(Failure::new("NotApproved", "nothing was deleted"));
     }
-    let how = How {
+    carry_out(deployments, how(&arguments), output).await
+}
+
+fn how(arguments: &DeleteArgs) -> How {
+    How {
         wish: Wish::Delete {
             erase_data: arguments.volumes,
         },
@@ -38,8 +45,8 @@ pub async fn delete(arguments: DeleteArgs, output: Output) -> CommandResult {
             ..PlanOptions::default()
         },
         no_wait: false,
+        dry_run: arguments.dry_run,
         // Whoever said yes to a delete said yes to its size.
         consent: Consent::Given,
-    };
-    carry_out(deployments, how, output).await
+    }
 }

@@ -1,33 +1,71 @@
-//! `portolan plan`: what `apply` would do, and nothing done.
+//! `portolan plan`, and `--dry-run` of every command that carries one out: what would be done, and nothing done.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use portolan_core::plan::{self, Plan, PlanOptions};
-use portolan_engine::Wish;
+use portolan_engine::{Preview, Wish};
 
 use crate::args::{AllowArgs, PlanArgs};
 use crate::failure::{CommandResult, Failure, exit};
 use crate::manifests;
 use crate::output::{Output, print};
+use crate::plan_file;
 use crate::session::{AT_ONCE, Deployed, Session};
 
 pub async fn plan(arguments: PlanArgs, output: Output) -> CommandResult {
-    let deployments = manifests::select(&arguments.select)?;
+    let files = manifests::read_files(&arguments.select.manifests)?;
+    let deployments = manifests::select_from(files.clone(), &arguments.select)?;
     let session = Session::open(output)?;
     let options = options(arguments.allow);
     let deployed = session.deployed_all(deployments)?;
-    let plans: Vec<Plan> = stream::iter(&deployed)
-        .map(|deployed| plan_one(&session, deployed, options))
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
+    let previews = previews(&session, &deployed, Wish::Apply, options).await?;
+    let plans: Vec<Plan> = previews.iter().map(|preview| preview.plan.clone()).collect();
+    answer(&plans, output);
+    let code = exit_code(&plans);
+    match arguments.out {
+        Some(out) if code != exit::FAILED => plan_file::write(&out, files, previews, options, output)?,
+        Some(_) => {
+            return Err(
+                Failure::new("PlanNotSaved", "the plan may not be carried out, and was not kept")
+                    .hint("what forbids it stands in the plan"),
+            );
+        }
+        None => {}
+    }
+    Ok(code)
+}
+
+/// What carrying `wish` out would do to each.
+pub async fn show(
+    session: &Session,
+    deployed: &[Deployed],
+    wish: Wish,
+    options: PlanOptions,
+    output: Output,
+) -> CommandResult {
+    let previews = previews(session, deployed, wish, options).await?;
+    let plans: Vec<Plan> = previews.into_iter().map(|preview| preview.plan).collect();
     answer(&plans, output);
     Ok(exit_code(&plans))
 }
 
-async fn plan_one(session: &Session, deployed: &Deployed, options: PlanOptions) -> Result<Plan, Failure> {
-    let work = deployed.work(Wish::Apply, options);
+async fn previews(
+    session: &Session,
+    deployed: &[Deployed],
+    wish: Wish,
+    options: PlanOptions,
+) -> Result<Vec<Preview>, Failure> {
+    let preview = |deployed| async move { preview(session, deployed, wish, options).await };
+    stream::iter(deployed)
+        .map(preview)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+async fn preview(session: &Session, deployed: &Deployed, wish: Wish, options: PlanOptions) -> Result<Preview, Failure> {
+    let work = deployed.work(wish, options);
     let preview = session.engine.preview(&deployed.provider, &work).await;
-    Ok(preview.map_err(|error| deployed.failure(error))?.plan)
+    preview.map_err(|error| deployed.failure(error))
 }
 
 /// What the user lets a plan do. Typed by a person, the same again is a retry of what has failed.
@@ -37,11 +75,12 @@ pub fn options(allow: AllowArgs) -> PlanOptions {
         take_over: allow.take_over,
         retry: true,
         delete: false,
+        prune_threshold: allow.prune_threshold,
     }
 }
 
 /// Plans on stdout.
-pub fn answer(plans: &[Plan], output: Output) {
+fn answer(plans: &[Plan], output: Output) {
     if output.is_markdown() {
         let texts: Vec<String> = plans.iter().map(plan::markdown).collect();
         return print(&texts.join("\n"));

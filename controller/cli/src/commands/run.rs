@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use portolan_core::plan::PlanOptions;
-use portolan_engine::{JobEnd, JobState, Wish};
+use portolan_engine::{EngineError, JobEnd, JobState, Wish};
 use portolan_provider_api::operations::LogQuery;
 use tokio::task::JoinHandle;
 
@@ -24,6 +24,9 @@ pub async fn run(arguments: RunArgs, output: Output) -> CommandResult {
     let session = Session::open(output)?;
     let deployed = session.deployed(select_one(&arguments.one)?)?;
     let job = &arguments.job;
+    if arguments.dry_run {
+        return would_run(&deployed, job, output);
+    }
     let printing = print_logs(&session, &deployed, job, output).await?;
     let work = deployed.work(Wish::Apply, PlanOptions::default());
     let teller = Arc::new(Teller::new(session.progress.clone(), String::new(), Consent::Withheld));
@@ -34,6 +37,16 @@ pub async fn run(arguments: RunArgs, output: Output) -> CommandResult {
     printing.abort();
     session.progress.clear();
     conclude(job, ended)
+}
+
+fn would_run(deployed: &Deployed, job: &str, output: Output) -> CommandResult {
+    if !deployed.deployment.app().spec.jobs.contains_key(job) {
+        let key = deployed.work(Wish::Apply, PlanOptions::default()).key();
+        let job = job.to_string();
+        return Err(deployed.failure(EngineError::UnknownJob { key, job }));
+    }
+    output.say(&format!("{}: would run `{job}`", deployed.deployment.title()));
+    Ok(exit::CHANGES)
 }
 
 /// From now on: what the job printed before is in `portolan logs`.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::order::{DraftStep, numbered};
 use super::{FieldChange, Kept, Plan, Problem, Scope, Stage, Step, Verb};
 use crate::observation::{Observation, ObservedResource, Ownership};
@@ -19,7 +21,8 @@ pub struct PlanInput<'a> {
 }
 
 /// What the user allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PlanOptions {
     /// Whether the whole app is to go: what holds data is then kept without being a problem.
     pub delete: bool,
@@ -30,9 +33,11 @@ pub struct PlanOptions {
     pub retry: bool,
     /// `--take-over`: resources of others under our names become ours.
     pub take_over: bool,
+    /// `--prune-threshold`: deletes above this number ask first, unless the whole app is deleted.
+    pub prune_threshold: Option<usize>,
 }
 
-/// Deletes above this number ask first, unless the whole app is deleted.
+/// Where the user names none.
 const PRUNE_THRESHOLD: usize = 10;
 
 /// Compares and decides. Never fails: what forbids a plan is listed in it.
@@ -220,12 +225,11 @@ impl Draft {
             .iter()
             .filter(|draft| draft.step.verb == Verb::Delete)
             .count();
-        if input.options.delete || deletes <= PRUNE_THRESHOLD {
+        let threshold = input.options.prune_threshold.unwrap_or(PRUNE_THRESHOLD);
+        if input.options.delete || deletes <= threshold {
             return Vec::new();
         }
-        vec![format!(
-            "it deletes {deletes} resources, more than {PRUNE_THRESHOLD} at once"
-        )]
+        vec![format!("it deletes {deletes} resources, more than {threshold} at once")]
     }
 }
 

@@ -7,6 +7,7 @@
 mod build;
 mod diff;
 mod order;
+mod saved;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 pub use build::{PlanInput, PlanOptions, plan};
 pub use diff::field_changes;
+pub use saved::SavedPlan;
 pub use text::{human, markdown};
 
 use crate::name::{OwnerId, hash_of};

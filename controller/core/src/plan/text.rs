@@ -104,7 +104,7 @@ fn sign(step: &Step) -> &'static str {
     }
 }
 
-fn word(step: &Step) -> &'static str {
+pub(super) fn word(step: &Step) -> &'static str {
     match step.verb {
         Verb::Create => "create",
         Verb::Update => "update",
@@ -140,7 +140,7 @@ fn details(step: &Step) -> Vec<String> {
     step.changes.iter().map(change_line).chain(open).collect()
 }
 
-fn change_line(change: &FieldChange) -> String {
+pub(super) fn change_line(change: &FieldChange) -> String {
     let mut line = match (&change.old, &change.new) {
         (None, Some(new)) => format!("+ {}: {}", change.field, shown(new)),
         (Some(old), None) => format!("- {}: {}", change.field, shown(old)),

@@ -40,6 +40,8 @@ impl Pursuit {
         let settled = plan.is_empty() && self.world.is_settled();
         if !plan.problems.is_empty() {
             self.refuse(plan.problems.clone(), turn);
+        } else if let Some(problems) = self.departs_from_the_saved(&plan, turn) {
+            self.refuse(problems, turn);
         } else if settled {
             self.converge(turn);
         } else if let Some(failure) = self.is_held(turn) {
@@ -103,6 +105,17 @@ impl Pursuit {
         }
     }
 
+    /// What has moved since the plan was made that alone may be carried out.
+    fn departs_from_the_saved(&self, plan: &Plan, turn: &Turn) -> Option<Vec<Problem>> {
+        let saved = turn.base.work.only.as_ref().filter(|_| self.world.goal.is_forward())?;
+        let seen = self.world.seen.as_ref()?;
+        let goal = &self.world.goal;
+        let begun = goal.is_begun(turn.record());
+        let differences = saved.differences(plan, &goal.resources, &seen.observation, begun);
+        let problems: Vec<Problem> = differences.into_iter().map(outdated).collect();
+        (!problems.is_empty()).then_some(problems)
+    }
+
     /// Why this generation is not tried again.
     fn is_held(&self, turn: &Turn) -> Option<Failure> {
         let goal = &self.world.goal;
@@ -142,7 +155,8 @@ impl Pursuit {
         let execution = Execution::new(plan.clone(), self.scope.clone(), options);
         self.world.excuse_failures();
         let digest = plan.digest();
-        if !plan.approval.is_empty() && self.approved.as_ref() != Some(&digest) {
+        let agreed = turn.base.work.only.is_some() || self.approved.as_ref() == Some(&digest);
+        if !plan.approval.is_empty() && !agreed {
             turn.publish(EngineEvent::AwaitingApproval {
                 plan: digest,
                 reasons: plan.approval.clone(),
@@ -249,6 +263,15 @@ fn planned(plan: &Plan) -> EngineEvent {
         updates: plan.count(Verb::Update),
         deletes: plan.count(Verb::Delete),
         unchanged: plan.unchanged.len(),
+    }
+}
+
+fn outdated(difference: String) -> Problem {
+    Problem {
+        code: "PlanOutdated".to_string(),
+        message: difference,
+        origin: None,
+        hint: None,
     }
 }
 
