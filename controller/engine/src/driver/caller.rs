@@ -138,8 +138,11 @@ impl Caller {
         call: impl Future<Output = Result<T, CallError>>,
         span: Span,
     ) -> Result<T, CallError> {
-        let wait = self.with_budget(|budget, now| budget.take(now));
-        sleep(wait.unwrap_or_default()).await;
+        let wait = self.with_budget(|budget, now| budget.take(now)).unwrap_or_default();
+        // To a timer nothing is a millisecond.
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
         let answer = call.instrument(span).await;
         if let Err(CallError {
             class: ErrorClass::Retry { after: Some(after) },

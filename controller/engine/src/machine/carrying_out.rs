@@ -59,7 +59,7 @@ impl Pursuit {
             return;
         };
         self.last_progress = turn.now;
-        self.look.soon(turn);
+        self.look.after_a_write(turn);
         match execution.answered(number, answer, &mut self.world, turn) {
             Verdict::GoOn => {}
             Verdict::PlanAnew(failure) => {

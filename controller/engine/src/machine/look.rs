@@ -47,6 +47,14 @@ impl Look {
         self.due = turn.now.plus(self.interval);
     }
 
+    /// As [`Look::soon`]; at once where a read shows what was written a moment ago.
+    pub fn after_a_write(&mut self, turn: &Turn) {
+        self.soon(turn);
+        if turn.base.shape.read_lag().is_zero() {
+            self.due = turn.now;
+        }
+    }
+
     /// Not before then.
     pub fn not_before(&mut self, at: Timestamp) {
         self.due = at;
