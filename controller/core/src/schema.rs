@@ -13,13 +13,15 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::manifest::{API_VERSION, App, AppSpec, Target};
+use crate::manifest::{API_VERSION, App, Target};
 
 /// Structural schema of an App.
 pub fn app_schema() -> &'static Value {
     static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
         let mut schema = structural::<App>();
-        schema["properties"]["spec"]["properties"]["overrides"]["additionalProperties"] = override_schema();
+        let spec = &mut schema["properties"]["spec"];
+        let over = override_schema(spec.clone());
+        spec["properties"]["overrides"]["additionalProperties"] = over;
         sorted(schema)
     });
     &SCHEMA
@@ -107,8 +109,7 @@ fn without_null(mut fields: Map<String, Value>) -> Map<String, Value> {
 }
 
 /// The shape of an override: `services`, `jobs` and `bindings` of the spec, with every field optional and nullable.
-fn override_schema() -> Value {
-    let mut schema = structural::<AppSpec>();
+fn override_schema(mut schema: Value) -> Value {
     let properties = schema["properties"].as_object_mut().expect("a struct has properties");
     properties.retain(|name, _| matches!(name.as_str(), "services" | "jobs" | "bindings"));
     let mut partial = partial(schema);
@@ -184,16 +185,19 @@ fn each_subschema(fields: &mut Map<String, Value>, change: impl Fn(Value) -> Val
     }
 }
 
-/// The same with the keys of every object in order, `required` too.
-pub fn sorted(value: Value) -> Value {
-    match value {
+/// The same with the keys of every object in order.
+pub fn sorted(mut value: Value) -> Value {
+    match &mut value {
         Value::Object(fields) => {
-            let mut entries: Vec<(String, Value)> =
-                fields.into_iter().map(|(key, value)| (key, sorted(value))).collect();
-            entries.sort_by(|one, other| one.0.cmp(&other.0));
-            Value::Object(entries.into_iter().collect())
+            fields.values_mut().for_each(|value| *value = sorted(value.take()));
+            if !fields.keys().is_sorted() {
+                let mut entries: Vec<(String, Value)> = std::mem::take(fields).into_iter().collect();
+                entries.sort_by(|one, other| one.0.cmp(&other.0));
+                fields.extend(entries);
+            }
         }
-        Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
-        other => other,
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = sorted(item.take())),
+        _ => {}
     }
+    value
 }
