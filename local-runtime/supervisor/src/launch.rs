@@ -1,10 +1,12 @@
 //! Starting a supervisor that is not there: exactly one per app, whoever asks, however often.
 
 use std::ffi::OsString;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::balance::HostSockets;
 use crate::client::Client;
@@ -78,6 +80,7 @@ pub async fn ensure_running(launch: &Launch) -> Result<Client, LaunchError> {
         if started.is_none_or(|at| at.elapsed() > TRY_AGAIN) {
             start(launch).await?;
             started = Some(Instant::now());
+            continue;
         }
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
@@ -126,6 +129,8 @@ async fn start(launch: &Launch) -> Result<(), LaunchError> {
 }
 
 /// The half that the program runs with `--detach`: begins a keeper, and waits until the supervisor listens.
+///
+/// It hears of that over the keeper's standard output, which the keeper hands on to the first supervisor.
 pub fn detach(arguments: &[OsString], settings: &Settings) -> std::io::Result<bool> {
     let run_dir = &settings.paths.run;
     crate::storage::create_folder(run_dir).map_err(std::io::Error::other)?;
@@ -139,17 +144,24 @@ pub fn detach(arguments: &[OsString], settings: &Settings) -> std::io::Result<bo
     {
         begun_outside = Some(socket);
     }
+    let (mut ready, report) = std::io::pipe()?;
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(arguments)
         .arg("--keep")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(report)
         .stderr(log)
         .current_dir("/");
     let mut child = command.spawn()?;
-    let socket = crate::protocol::socket_path(run_dir);
+    // With our own copy of the other end: it closes when nobody is left to speak.
+    drop(command);
     let begun = Instant::now();
+    if says_ready(&mut ready)? {
+        return Ok(true);
+    }
+    // The first supervisor is gone. The keeper may be starting another one, which says nothing.
+    let socket = crate::protocol::socket_path(run_dir);
     while begun.elapsed() < PATIENCE {
         if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
             return Ok(true);
@@ -163,6 +175,28 @@ pub fn detach(arguments: &[OsString], settings: &Settings) -> std::io::Result<bo
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(true)
+}
+
+/// False if it has closed without a word, or when patience is at its end.
+fn says_ready(ready: &mut std::io::PipeReader) -> std::io::Result<bool> {
+    let patience = PATIENCE.try_into().expect("seconds fit");
+    let heard = poll(&mut [PollFd::new(&ready, PollFlags::IN)], Some(&patience))?;
+    Ok(heard > 0 && ready.read(&mut [0])? > 0)
+}
+
+/// Says to the one who waits in [`detach`], if there is one, that the supervisor listens.
+pub(crate) fn tell_ready() {
+    let mut output = std::io::stdout();
+    // Nobody may be there to hear it.
+    _ = output.write_all(b"\n").and_then(|()| output.flush());
+    forget_output();
+}
+
+/// Nothing is said on standard output from here on, and whoever waits for its end may know.
+pub(crate) fn forget_output() {
+    if let Ok(null) = std::fs::OpenOptions::new().write(true).open("/dev/null") {
+        _ = nix::unistd::dup2_stdout(null);
+    }
 }
 
 fn last_line(path: &Path) -> Option<String> {

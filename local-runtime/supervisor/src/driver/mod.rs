@@ -35,6 +35,7 @@ use tokio::sync::mpsc;
 
 use crate::balance::HostSockets;
 use crate::clock;
+use crate::launch;
 use crate::limits;
 use crate::lock::{Lock, LockError};
 use crate::logs::{self, Written};
@@ -42,6 +43,7 @@ use crate::machine::{Event, Millis, State, step};
 use crate::network::{Network, NetworkError};
 use crate::outside;
 use crate::protocol::ErrorBody;
+use crate::spec::Kind;
 pub use crate::storage::Paths;
 use crate::storage::{self, Durability, Records, StorageError};
 use commands::Command;
@@ -93,6 +95,7 @@ pub async fn run(settings: Settings) -> Result<Ending, DriverError> {
     platform.resume().await?;
     let (written, containers) = (platform.log_written.clone(), platform.containers.clone());
     let (server, commands) = server::Server::start(&settings, written, containers)?;
+    launch::tell_ready();
     let reaper = tokio::spawn(orphans::reap());
     let ending = platform.serve(incoming, commands, &server).await?;
     reaper.abort();
@@ -208,8 +211,9 @@ impl Platform {
     async fn take_request(&mut self, event: Event) -> Result<(), ErrorBody> {
         tracing::info!("{}", asked(&event));
         let before = self.state.clone();
+        let durability = durability(&before, &event);
         let outcome = step(&mut self.state, event, clock::now());
-        if let Err(error) = self.save(Durability::Power) {
+        if let Err(error) = self.save(durability) {
             self.state = before;
             return Err(commands::storage_refusal(&error));
         }
@@ -284,6 +288,15 @@ fn asked(event: &Event) -> String {
         Event::Promote { name, full: false } => format!("take service `{name}` to its next step"),
         Event::Promote { name, full: true } => format!("take service `{name}` past its steps"),
         other => format!("{other:?}"),
+    }
+}
+
+/// A network that is new has nothing in it, and is gone with the machine's power itself: the first object that uses it makes
+/// it durable.
+fn durability(before: &State, event: &Event) -> Durability {
+    match event {
+        Event::Put { object, .. } if object.kind() == Kind::Network && before.network.is_none() => Durability::Process,
+        _ => Durability::Power,
     }
 }
 

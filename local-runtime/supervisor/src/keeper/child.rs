@@ -13,6 +13,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::time::Instant;
 
 use super::protocol::Reaped;
+use crate::launch;
 use crate::machine::Process;
 use crate::process::start_ticks;
 
@@ -73,11 +74,13 @@ impl Starter {
         self.joined = false;
         let mut command = Command::new("/proc/self/exe");
         command.arg0("portolan-supervisor").args(&self.arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        // The first one says on it that it is there; for later ones it is the null device.
+        command.stdin(Stdio::null()).stdout(Stdio::inherit());
         let limit = self.limit;
         // SAFETY: between fork and exec there is one system call on a value that was copied in: no allocation, no lock.
         unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?)) };
         self.pid = Some(Pid::from_raw(command.spawn()?.id() as i32));
+        launch::forget_output();
         self.since = Instant::now();
         Ok(())
     }

@@ -22,7 +22,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::machine::Subnet;
 use crate::spec::Egress;
@@ -64,7 +64,14 @@ pub struct Network {
     bridge: String,
     namespaces: Arc<Mutex<HashMap<u64, Arc<OwnedFd>>>>,
     service_addresses: Arc<Mutex<BTreeSet<Ipv4Addr>>>,
-    outward: Arc<Mutex<Outward>>,
+    outward: Arc<Way>,
+}
+
+/// The way out, as it is or as soon as it is known.
+#[derive(Default)]
+struct Way {
+    outward: Mutex<Outward>,
+    settled: Condvar,
 }
 
 /// Whether containers have a way out, and over what.
@@ -72,6 +79,8 @@ pub struct Network {
 enum Outward {
     #[default]
     NotWanted,
+    /// The rules are being written.
+    Opening,
     Open(Subnet),
     /// Wanted, and not to be had here.
     Closed(String),
@@ -141,7 +150,21 @@ impl Network {
 
     /// Opens or closes the way out, for the pods there are and for those to come. That it cannot be had is no failure:
     /// [`Network::closed_because`] tells.
+    ///
+    /// The kernel takes its time over rules. Where there is no pod yet nobody needs them yet, and this returns at once:
+    /// a pod is ready only when they are in place.
     pub fn set_egress(&self, subnet: Subnet, egress: Egress) {
+        // One after the other.
+        self.outward();
+        *lock(&self.outward.outward) = Outward::Opening;
+        if !lock(&self.namespaces).is_empty() {
+            return self.write_rules(subnet, egress);
+        }
+        let this = self.clone();
+        std::thread::spawn(move || this.write_rules(subnet, egress));
+    }
+
+    fn write_rules(&self, subnet: Subnet, egress: Egress) {
         let outward = match (outward::set(&self.instance, &self.bridge, subnet, egress), egress) {
             (Err(error), _) => Outward::Closed(crate::error::chain(&error)),
             (Ok(()), Egress::None) => Outward::NotWanted,
@@ -151,7 +174,8 @@ impl Network {
             tracing::warn!(reason, "containers have no way out of their network");
         }
         let open = matches!(outward, Outward::Open(_));
-        *lock(&self.outward) = outward;
+        *lock(&self.outward.outward) = outward;
+        self.outward.settled.notify_all();
         let namespaces: Vec<_> = lock(&self.namespaces).values().cloned().collect();
         for namespace in namespaces {
             if let Err(error) = namespace::within(&namespace, || set_default_route(subnet, open)) {
@@ -160,9 +184,16 @@ impl Network {
         }
     }
 
-    /// Why containers have no way out although they should.
+    /// Waits until it is known.
+    fn outward(&self) -> Outward {
+        let opening = |outward: &mut Outward| matches!(outward, Outward::Opening);
+        let settled = self.outward.settled.wait_while(lock(&self.outward.outward), opening);
+        settled.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why containers have no way out although they should, if that is known.
     pub fn closed_because(&self) -> Option<String> {
-        match &*lock(&self.outward) {
+        match &*lock(&self.outward.outward) {
             Outward::Closed(reason) => Some(reason.clone()),
             _ => None,
         }
@@ -170,7 +201,7 @@ impl Network {
 
     /// What a container's `/etc/resolv.conf` says.
     pub fn resolv_conf(&self) -> String {
-        match &*lock(&self.outward) {
+        match self.outward() {
             Outward::Open(_) => resolv::resolv_conf(),
             _ => resolv::closed(),
         }
@@ -178,6 +209,8 @@ impl Network {
 
     pub fn remove(&self) -> Result<(), NetworkError> {
         lock(&self.service_addresses).clear();
+        // Lest rules are written after they were removed.
+        self.outward();
         let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
         let bridge = netlink.remove_link(&self.bridge);
         outward::remove(&self.instance)?;
@@ -225,8 +258,8 @@ impl Network {
             },
             || {
                 set_up_inside(address)?;
-                match &*lock(&self.outward) {
-                    Outward::Open(subnet) => set_default_route(*subnet, true),
+                match self.outward() {
+                    Outward::Open(subnet) => set_default_route(subnet, true),
                     _ => Ok(()),
                 }
             },
@@ -295,6 +328,6 @@ fn failed(operation: &'static str, subject: &str, source: io::Error) -> NetworkE
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
