@@ -82,6 +82,21 @@ impl Supervisors {
         Ok(Held { slot, client })
     }
 
+    /// Begins to start a supervisor for an app of which there is nothing, and does not wait for it: the connection that
+    /// asks for it next finds it on its way. One that is asked for nothing ends by itself, and leaves nothing.
+    pub fn begin(self: &Arc<Self>, scope: &Scope) -> Result<(), CallError> {
+        let launch = self.launch(scope)?;
+        let this = self.clone();
+        tokio::spawn(async move {
+            let mut slot = this.slot(&launch).await;
+            if slot.is_none() {
+                // Why it failed is told to whoever needs it, and tries again.
+                *slot = ensure_running(&launch).await.ok();
+            }
+        });
+        Ok(())
+    }
+
     /// A connection of its own, for what ends the rhythm of requests: logs and exec. Nothing is started for them.
     pub async fn connect(&self, scope: &Scope) -> Result<Client, CallError> {
         let launch = self.launch(scope)?;

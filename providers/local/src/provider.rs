@@ -67,13 +67,17 @@ impl Calls for LocalCalls {
     }
 
     async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {
-        let held = match self.platform.look(scope).await? {
-            Found::Running(seen) => preflight::held_ports(&seen),
+        let (held, is_new) = match self.platform.look(scope).await? {
+            Found::Running(seen) => (preflight::held_ports(&seen), false),
             // Nobody holds a port for an app whose supervisor is gone.
-            Found::Left(_) => BTreeSet::new(),
+            Found::Left(left) => (BTreeSet::new(), left.objects.is_empty()),
         };
         let mut faults = preflight::missing_secrets(writes);
         faults.extend(preflight::taken_ports(writes, &held));
+        // The first write is near, and its supervisor takes as long to start as the journal to be written.
+        if faults.is_empty() && is_new && !writes.is_empty() {
+            self.platform.begin(scope)?;
+        }
         Ok(faults)
     }
 

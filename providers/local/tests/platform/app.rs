@@ -33,6 +33,13 @@ pub struct App {
 impl App {
     /// With a network. `None`, said aloud, where containers cannot be run.
     pub async fn new(test: &str) -> Option<App> {
+        let app = App::unwritten(test)?;
+        app.put(&app.command(), "Network/app", json!({"name": "app"}), 1).await;
+        Some(app)
+    }
+
+    /// As [`App::new`], without a network: nothing of it is there.
+    pub fn unwritten(test: &str) -> Option<App> {
         if !rustix::process::geteuid().is_root() {
             eprintln!("SKIP {test}: not root");
             return None;
@@ -58,13 +65,11 @@ impl App {
             owner: OwnerId::from_tag("ours"),
             source: "file".into(),
         };
-        let app = App {
+        Some(App {
             scope,
             settings,
             folder,
-        };
-        app.put(&app.command(), "Network/app", json!({"name": "app"}), 1).await;
-        Some(app)
+        })
     }
 
     /// The provider as each command makes it anew.

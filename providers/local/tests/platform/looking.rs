@@ -1,5 +1,7 @@
 //! A look changes nothing; what was killed or rebooted away comes back with the next write.
 
+use std::time::{Duration, Instant};
+
 use portolan_core::plan::Verb;
 use portolan_provider_api::ErrorClass;
 use portolan_provider_api::operations::LogQuery;
@@ -66,6 +68,24 @@ async fn a_look_after_a_reboot_starts_no_container() {
     let up = app.command();
     app.put(&up, "Service/web", web, 1).await;
     app.ready(&up, "Service/web").await;
+    app.delete_everything(up).await;
+}
+
+#[tokio::test]
+async fn a_preflight_of_the_first_write_begins_a_supervisor_that_leaves_nothing() {
+    let Some(app) = App::unwritten("a_preflight_begins_one") else {
+        return;
+    };
+    let up = app.command();
+    let network = write(Verb::Create, "Network/app", json!({"name": "app"}), 1);
+    assert!(up.calls.preflight(&app.scope, &[]).await.unwrap().is_empty());
+    assert!(app.supervisor().await.is_none(), "nothing is to be written");
+    assert!(up.calls.preflight(&app.scope, &[network]).await.unwrap().is_empty());
+    let begun = Instant::now();
+    while app.supervisor().await.is_none() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "none was begun");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     app.delete_everything(up).await;
 }
 
