@@ -26,6 +26,7 @@ const TABLE_USERDATA: u16 = 6;
 const USERDATA_COMMENT: u8 = 0;
 
 const FAMILY_IPV4: u8 = 2;
+const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
 const APPEND: u16 = 0x800;
 const ACKNOWLEDGE: u16 = 0x4;
@@ -46,10 +47,21 @@ impl Nftables {
         Ok(Nftables { socket })
     }
 
-    /// Puts the table in the place of one of its name, if there is one.
+    /// Makes the table, of whose name there is none.
+    ///
+    /// It replaces nothing, because the kernel waits some milliseconds for the readers of what is deleted, and whoever makes
+    /// links meanwhile waits as well.
+    pub fn create(&mut self, table: &Table) -> io::Result<()> {
+        self.write(vec![new_table(table).flagged(EXCLUSIVE)], table)
+    }
+
+    /// Puts the table in the place of the one of its name.
     pub fn replace(&mut self, table: &Table) -> io::Result<()> {
-        let mut messages = vec![named(NEW_TABLE, &table.name), named(DELETE_TABLE, &table.name)];
-        messages.push(new_table(table));
+        let gone = [named(NEW_TABLE, &table.name), named(DELETE_TABLE, &table.name)];
+        self.write(gone.into_iter().chain([new_table(table)]).collect(), table)
+    }
+
+    fn write(&mut self, mut messages: Vec<Message>, table: &Table) -> io::Result<()> {
         for chain in &table.chains {
             messages.push(new_chain(&table.name, chain));
             messages.extend(chain.rules.iter().map(|rule| new_rule(&table.name, chain.name, rule)));

@@ -38,9 +38,11 @@ pub fn set(instance: &str, bridge: &str, subnet: Subnet, egress: Egress) -> Resu
         uplinks: &ours,
     };
     let table = firewall::table(&border);
-    nftables
-        .replace(&table)
-        .map_err(|e| failed("write the table of rules", &own, e))?;
+    let written = match named.own_table {
+        true => nftables.replace(&table),
+        false => nftables.create(&table),
+    };
+    written.map_err(|e| failed("write the table of rules", &own, e))?;
     named.put_back(|link| !ours.contains(link))?;
     for link in &ours {
         set_forwarding(link, true)?;
