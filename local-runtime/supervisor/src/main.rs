@@ -1,12 +1,15 @@
 //! The program `portolan-supervisor`: one app's platform on this machine. Started by a client, never by hand.
 //!
 //! With `--keep` it is the app's keeper instead, and starts the supervisor; with `--keep-running-one` the keeper of a
-//! supervisor that has lost its own; with `--outside` what an unprivileged user's app leaves in the machine's network; with `--detach` it starts the keeper, and ends once the supervisor listens.
+//! supervisor that has lost its own; with `--outside` what an unprivileged user's app leaves in the machine's network, and
+//! with `--outside-beside` the other one of these; with `--detach` it starts the keeper, and ends once the supervisor listens.
 //!
 //! Exit codes: 0 after a hand-over, when nothing was left, or when another one serves the app already; 1 on a failure,
 //! told in the last line of the log; 2 on wrong arguments.
 
 use std::ffi::OsString;
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use portolan_supervisor::balance::HostSockets;
@@ -23,7 +26,7 @@ fn main() -> ExitCode {
     let mode = words.pop_if(|word| {
         matches!(
             word.to_str(),
-            Some("--detach" | "--outside" | "--keep" | "--keep-running-one")
+            Some("--detach" | "--outside" | "--outside-beside" | "--keep" | "--keep-running-one")
         )
     });
     let Some(settings) = Settings::parse(&words) else {
@@ -32,7 +35,8 @@ fn main() -> ExitCode {
     };
     match mode.as_ref().and_then(|mode| mode.to_str()) {
         Some("--detach") => detach(words, &settings),
-        Some("--outside") => stay_outside(&settings),
+        Some("--outside") => stay_outside(words, &settings, outside::serve),
+        Some("--outside-beside") => stay_outside(words, &settings, outside::serve_beside),
         Some(mode) => keep(words, settings, mode == "--keep"),
         None => supervise(settings),
     }
@@ -46,12 +50,16 @@ fn detach(words: Vec<OsString>, settings: &Settings) -> ExitCode {
     }
 }
 
-fn stay_outside(settings: &Settings) -> ExitCode {
+fn stay_outside(
+    words: Vec<OsString>,
+    settings: &Settings,
+    serve_there: fn(&Path, Vec<OsString>) -> io::Result<()>,
+) -> ExitCode {
     let HostSockets::Helper(socket) = &settings.host else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    match serve(c"portolan-ports", async { outside::serve(socket) }) {
+    match serve(c"portolan-ports", async { serve_there(socket, words) }) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) | Err(error) => failed(&error),
     }
@@ -85,7 +93,7 @@ fn supervise(settings: Settings) -> ExitCode {
 }
 
 /// On one thread, in a session of its own, under its own name in lists of processes, with a log on standard error.
-fn serve<T>(name: &std::ffi::CStr, work: impl Future<Output = T>) -> std::io::Result<T> {
+fn serve<T>(name: &std::ffi::CStr, work: impl Future<Output = T>) -> io::Result<T> {
     nix::sys::prctl::set_name(name)?;
     // Fails for the leader of a group alone, which has no terminal to lose then.
     let _ = nix::unistd::setsid();

@@ -1,13 +1,16 @@
 //! An app of an unprivileged user lives in a network namespace of its own, in which that user may make the bridge and the
-//! links that root makes in the machine's. One process of the app stays outside: it holds the namespace, so that all
-//! others of the app may be killed, and makes listening sockets of the machine for those inside.
+//! links that root makes in the machine's. One process of the app stays outside ([`pair`] says why it is two): it holds
+//! the namespace, so that all others of the app may be killed, and makes listening sockets of the machine for those inside.
 //!
 //! It is this same program with `--outside`. `--detach` starts it before anything else, and enters the namespace; the last
 //! supervisor ends it.
 
+mod pair;
+
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -19,7 +22,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::{Deserialize, Serialize};
 
-use crate::balance::{SocketAnswer, SocketRequest, listen_here};
+use crate::balance::{SocketAnswer, SocketRequest};
 use crate::descriptors;
 use crate::error::chain;
 use crate::network;
@@ -109,7 +112,7 @@ fn ask(socket: &Path, word: Word) -> io::Result<Option<OwnedFd>> {
 }
 
 /// The process outside, until it is told to end.
-pub fn serve(socket: &Path) -> io::Result<()> {
+pub fn serve(socket: &Path, arguments: Vec<OsString>) -> io::Result<()> {
     let network = network::apart().map_err(io::Error::other)?;
     // Whoever starts us has asked whether another one answers, and nobody else starts one meanwhile.
     match fs::remove_file(socket) {
@@ -118,23 +121,18 @@ pub fn serve(socket: &Path) -> io::Result<()> {
     }
     let listener = UnixListener::bind(socket)?;
     fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
-    loop {
-        let (stream, _) = listener.accept()?;
-        if !may_speak(&stream) {
-            tracing::warn!("a connection of another user is refused");
-            continue;
-        }
-        stream.set_read_timeout(Some(PATIENCE))?;
-        match descriptors::receive(&stream) {
-            Ok((Request::Word(Word::End), _)) => {
-                fs::remove_file(socket)?;
-                return descriptors::send(&stream, &SocketAnswer::Ok, None);
-            }
-            Ok((Request::Word(Word::Network), _)) => answer(&stream, network.try_clone()),
-            Ok((Request::Socket(request), _)) => answer(&stream, listen_here(request)),
-            Err(error) => tracing::debug!(%error, "a request that cannot be read"),
-        }
-    }
+    pair::serve(pair::One {
+        listener,
+        network,
+        socket: socket.into(),
+        arguments,
+    })
+}
+
+/// The other one of the two, whose standard input is a line to the first.
+pub fn serve_beside(socket: &Path, arguments: Vec<OsString>) -> io::Result<()> {
+    let line = io::stdin().as_fd().try_clone_to_owned()?;
+    pair::serve_beside(line.into(), socket.into(), arguments)
 }
 
 /// One that has not waited for its answer has given up.
