@@ -50,6 +50,11 @@ fn a_broken_update_fails_in_seconds_says_why_and_costs_no_request() {
             .says(&["status"])
             .contains("held, an older one serves: CrashLoopBackOff")
     );
+    let waited = hello.fails(&["wait"]);
+    assert!(
+        waited.contains("error[CrashLoopBackOff]: hello on local: ") && waited.contains("exit code 3"),
+        "nobody waits for what is held, whatever serves: {waited}"
+    );
     history_tells(&hello);
 
     ends_with_the_cause(&while_asked(18192, || hello.fails(&["retry"])));

@@ -98,12 +98,13 @@ pub async fn wait(arguments: WaitArgs, output: Output) -> CommandResult {
     tokio::pin!(stop);
     loop {
         let statuses = observe(&session, &deployed).await?;
+        // First, since an older generation may serve: what was asked for does not, and never will by itself.
+        if let Some(failure) = final_failure(&statuses, arguments.condition) {
+            return Err(failure);
+        }
         if statuses.iter().all(|status| is_met(status, arguments.condition)) {
             answer(&statuses, output);
             return Ok(exit::DONE);
-        }
-        if let Some(failure) = final_failure(&statuses, arguments.condition) {
-            return Err(failure);
         }
         if Instant::now() + LOOK_EVERY > deadline {
             answer(&statuses, output);
