@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::order::{DraftStep, numbered};
 use super::{FieldChange, Kept, Plan, Problem, Scope, Stage, Step, Verb};
 use crate::observation::{Observation, ObservedResource, Ownership};
+use crate::resolve::REVISION_VARIABLE;
 use crate::resource::{Resource, ResourceId, Resources, close_references};
 
 /// All that a plan is a function of.
@@ -88,7 +90,8 @@ impl Draft {
                 continue;
             }
             let resource = &closed(resource, input.observed);
-            let changes = (input.diff)(resource, observed);
+            let mut changes = (input.diff)(resource, observed);
+            forget_the_told_revision(&mut changes, resource, observed);
             let tried_again = input.options.retry && observed.failure().is_some();
             let becomes_ours = !matches!(observed.ownership, Ownership::Ours { .. });
             match changes.iter().any(|change| change.replace) {
@@ -233,6 +236,21 @@ impl Draft {
     }
 }
 
+/// A container's variable with its revision follows from what else has changed, and is no change that anybody has made.
+fn forget_the_told_revision(changes: &mut Vec<FieldChange>, resource: &Resource, observed: &ObservedResource) {
+    let is = |value: &Option<Value>, revision: &Option<String>| {
+        value.as_ref().and_then(Value::as_str) == revision.as_deref()
+    };
+    let follows = |change: &FieldChange| {
+        let name = change.field.rsplit('.').next();
+        let told = is(&change.old, &observed.revision) && is(&change.new, &resource.revision);
+        name == Some(REVISION_VARIABLE) && told
+    };
+    if !changes.iter().all(follows) {
+        changes.retain(|change| !follows(change));
+    }
+}
+
 fn loses_data(changes: &[FieldChange]) -> bool {
     changes.iter().any(|change| change.data_loss.is_some())
 }
@@ -347,7 +365,7 @@ mod tests {
     use crate::name::OwnerId;
     use crate::observation::ResourceState;
     use crate::resource::{Edge, EdgeCondition, KnownAfter, Open};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn scope() -> Scope {
         Scope {
@@ -454,6 +472,53 @@ mod tests {
         lines.extend(plan.problems.iter().map(|problem| format!("problem {}", problem.code)));
         lines.extend(plan.approval.iter().map(|_| "approval".to_string()));
         lines.join("; ")
+    }
+
+    #[test]
+    fn the_revision_that_a_container_is_told_is_no_change_of_its_own() {
+        let told = |old: &str, new: Value| FieldChange::in_place("env.PORTOLAN_REVISION", Some(json!(old)), Some(new));
+        let image = || FieldChange::in_place("image", Some(json!("a")), Some(json!("b")));
+        let after_build = || Open::Unknown(KnownAfter::AfterBuild).into_value();
+        for (reason, revision, mut changes, left) in [
+            (
+                "it follows",
+                Some("r2"),
+                vec![told("r1", json!("r2")), image()],
+                vec!["image"],
+            ),
+            (
+                "from a build, too",
+                None,
+                vec![told("r1", after_build()), image()],
+                vec!["image"],
+            ),
+            (
+                "somebody has changed it at the target",
+                Some("r2"),
+                vec![told("mine", json!("r2")), image()],
+                vec!["env.PORTOLAN_REVISION", "image"],
+            ),
+            (
+                "the manifest says another",
+                Some("r2"),
+                vec![told("r1", json!("blue")), image()],
+                vec!["env.PORTOLAN_REVISION", "image"],
+            ),
+            (
+                "a change that shows nowhere else is still one",
+                Some("r2"),
+                vec![told("r1", json!("r2"))],
+                vec!["env.PORTOLAN_REVISION"],
+            ),
+        ] {
+            let mut wanted = desired("Service/web", json!({}), &[]);
+            wanted.revision = revision.map(String::from);
+            let mut seen = observed("Service/web", json!({}), &[]);
+            seen.revision = Some("r1".into());
+            forget_the_told_revision(&mut changes, &wanted, &seen);
+            let fields: Vec<&str> = changes.iter().map(|change| change.field.as_str()).collect();
+            assert_eq!(fields, left, "{reason}");
+        }
     }
 
     #[test]
