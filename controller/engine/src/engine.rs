@@ -53,6 +53,10 @@ impl Engine {
         Self { policy, ..self }
     }
 
+    pub(crate) fn journal_handle(&self) -> Arc<dyn Journal> {
+        self.journal.clone()
+    }
+
     /// Carries the work out to its end. Progress goes to `audience`; `stop` becomes true when the user wants to stop:
     /// no new call is made then, and what is under way is awaited and recorded.
     ///
@@ -184,8 +188,17 @@ impl Engine {
         if matches!(work.wish, Wish::Apply | Wish::Delete { .. }) {
             return Ok(work);
         }
+        if work.wish == Wish::Keep && !record.is_made_from(&work.intent()) {
+            return Ok(applying(work));
+        }
         let key = work.key();
         let scope = self.scope(provider, &work).await?;
+        if work.wish == Wish::Keep {
+            return match &record.latest {
+                Some(latest) if record.owner.as_ref() == Some(&scope.owner) => self.with(latest.clone(), work).await,
+                _ => Ok(applying(work)),
+            };
+        }
         let mut kept = self.journal(&key, |journal, key| journal.generations(key)).await?;
         let past = self.journal(&key, |journal, key| journal.history(key)).await?;
         // What speaks of another account is nothing to bring to this one.
@@ -198,6 +211,10 @@ impl Engine {
                 _ => None,
             },
         })?;
+        self.with(generation, work).await
+    }
+
+    async fn with(&self, generation: Arc<Generation>, work: Work) -> Result<Work, EngineError> {
         self.are_images_there(&generation).await?;
         Ok(Work {
             generation: Some(generation),
@@ -253,6 +270,13 @@ impl Engine {
         let (journal, key) = (self.journal.clone(), key.clone());
         let answer = blocking(move || ask(&*journal, &key)).await;
         answer.map_err(Into::into)
+    }
+}
+
+fn applying(work: Work) -> Work {
+    Work {
+        wish: Wish::Apply,
+        ..work
     }
 }
 

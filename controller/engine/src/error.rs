@@ -44,6 +44,19 @@ pub struct ImageFault {
 }
 
 impl EngineError {
+    /// What it says, with its causes, in one line.
+    pub fn explained(&self) -> String {
+        let causes = match self {
+            Self::Faults(faults) => faults.iter().map(|fault| fault.message.clone()).collect(),
+            Self::Images(faults) => faults.iter().map(|fault| fault.error.message.clone()).collect(),
+            Self::Call(error) => vec![format!("{}: {}", error.code, error.message)],
+            _ => std::iter::successors(std::error::Error::source(self), |error| error.source())
+                .map(ToString::to_string)
+                .collect::<Vec<_>>(),
+        };
+        [vec![self.to_string()], causes].concat().join(": ")
+    }
+
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Faults(_) => ErrorClass::Invalid,

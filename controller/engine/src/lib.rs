@@ -2,11 +2,12 @@
 //!
 //! Its heart is [`machine`], a pure function from a state and an input to a state and effects; [`journal`] is what it
 //! remembers between runs; the driver carries its effects out on tokio and decides nothing. [`Engine`] is the
-//! facade over them.
+//! facade over them; [`controller`] goes on with it.
 //!
 //! The engine knows no provider and prints nothing. Read [`machine`] first.
 
 pub mod budget;
+pub mod controller;
 mod driver;
 mod engine;
 mod error;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use portolan_core::manifest::{App, Target};
+use portolan_core::name::hash_of;
 use portolan_core::plan::{PlanOptions, SavedPlan};
 use portolan_core::resolve::ResolveInput;
 
@@ -35,6 +36,10 @@ pub struct Work {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
     Apply,
+    /// What a controller wishes, again and again: as `Apply`, but while the manifest is the one that the newest generation
+    /// was made from, that generation as it was rendered. So no resync pins a tag anew, and what somebody has rolled back
+    /// stays so until there is another manifest.
+    Keep,
     /// The newest generation as it was rendered, whatever the manifest says now; with `retry` also if it is held.
     Again {
         retry: bool,
@@ -75,6 +80,12 @@ impl Work {
         }
     }
 
+    /// What the manifests say, as a hash: whoever finds it unchanged need not ask what it means.
+    pub fn intent(&self) -> String {
+        let text = serde_json::to_string(&(&self.app, &self.target, &self.source));
+        hash_of(&["intent", &text.expect("manifests hold only string keys")])
+    }
+
     pub fn is_delete(&self) -> bool {
         matches!(self.wish, Wish::Delete { .. })
     }
@@ -82,7 +93,7 @@ impl Work {
     /// The options that planning sees: what the user allows, and what the wish implies.
     pub fn plan_options(&self) -> PlanOptions {
         match self.wish {
-            Wish::Apply => PlanOptions {
+            Wish::Apply | Wish::Keep => PlanOptions {
                 delete: false,
                 ..self.options
             },

@@ -15,7 +15,7 @@ use portolan_core::plan::Verb;
 use portolan_core::resource::{ResourceId, Resources};
 use portolan_engine::journal::{
     AppKey, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Hold, Intent, Journal, JournalEntry,
-    JournalError, MemoryJournal, SqliteJournal,
+    JournalError, MemoryJournal, Order, SqliteJournal,
 };
 use portolan_engine::machine::Timestamp;
 use portolan_provider_api::{Handle, OpenOperation};
@@ -39,6 +39,7 @@ fn begun(number: u64, realm: &str) -> JournalEntry {
             resources: Arc::new(Resources::new()),
             images: BTreeMap::new(),
             patience: Duration::from_millis(1500),
+            intent: None,
         }),
     }
 }
@@ -182,9 +183,49 @@ fn a_newer_journal_is_left_alone() {
     let connection = rusqlite::Connection::open(folder.path().join("journal.db")).expect("a database");
     connection.pragma_update(None, "user_version", 7).expect("a version");
     match SqliteJournal::open(folder.path()).map(drop) {
-        Err(JournalError::Newer { found, known, .. }) => assert_eq!((found, known), (7, 1)),
+        Err(JournalError::Newer { found, known, .. }) => assert_eq!((found, known), (7, 2)),
         other => panic!("{other:?}"),
     }
+}
+
+/// As version 1 left it: without orders.
+#[test]
+fn an_older_journal_is_brought_up_to_date_and_keeps_what_it_knows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (journal, key) = (open(folder.path()), apply(hello()).key());
+    journal.append(&key, &[]).expect("it can be written");
+    drop(journal);
+    let connection = rusqlite::Connection::open(folder.path().join("journal.db")).expect("a database");
+    connection
+        .execute_batch("ALTER TABLE apps DROP COLUMN orders; PRAGMA user_version = 1")
+        .expect("the tables of version 1");
+    drop(connection);
+    let journal = open(folder.path());
+    assert_eq!(journal.keys().expect("the apps"), std::slice::from_ref(&key));
+    journal.give(&key, Order::Suspend).expect("it can be written");
+    assert!(journal.orders().expect("the orders")[&key].suspended);
+}
+
+#[test]
+fn orders_are_heard_by_another_process() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (controller, user) = (open(folder.path()), open(folder.path()));
+    let key = apply(hello()).key();
+    let before = controller.version().expect("a version");
+    for (order, expected) in [
+        (Order::Suspend, (true, None, None)),
+        (Order::Reconcile(Timestamp(7)), (true, Some(Timestamp(7)), None)),
+        (Order::Resume, (false, Some(Timestamp(7)), None)),
+        (
+            Order::Approve { plan: "p".into() },
+            (false, Some(Timestamp(7)), Some("p".to_string())),
+        ),
+    ] {
+        user.give(&key, order).expect("it can be written");
+        let orders = controller.orders().expect("the orders")[&key].clone();
+        assert_eq!((orders.suspended, orders.reconcile, orders.approved), expected);
+    }
+    assert_ne!(controller.version().expect("a version"), before);
 }
 
 #[test]

@@ -173,7 +173,7 @@ impl Caller {
 }
 
 /// As its Target says, or as the platform takes.
-fn requests_per_second(provider: &Provider, work: &Work) -> u32 {
+pub fn requests_per_second(provider: &Provider, work: &Work) -> u32 {
     let given = work.target.spec.budget.map(|budget| budget.requests_per_second);
     given.unwrap_or_else(|| provider.shape.requests_per_second())
 }

@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, Span, debug, info_span};
 
 pub use accounts::Accounts;
-pub use caller::Caller;
+pub use caller::{Caller, requests_per_second};
+pub use clock::random;
 pub use stop::Stop;
 
 use crate::engine::Audience;

@@ -1,14 +1,20 @@
 //! The journal of tests: as durable as the value that holds it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{AppKey, AppRecord, GENERATIONS_KEPT, Generation, HistoryEntry, Journal, JournalEntry, JournalError, Lock};
+use super::{
+    AppKey, AppRecord, GENERATIONS_KEPT, Generation, HistoryEntry, Journal, JournalEntry, JournalError, Lock, Order,
+    Orders,
+};
 
 #[derive(Clone, Default)]
 pub struct MemoryJournal {
     apps: Arc<Mutex<BTreeMap<AppKey, App>>>,
     locked: Arc<Mutex<BTreeSet<AppKey>>>,
+    /// Orders given: whoever gives one is as good as another process.
+    version: Arc<AtomicI64>,
 }
 
 #[derive(Clone, Default)]
@@ -16,6 +22,7 @@ struct App {
     record: AppRecord,
     history: Vec<HistoryEntry>,
     generations: BTreeMap<u64, Arc<Generation>>,
+    orders: Orders,
     writes: usize,
 }
 
@@ -46,6 +53,7 @@ impl MemoryJournal {
         Self {
             apps: Arc::new(Mutex::new(guard(&self.apps).clone())),
             locked: Arc::default(),
+            version: Arc::default(),
         }
     }
 
@@ -92,6 +100,22 @@ impl Journal for MemoryJournal {
             .get(key)
             .map(|app| app.history.clone())
             .unwrap_or_default())
+    }
+
+    fn orders(&self) -> Result<BTreeMap<AppKey, Orders>, JournalError> {
+        let apps = guard(&self.apps);
+        let given = apps.iter().filter(|(_, app)| app.orders != Orders::default());
+        Ok(given.map(|(key, app)| (key.clone(), app.orders.clone())).collect())
+    }
+
+    fn give(&self, key: &AppKey, order: Order) -> Result<(), JournalError> {
+        guard(&self.apps).entry(key.clone()).or_default().orders.take(order);
+        self.version.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn version(&self) -> Result<i64, JournalError> {
+        Ok(self.version.load(Ordering::Relaxed))
     }
 
     fn lock(&self, key: &AppKey) -> Result<Box<dyn Lock>, JournalError> {

@@ -7,13 +7,16 @@
 mod error;
 mod lock;
 mod memory;
+mod orders;
 mod record;
 mod sqlite;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use error::JournalError;
 pub use memory::MemoryJournal;
+pub use orders::{Order, Orders};
 pub use record::{
     AppKey, AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Hold, Intent, JournalEntry,
 };
@@ -39,6 +42,15 @@ pub trait Journal: Send + Sync {
 
     /// What was done to the app, the newest first.
     fn history(&self, key: &AppKey) -> Result<Vec<HistoryEntry>, JournalError>;
+
+    /// What users want of the controller that keeps an app, of each for which there is anything.
+    fn orders(&self) -> Result<BTreeMap<AppKey, Orders>, JournalError>;
+
+    /// Gives one order more. Durable on return.
+    fn give(&self, key: &AppKey, order: Order) -> Result<(), JournalError>;
+
+    /// Another number once another process has written.
+    fn version(&self) -> Result<i64, JournalError>;
 
     /// Takes the one right to write for the app, until the answer is dropped; [`JournalError::Busy`] if it is taken.
     fn lock(&self, key: &AppKey) -> Result<Box<dyn Lock>, JournalError>;

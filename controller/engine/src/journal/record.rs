@@ -59,6 +59,9 @@ pub struct Generation {
     pub images: BTreeMap<ContainerPath, PinnedImage>,
     /// How long it may go without progress before it has failed.
     pub patience: Duration,
+    /// [`crate::Work::intent`] of the manifests that it was made from, or rolled back under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -189,6 +192,15 @@ impl AppRecord {
             .is_some_and(|converged| converged.number == latest.number);
         let rolling_back = |hold: &Hold| hold.rolling_back_to.is_some();
         self.held.as_ref().map_or(!converged, rolling_back)
+    }
+
+    /// Whether the newest generation was made from these manifests.
+    pub fn is_made_from(&self, intent: &str) -> bool {
+        let latest = self
+            .latest
+            .as_ref()
+            .filter(|latest| latest.kind == GenerationKind::Apply);
+        latest.is_some_and(|latest| latest.intent.as_deref() == Some(intent))
     }
 
     /// What the target is meant to show: the latest generation, or the one that serves in place of a held one.

@@ -3,6 +3,7 @@
 //! Each table keeps one part of [`AppRecord`]; what an entry means for it is what [`AppRecord::apply`] says, and a test
 //! compares the two. Values inside the parts are JSON: nothing in here is ever searched by them.
 
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -10,12 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use portolan_core::name::OwnerId;
-use rusqlite::{Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    AppKey, AppRecord, GENERATIONS_KEPT, Generation, HistoryEntry, Journal, JournalEntry, JournalError, Lock, lock,
+    AppKey, AppRecord, GENERATIONS_KEPT, Generation, HistoryEntry, Journal, JournalEntry, JournalError, Lock, Order,
+    Orders, lock,
 };
 
 pub struct SqliteJournal {
@@ -24,9 +26,12 @@ pub struct SqliteJournal {
 }
 
 /// Counted up with every change of the tables; older ones are brought up to date, newer ones are left alone.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 
-const SCHEMA: &str = "
+/// From each version to the next.
+const MIGRATIONS: [&str; 2] = [TABLES, "ALTER TABLE apps ADD COLUMN orders TEXT;"];
+
+const TABLES: &str = "
     CREATE TABLE apps (
         id INTEGER PRIMARY KEY,
         namespace TEXT NOT NULL, app TEXT NOT NULL, target TEXT NOT NULL,
@@ -99,6 +104,21 @@ impl Journal for SqliteJournal {
         history(&self.connection(), key).map_err(access("read the history", key))
     }
 
+    fn orders(&self) -> Result<BTreeMap<AppKey, Orders>, JournalError> {
+        orders(&self.connection()).map_err(|source| JournalError::List { source })
+    }
+
+    fn give(&self, key: &AppKey, order: Order) -> Result<(), JournalError> {
+        give(&mut self.connection(), key, order).map_err(access("write the orders", key))
+    }
+
+    fn version(&self) -> Result<i64, JournalError> {
+        let version = self
+            .connection()
+            .pragma_query_value(None, "data_version", |row| row.get(0));
+        version.map_err(|source| JournalError::List { source: source.into() })
+    }
+
     fn lock(&self, key: &AppKey) -> Result<Box<dyn Lock>, JournalError> {
         lock::take(&self.locks, key)
     }
@@ -134,24 +154,27 @@ fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
         return version(connection);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if version(&transaction)? == 0 {
-        transaction.execute_batch(SCHEMA)?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    let found = usize::try_from(version(&transaction)?).unwrap_or_default();
+    for migration in MIGRATIONS.iter().skip(found) {
+        transaction.execute_batch(migration)?;
     }
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION.max(version(&transaction)?))?;
     transaction.commit()?;
     version(connection)
 }
 
 fn keys(connection: &Connection) -> Result<Vec<AppKey>, Failure> {
     let mut statement = connection.prepare("SELECT namespace, app, target FROM apps ORDER BY 1, 2, 3")?;
-    let rows = statement.query_map([], |row| {
-        Ok(AppKey {
-            namespace: row.get(0)?,
-            app: row.get(1)?,
-            target: row.get(2)?,
-        })
-    })?;
+    let rows = statement.query_map([], app_key)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn app_key(row: &Row<'_>) -> rusqlite::Result<AppKey> {
+    Ok(AppKey {
+        namespace: row.get(0)?,
+        app: row.get(1)?,
+        target: row.get(2)?,
+    })
 }
 
 fn load(connection: &Connection, key: &AppKey) -> Result<AppRecord, Failure> {
@@ -160,7 +183,7 @@ fn load(connection: &Connection, key: &AppKey) -> Result<AppRecord, Failure> {
             "SELECT id, owner, latest, converged, held FROM apps WHERE (namespace, app, target) = (?, ?, ?)",
         )?
         .query_row(params![key.namespace, key.app, key.target], |row| {
-            Ok(Row {
+            Ok(AppRow {
                 id: row.get(0)?,
                 owner: row.get(1)?,
                 latest: row.get(2)?,
@@ -193,7 +216,7 @@ fn load(connection: &Connection, key: &AppKey) -> Result<AppRecord, Failure> {
     })
 }
 
-struct Row {
+struct AppRow {
     id: i64,
     owner: Option<String>,
     latest: Option<i64>,
@@ -244,17 +267,50 @@ fn app_id(connection: &Connection, key: &AppKey) -> Result<Option<i64>, Failure>
 
 fn append(connection: &mut Connection, key: &AppKey, entries: &[JournalEntry]) -> Result<(), Failure> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    run(
-        &transaction,
-        "INSERT OR IGNORE INTO apps (namespace, app, target) VALUES (?, ?, ?)",
-        params![key.namespace, key.app, key.target],
-    )?;
-    let app = app_id(&transaction, key)?.ok_or("the app was not added")?;
+    let app = app_row(&transaction, key)?;
     for entry in entries {
         add(&transaction, app, entry)?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+fn orders(connection: &Connection) -> Result<BTreeMap<AppKey, Orders>, Failure> {
+    let sql = "SELECT namespace, app, target, orders FROM apps WHERE orders IS NOT NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| Ok((app_key(row)?, row.get::<_, String>(3)?)))?;
+    rows.map(|row| {
+        let (key, text) = row?;
+        Ok((key, serde_json::from_str(&text)?))
+    })
+    .collect()
+}
+
+fn give(connection: &mut Connection, key: &AppKey, order: Order) -> Result<(), Failure> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let app = app_row(&transaction, key)?;
+    let known: Option<String> =
+        transaction.query_row("SELECT orders FROM apps WHERE id = ?", params![app], |row| row.get(0))?;
+    let known = known.map(|text| serde_json::from_str(&text)).transpose()?;
+    let mut orders: Orders = known.unwrap_or_default();
+    orders.take(order);
+    run(
+        &transaction,
+        "UPDATE apps SET orders = ? WHERE id = ?",
+        params![json(&orders)?, app],
+    )?;
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The app's row, which is made if there is none.
+fn app_row(transaction: &Transaction<'_>, key: &AppKey) -> Result<i64, Failure> {
+    run(
+        transaction,
+        "INSERT OR IGNORE INTO apps (namespace, app, target) VALUES (?, ?, ?)",
+        params![key.namespace, key.app, key.target],
+    )?;
+    Ok(app_id(transaction, key)?.ok_or("the app was not added")?)
 }
 
 fn add(transaction: &Transaction<'_>, app: i64, entry: &JournalEntry) -> Result<(), Failure> {

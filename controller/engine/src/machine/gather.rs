@@ -166,7 +166,7 @@ fn requests(realm: &str, turn: &Turn) -> Result<Images, EngineError> {
     let work = &turn.base.work;
     let requests = match work.wish {
         Wish::Apply => image_requests(&work.resolve_input(realm)).map_err(EngineError::Faults)?,
-        Wish::Again { .. } | Wish::Rollback { .. } | Wish::Delete { .. } => Vec::new(),
+        Wish::Keep | Wish::Again { .. } | Wish::Rollback { .. } | Wish::Delete { .. } => Vec::new(),
     };
     let pin = |(container, source)| Pin {
         request: PinRequest { container, source },

@@ -30,6 +30,8 @@ pub struct Goal {
     pub resources: Arc<Resources>,
     pub images: BTreeMap<ContainerPath, PinnedImage>,
     pub patience: Duration,
+    /// Of the manifests that are applied, or rolled back under.
+    pub intent: Option<String>,
 }
 
 /// Whether the goal is what the user wants, or what served before that failed.
@@ -43,17 +45,25 @@ impl Goal {
     /// What `work` means, given the facts. Images that these do not hold stay open.
     pub fn of(work: &Work, shape: &dyn Shape, realm: &str, facts: Facts, policy: &Policy) -> Result<Self, Vec<Fault>> {
         if let Some(generation) = &work.generation {
+            let applied = Self::applied(generation);
             return Ok(Self {
                 number: 0,
-                ..Self::applied(generation)
+                intent: match work.wish {
+                    Wish::Rollback { .. } => Some(work.intent()),
+                    _ => applied.intent.clone(),
+                },
+                ..applied
             });
         }
         match work.wish {
-            Wish::Apply | Wish::Again { .. } | Wish::Rollback { .. } => {
+            Wish::Apply | Wish::Keep | Wish::Again { .. } | Wish::Rollback { .. } => {
                 let desired = resolve(&work.resolve_input(realm), &facts)?;
                 let resources = shape.render(&desired)?;
                 let patience = patience(&desired, policy);
-                Ok(Self::forward(GenerationKind::Apply, resources, facts.images, patience))
+                Ok(Self {
+                    intent: Some(work.intent()),
+                    ..Self::forward(GenerationKind::Apply, resources, facts.images, patience)
+                })
             }
             Wish::Delete { .. } => Ok(Self::forward(
                 GenerationKind::Delete,
@@ -78,6 +88,7 @@ impl Goal {
             resources: Arc::new(resources),
             images,
             patience,
+            intent: None,
         }
     }
 
@@ -91,6 +102,7 @@ impl Goal {
             resources: generation.resources.clone(),
             images: generation.images.clone(),
             patience: generation.patience,
+            intent: generation.intent.clone(),
         }
     }
 
@@ -149,7 +161,10 @@ impl Goal {
     /// Whether the journal has this generation as its newest.
     pub fn is_begun(&self, record: &AppRecord) -> bool {
         let latest = record.latest.as_ref();
-        latest.is_some_and(|latest| latest.number == self.number && latest.hash == self.hash)
+        let is_it = |latest: &Arc<Generation>| {
+            latest.number == self.number && latest.hash == self.hash && latest.intent == self.intent
+        };
+        latest.is_some_and(is_it)
     }
 
     pub fn generation(&self, begun: Timestamp) -> Generation {
@@ -161,6 +176,7 @@ impl Goal {
             resources: self.resources.clone(),
             images: self.images.clone(),
             patience: self.patience,
+            intent: self.intent.clone(),
         }
     }
 }

@@ -1,0 +1,222 @@
+//! One app that is kept: its assignment, its orders, and how its last turns went.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use portolan_core::plan::Plan;
+use tokio::sync::watch;
+
+use super::pace::{Pace, Went};
+use super::{Assignment, Board, Ended, Listener};
+use crate::driver::requests_per_second;
+use crate::engine::{Audience, Engine};
+use crate::error::EngineError;
+use crate::event::EngineEvent;
+use crate::journal::{AppKey, Orders};
+use crate::outcome::{Outcome, OutcomeKind};
+use crate::work::Wish;
+
+pub struct Kept {
+    assignment: Assignment,
+    intent: String,
+    orders: Orders,
+    /// Whether images are to be looked up and built anew on the next turn.
+    afresh: bool,
+    /// Whether another manifest or an order came while it was at work.
+    again: bool,
+    pause: Duration,
+    failures: u32,
+    running: Option<Running>,
+    awaits: Option<Approval>,
+}
+
+struct Running {
+    stop: watch::Sender<bool>,
+    asked: Arc<Mutex<Option<Approval>>>,
+}
+
+/// A plan that waits for somebody's yes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    pub plan: String,
+    pub reasons: Vec<String>,
+}
+
+impl Kept {
+    pub fn new(assignment: Assignment, orders: Orders) -> Self {
+        Self {
+            intent: assignment.work.intent(),
+            assignment,
+            orders,
+            afresh: false,
+            again: false,
+            pause: Duration::ZERO,
+            failures: 0,
+            running: None,
+            awaits: None,
+        }
+    }
+
+    pub fn is_for(&self, assignment: &Assignment) -> bool {
+        self.assignment.work.folder == assignment.work.folder && self.intent == assignment.work.intent()
+    }
+
+    /// The same app with another manifest: what is at work for the old one is stopped.
+    pub fn for_another(mut self, assignment: Assignment) -> Self {
+        self.interrupt();
+        Self {
+            intent: assignment.work.intent(),
+            again: self.running.is_some(),
+            running: self.running.take(),
+            afresh: self.afresh,
+            ..Self::new(assignment, self.orders)
+        }
+    }
+
+    /// Answers whether they change anything.
+    pub fn take_orders(&mut self, orders: Orders) -> bool {
+        let changed = self.orders != orders;
+        self.afresh |= orders.reconcile.is_some() && self.orders.reconcile != orders.reconcile;
+        self.again |= changed && self.running.is_some();
+        self.orders = orders;
+        if changed && self.orders.suspended {
+            self.interrupt();
+        }
+        changed
+    }
+
+    pub fn is_suspended(&self) -> bool {
+        self.orders.suspended
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    pub fn awaits_approval(&self) -> Option<&Approval> {
+        self.awaits.as_ref()
+    }
+
+    pub fn target(&self) -> &str {
+        &self.assignment.work.target.metadata.name
+    }
+
+    pub fn requests_per_second(&self) -> u32 {
+        requests_per_second(&self.assignment.provider, &self.assignment.work)
+    }
+
+    pub fn interrupt(&self) {
+        if let Some(running) = &self.running {
+            running.stop.send_replace(true);
+        }
+    }
+
+    /// One turn.
+    pub fn start(
+        &mut self,
+        key: &AppKey,
+        engine: &Arc<Engine>,
+        board: &Arc<Board>,
+        listener: &Arc<dyn Listener>,
+    ) -> impl Future<Output = Ended> + Send + 'static {
+        let (stop, stopped) = watch::channel(false);
+        let asked = Arc::default();
+        let audience = Arc::new(Follower {
+            key: key.clone(),
+            board: board.clone(),
+            listener: listener.clone(),
+            approved: self.orders.approved.clone(),
+            asked: Arc::clone(&asked),
+        });
+        self.running = Some(Running { stop, asked });
+        let mut work = self.assignment.work.clone();
+        if std::mem::take(&mut self.afresh) {
+            work.wish = Wish::Apply;
+        }
+        board.begun(key);
+        let (engine, provider, key) = (engine.clone(), self.assignment.provider.clone(), key.clone());
+        async move {
+            let result = engine.reconcile(&provider, work, audience, stopped).await;
+            (key, result)
+        }
+    }
+
+    /// Answers when its next turn comes.
+    pub fn ended(
+        &mut self,
+        result: &Result<Outcome, EngineError>,
+        pace: &Pace,
+        floor: Duration,
+        random: u64,
+    ) -> Duration {
+        let asked = self.running.take().and_then(|running| guard(&running.asked).take());
+        self.awaits = asked.filter(|_| matches!(result, Ok(outcome) if outcome.kind == OutcomeKind::Declined));
+        let went = match std::mem::take(&mut self.again) {
+            true => Went::Superseded,
+            false => self.went(result),
+        };
+        self.failures = match went {
+            Went::Failed(times) => times,
+            Went::Busy | Went::Superseded => self.failures,
+            Went::Moving | Went::Quiet => 0,
+        };
+        let pause = pace.after(went, self.pause, floor, random);
+        if !matches!(went, Went::Busy | Went::Superseded) {
+            self.pause = pause;
+        }
+        pause
+    }
+
+    fn went(&self, result: &Result<Outcome, EngineError>) -> Went {
+        let failed = Went::Failed(self.failures + 1);
+        match result {
+            Err(EngineError::Busy { .. }) => Went::Busy,
+            Err(_) => failed,
+            Ok(outcome) => match outcome.kind {
+                OutcomeKind::Converged if outcome.changed => Went::Moving,
+                // A held generation waits for another one.
+                OutcomeKind::Converged | OutcomeKind::Held(_) => Went::Quiet,
+                OutcomeKind::Applied
+                | OutcomeKind::Paused
+                | OutcomeKind::RolledBack { .. }
+                | OutcomeKind::Interrupted => Went::Moving,
+                OutcomeKind::Refused(_) | OutcomeKind::Declined => failed,
+            },
+        }
+    }
+}
+
+/// Hears one turn, and answers its questions from the orders.
+struct Follower {
+    key: AppKey,
+    board: Arc<Board>,
+    listener: Arc<dyn Listener>,
+    approved: Option<String>,
+    asked: Arc<Mutex<Option<Approval>>>,
+}
+
+#[async_trait]
+impl Audience for Follower {
+    fn event(&self, event: &EngineEvent) {
+        self.board.event(&self.key, event);
+        self.listener.event(&self.key, event);
+    }
+
+    /// Nobody is there to ask: the plan waits, as a step of its own, until somebody has approved it.
+    async fn approve(&self, plan: &Plan, reasons: &[String]) -> bool {
+        let digest = plan.digest();
+        let approved = self.approved.as_ref() == Some(&digest);
+        if !approved {
+            *guard(&self.asked) = Some(Approval {
+                plan: digest,
+                reasons: reasons.to_vec(),
+            });
+        }
+        approved
+    }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,258 @@
+//! The continuous mode: keeps any number of apps as their manifests say, until it is told to stop.
+//!
+//! There is no second engine in here. For whoever's turn it is ([`queue`]) the loop below starts the same reconcile as
+//! `portolan apply`, and when it comes to its end [`pace`] says when the next one is due. What users want of it in between
+//! (suspend, resume, reconcile now, approve) reaches it through the journal. [`Board`] shows how everything stands.
+
+mod board;
+mod kept;
+mod pace;
+mod queue;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::{error, info};
+
+pub use board::{AppReport, Board, Counts, Standing};
+pub use pace::Pace;
+
+use crate::driver::{Stop, blocking, random};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::event::EngineEvent;
+use crate::journal::{AppKey, JournalError, Orders};
+use crate::outcome::Outcome;
+use crate::work::Work;
+use kept::Kept;
+use portolan_provider_api::Provider;
+use queue::Queue;
+
+/// An app that is to be kept, and the way to its target.
+#[derive(Clone)]
+pub struct Assignment {
+    pub provider: Provider,
+    /// With [`crate::Wish::Keep`].
+    pub work: Work,
+}
+
+/// Everything that is to be kept. Whoever watches the manifests sends another set whenever they change.
+pub type Assignments = Arc<BTreeMap<AppKey, Assignment>>;
+
+/// Whoever wants to know at once.
+pub trait Listener: Send + Sync {
+    fn event(&self, key: &AppKey, event: &EngineEvent);
+
+    /// A reconcile has come to its end.
+    fn ended(&self, key: &AppKey, result: &Result<Outcome, EngineError>);
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub pace: Pace,
+    /// Apps that are worked on at the same time.
+    pub at_once: usize,
+    /// How soon an order that came through the journal is heard.
+    pub orders: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pace: Pace::default(),
+            at_once: 16,
+            orders: Duration::from_millis(500),
+        }
+    }
+}
+
+pub struct Controller {
+    engine: Arc<Engine>,
+    settings: Settings,
+    board: Arc<Board>,
+    listener: Arc<dyn Listener>,
+}
+
+type Ended = (AppKey, Result<Outcome, EngineError>);
+
+/// What the loop holds while it runs.
+#[derive(Default)]
+struct Loop {
+    kept: BTreeMap<AppKey, Kept>,
+    queue: Queue,
+    running: JoinSet<Ended>,
+    /// How many go to each target.
+    apps: BTreeMap<String, usize>,
+    orders: BTreeMap<AppKey, Orders>,
+    /// Of the journal, when the orders were read.
+    version: Option<i64>,
+}
+
+impl Controller {
+    pub fn new(engine: Arc<Engine>, settings: Settings, listener: Arc<dyn Listener>) -> Self {
+        Self {
+            engine,
+            settings,
+            board: Arc::default(),
+            listener,
+        }
+    }
+
+    pub fn board(&self) -> Arc<Board> {
+        self.board.clone()
+    }
+
+    /// Keeps what is assigned. Once `stop` is true no new call is made; what is under way is awaited and recorded, so that
+    /// whoever comes next goes on from there.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub async fn run(
+        &self,
+        mut assignments: watch::Receiver<Assignments>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), JournalError> {
+        let mut stop = Stop::new(stop);
+        let mut hear = interval(self.settings.orders);
+        hear.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut state = Loop::default();
+        self.hear_orders(&mut state).await?;
+        let first = assignments.borrow_and_update().clone();
+        self.assign(&first, &mut state);
+        loop {
+            let wake = self.start_those_due(&mut state);
+            self.board.beat();
+            tokio::select! {
+                biased;
+                () = stop.wished() => break,
+                Ok(()) = assignments.changed() => {
+                    let now = assignments.borrow_and_update().clone();
+                    self.assign(&now, &mut state);
+                }
+                Some(ended) = state.running.join_next() => self.ended(ended, &mut state),
+                _ = hear.tick() => self.hear_orders(&mut state).await?,
+                () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
+            }
+        }
+        self.hand_over(state).await;
+        Ok(())
+    }
+
+    /// Takes up what is new or another, and lets go of what is not there any more: nothing is deleted for that.
+    fn assign(&self, assignments: &BTreeMap<AppKey, Assignment>, state: &mut Loop) {
+        state.kept.retain(|key, kept| {
+            let stays = assignments.contains_key(key);
+            if !stays {
+                kept.interrupt();
+                state.queue.remove(key);
+                self.board.forget(key);
+            }
+            stays
+        });
+        state.apps.clear();
+        for (key, assignment) in assignments {
+            *state.apps.entry(key.target.clone()).or_default() += 1;
+            let known = state.kept.get(key).is_some_and(|kept| kept.is_for(assignment));
+            if !known {
+                let orders = state.orders.get(key).cloned().unwrap_or_default();
+                let kept = match state.kept.remove(key) {
+                    Some(kept) => kept.for_another(assignment.clone()),
+                    None => Kept::new(assignment.clone(), orders),
+                };
+                self.schedule(key, &kept, Duration::ZERO, state);
+                state.kept.insert(key.clone(), kept);
+            }
+        }
+    }
+
+    fn schedule(&self, key: &AppKey, kept: &Kept, after: Duration, state: &mut Loop) {
+        match kept.is_suspended() {
+            true => {
+                state.queue.remove(key);
+                self.board.suspended(key);
+            }
+            false => {
+                state.queue.set(key.clone(), Instant::now() + after);
+                self.board.due(key, after);
+            }
+        }
+    }
+
+    /// Starts as many as may run at once; answers when the next one is due if there is room for it.
+    fn start_those_due(&self, state: &mut Loop) -> Option<Instant> {
+        while state.running.len() < self.settings.at_once {
+            let Some(key) = state.queue.pop_due(Instant::now()) else {
+                return state.queue.earliest();
+            };
+            let Some(kept) = state.kept.get_mut(&key) else { continue };
+            // Whoever is due again while at work has its turn when that has ended.
+            if !kept.is_running() {
+                let run = kept.start(&key, &self.engine, &self.board, &self.listener);
+                state.running.spawn(run);
+            }
+        }
+        None
+    }
+
+    fn ended(&self, ended: Result<Ended, tokio::task::JoinError>, state: &mut Loop) {
+        let (key, result) = match ended {
+            Ok(ended) => ended,
+            Err(failure) => std::panic::resume_unwind(failure.into_panic()),
+        };
+        self.listener.ended(&key, &result);
+        let Some(mut kept) = state.kept.remove(&key) else {
+            return;
+        };
+        let apps = state.apps.get(kept.target()).copied().unwrap_or_default();
+        let floor = self.settings.pace.floor(apps, kept.requests_per_second());
+        let after = kept.ended(&result, &self.settings.pace, floor, random());
+        self.board.ended(&key, &result, kept.awaits_approval());
+        self.schedule(&key, &kept, after, state);
+        state.kept.insert(key, kept);
+    }
+
+    /// Looks whether another process has written, and if so reads the orders.
+    async fn hear_orders(&self, state: &mut Loop) -> Result<(), JournalError> {
+        let (journal, known) = (self.engine.journal_handle(), state.version);
+        let heard = blocking(move || {
+            let version = journal.version()?;
+            match known == Some(version) {
+                true => Ok(None),
+                false => Ok(Some((version, journal.orders()?))),
+            }
+        });
+        let Some((version, orders)) = heard.await? else {
+            return Ok(());
+        };
+        state.version = Some(version);
+        let keys: Vec<AppKey> = state.kept.keys().cloned().collect();
+        for key in keys {
+            let Some(mut kept) = state.kept.remove(&key) else {
+                continue;
+            };
+            if kept.take_orders(orders.get(&key).cloned().unwrap_or_default()) {
+                info!(app = %key, suspended = kept.is_suspended(), "an order was heard");
+                self.schedule(&key, &kept, Duration::ZERO, state);
+            }
+            state.kept.insert(key, kept);
+        }
+        state.orders = orders;
+        Ok(())
+    }
+
+    async fn hand_over(&self, mut state: Loop) {
+        for kept in state.kept.values() {
+            kept.interrupt();
+        }
+        while let Some(ended) = state.running.join_next().await {
+            match ended {
+                Ok((key, result)) => self.listener.ended(&key, &result),
+                Err(failure) => error!(%failure, "a reconcile broke off"),
+            }
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The continuous mode over a cloud in memory, on tokio's paused clock.
+
+mod harness;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use harness::manifests::{apply, failing, hello, with};
+use portolan_engine::controller::{
+    AppReport, Assignment, Assignments, Board, Controller, Listener, Settings, Standing,
+};
+use portolan_engine::journal::{AppKey, Journal, MemoryJournal, Order};
+use portolan_engine::machine::Timestamp;
+use portolan_engine::{Engine, EngineError, EngineEvent, Outcome, Wish, Work};
+use portolan_provider_api::Provider;
+use portolan_provider_fake::kinds::SERVICE;
+use portolan_provider_fake::{Called, FakeCloud, FakeImages, FakeShape, object, provider};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<EngineEvent>>);
+
+impl Listener for Heard {
+    fn event(&self, _key: &AppKey, event: &EngineEvent) {
+        self.0.lock().expect("nobody panicked").push(event.clone());
+    }
+
+    fn ended(&self, _key: &AppKey, _result: &Result<Outcome, EngineError>) {}
+}
+
+/// What outlives a controller: the cloud and the journal.
+struct World {
+    cloud: FakeCloud,
+    journal: MemoryJournal,
+    images: FakeImages,
+    provider: Provider,
+}
+
+/// A controller that runs.
+struct Running {
+    board: Arc<Board>,
+    assignments: watch::Sender<Assignments>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl World {
+    fn new() -> Self {
+        let began = Instant::now();
+        let cloud = FakeCloud::new(Arc::new(move || {
+            u64::try_from(began.elapsed().as_millis()).expect("a short test")
+        }));
+        Self {
+            provider: provider(cloud.clone(), FakeShape::default()),
+            cloud,
+            journal: MemoryJournal::default(),
+            images: FakeImages::default(),
+        }
+    }
+
+    fn assignments(&self, manifests: &[Value]) -> Assignments {
+        let assignment = |manifest: &Value| {
+            let work = Work {
+                wish: Wish::Keep,
+                ..apply(manifest.clone())
+            };
+            let provider = self.provider.clone();
+            (work.key(), Assignment { provider, work })
+        };
+        Arc::new(manifests.iter().map(assignment).collect())
+    }
+
+    fn start(&self, manifests: &[Value]) -> Running {
+        self.start_with(Settings::default(), manifests)
+    }
+
+    fn start_with(&self, settings: Settings, manifests: &[Value]) -> Running {
+        let engine = Engine::new(Arc::new(self.journal.clone()), Arc::new(self.images.clone()));
+        let controller = Controller::new(Arc::new(engine), settings, Arc::new(Heard::default()));
+        let (assignments, assigned) = watch::channel(self.assignments(manifests));
+        let (stop, stopped) = watch::channel(false);
+        Running {
+            board: controller.board(),
+            assignments,
+            stop,
+            task: tokio::spawn(async move { controller.run(assigned, stopped).await.expect("a journal") }),
+        }
+    }
+
+    fn writes(&self) -> usize {
+        self.cloud.writes().len()
+    }
+
+    fn give(&self, manifest: &Value, order: Order) {
+        let key = apply(manifest.clone()).key();
+        self.journal.give(&key, order).expect("a journal");
+    }
+
+    fn service(&self, manifest: &Value) -> portolan_core::resource::ResourceId {
+        let work = apply(manifest.clone());
+        let scope = portolan_core::resolve::scope_of(&work.resolve_input("fake-account"));
+        object(&scope, SERVICE, "web")
+    }
+
+    fn image(&self, manifest: &Value) -> Option<Value> {
+        let objects = self.cloud.objects();
+        objects
+            .get(&self.service(manifest))
+            .map(|object| object.body["image"].clone())
+    }
+}
+
+impl Running {
+    fn report(&self) -> AppReport {
+        self.board.apps().pop().expect("there is an app")
+    }
+
+    fn bring(&self, world: &World, manifests: &[Value]) {
+        self.assignments.send_replace(world.assignments(manifests));
+    }
+
+    async fn hand_over(self) {
+        self.stop.send_replace(true);
+        self.task.await.expect("it ends well");
+    }
+}
+
+fn version(n: u32) -> Value {
+    with(
+        hello(),
+        "/spec/services/web/image",
+        json!(format!("registry.example/web:{n}")),
+    )
+}
+
+fn named(n: usize) -> Value {
+    with(hello(), "/metadata/name", json!(format!("app-{n}")))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_converged_fleet_is_looked_at_within_the_budget_and_never_written_to() {
+    let world = World::new();
+    let fleet: Vec<Value> = (0..1_000).map(named).collect();
+    let mut settings = Settings::default();
+    settings.pace.longest = HOUR;
+    let running = world.start_with(settings, &fleet);
+    sleep(HOUR).await;
+    assert!(running.board.is_ready() && running.board.is_alive());
+    assert!(
+        running
+            .board
+            .apps()
+            .iter()
+            .all(|app| app.standing == Standing::Converged)
+    );
+    let (writes, journal) = (world.writes(), running.board.counts());
+    let calls = world.cloud.calls().len();
+    sleep(24 * HOUR).await;
+    assert_eq!(world.writes(), writes, "no state-changing call");
+    let counts = running.board.counts();
+    assert_eq!((counts.changes, counts.errors), (journal.changes, 0));
+    let looks = counts.reconciles - journal.reconciles;
+    assert!((20_000..=60_000).contains(&looks), "{looks} looks");
+    let reads = world.cloud.calls().len() - calls;
+    let allowed = 20 * 24 * 60 * 60;
+    assert!(reads * 2 <= allowed, "{reads} reads of {allowed} that the budget has");
+    running.hand_over().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_is_mended_and_what_is_quiet_is_looked_at_ever_less_often() {
+    let world = World::new();
+    let running = world.start(&[hello()]);
+    sleep(HOUR).await;
+    let looks = |world: &World| {
+        let calls = world.cloud.calls();
+        calls
+            .iter()
+            .filter(|call| matches!(call, Called::Observe { .. }))
+            .count()
+    };
+    let before = looks(&world);
+    sleep(HOUR).await;
+    let quiet = looks(&world) - before;
+    assert!((5..=6).contains(&quiet), "{quiet} looks in an hour");
+
+    let service = world.service(&hello());
+    world.cloud.remove_by_hand(&service);
+    let before = looks(&world);
+    sleep(MINUTE * 20).await;
+    assert!(world.cloud.objects().contains_key(&service), "it is back");
+    assert!(looks(&world) - before > quiet, "and watched for a while");
+    running.hand_over().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_manifest_comes_at_once_also_in_the_middle_of_a_rollout() {
+    let world = World::new();
+    let running = world.start(&[version(1)]);
+    sleep(MINUTE).await;
+    let first = world.image(&hello());
+    running.bring(&world, &[version(2)]);
+    sleep(Duration::from_millis(120)).await;
+    assert_ne!(world.image(&hello()), first, "the rollout has begun");
+    assert_ne!(running.report().standing, Standing::Converged);
+    running.bring(&world, &[version(1)]);
+    sleep(MINUTE).await;
+    assert_eq!(world.image(&hello()), first);
+    let report = running.report();
+    assert_eq!((report.standing, report.generation), (Standing::Converged, 3));
+
+    running.bring(&world, &[]);
+    sleep(HOUR).await;
+    assert_eq!(world.image(&hello()), first, "a manifest that is gone deletes nothing");
+    assert_eq!(running.board.apps(), []);
+    running.hand_over().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_app_is_left_alone_until_it_is_resumed() {
+    let world = World::new();
+    let running = world.start(&[hello()]);
+    sleep(MINUTE).await;
+    world.give(&hello(), Order::Suspend);
+    sleep(MINUTE).await;
+    assert_eq!(running.report().standing, Standing::Suspended);
+    let service = world.service(&hello());
+    world.cloud.remove_by_hand(&service);
+    sleep(2 * HOUR).await;
+    assert!(!world.cloud.objects().contains_key(&service));
+    running.hand_over().await;
+
+    let running = world.start(&[hello()]);
+    sleep(HOUR).await;
+    assert!(
+        !world.cloud.objects().contains_key(&service),
+        "a restart is no resumption"
+    );
+    assert!(running.board.is_ready(), "nobody waits for it");
+    world.give(&hello(), Order::Resume);
+    sleep(Duration::from_secs(5)).await;
+    assert!(world.cloud.objects().contains_key(&service));
+    assert_eq!(running.report().standing, Standing::Converged);
+    running.hand_over().await;
+}
+
+/// A tag is pinned once a generation; somebody may want it looked up again.
+#[tokio::test(start_paused = true)]
+async fn tags_are_looked_up_again_when_somebody_says_so_and_never_by_a_resync() {
+    let world = World::new();
+    let running = world.start(&[hello()]);
+    sleep(MINUTE).await;
+    let first = world.image(&hello());
+    world.images.change_source("services/web", "the tag has moved");
+    sleep(2 * HOUR).await;
+    running.hand_over().await;
+    let running = world.start(&[hello()]);
+    sleep(HOUR).await;
+    assert_eq!(world.image(&hello()), first, "neither by a resync nor by a restart");
+    world.give(&hello(), Order::Reconcile(Timestamp(1)));
+    sleep(MINUTE).await;
+    assert_ne!(world.image(&hello()), first);
+    running.hand_over().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_rolled_back_stays_so_until_there_is_another_manifest() {
+    let world = World::new();
+    let running = world.start(&[version(1)]);
+    sleep(MINUTE).await;
+    let first = world.image(&hello());
+    running.bring(&world, &[version(2)]);
+    sleep(MINUTE).await;
+    let engine = Engine::new(Arc::new(world.journal.clone()), Arc::new(world.images.clone()));
+    let back = Work {
+        wish: Wish::Rollback { to: None },
+        ..apply(version(2))
+    };
+    let (_go_on, stop) = watch::channel(false);
+    let audience = Arc::new(harness::bench::Listener::default());
+    engine
+        .reconcile(&world.provider, back, audience, stop)
+        .await
+        .expect("it is brought back");
+    sleep(2 * HOUR).await;
+    assert_eq!(world.image(&hello()), first);
+    running.bring(&world, &[version(3)]);
+    sleep(MINUTE).await;
+    assert_ne!(world.image(&hello()), first);
+    running.hand_over().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_deletes_much_waits_until_it_is_approved() {
+    let world = World::new();
+    let service = hello()["spec"]["services"]["web"].clone();
+    let many: BTreeMap<String, Value> = (0..20).map(|n| (format!("web-{n}"), service.clone())).collect();
+    let many = with(hello(), "/spec/services", json!(many));
+    let running = world.start(std::slice::from_ref(&many));
+    sleep(MINUTE).await;
+    let before = world.cloud.objects().len();
+    running.bring(&world, &[hello()]);
+    sleep(HOUR).await;
+    assert_eq!(world.cloud.objects().len(), before, "nobody has said yes");
+    let report = running.report();
+    assert_eq!(report.standing, Standing::AwaitingApproval);
+    assert!(report.message.expect("a reason").contains("20 resources"));
+    world.give(&hello(), Order::Approve { plan: "another".into() });
+    sleep(MINUTE).await;
+    assert_eq!(world.cloud.objects().len(), before, "that was about another plan");
+    let plan = report.plan.expect("its digest");
+    world.give(&hello(), Order::Approve { plan });
+    sleep(MINUTE).await;
+    assert_eq!(running.report().standing, Standing::Converged);
+    assert_eq!(world.cloud.objects().len(), before - 19);
+    running.hand_over().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_generation_is_held_and_its_cause_is_shown() {
+    let world = World::new();
+    let running = world.start(&[hello()]);
+    sleep(MINUTE).await;
+    running.bring(&world, &[failing(hello(), "services/web")]);
+    sleep(MINUTE).await;
+    let report = running.report();
+    assert_eq!(report.standing, Standing::Held);
+    assert!(report.message.expect("a cause").starts_with("Crashed: "));
+    let writes = world.writes();
+    sleep(24 * HOUR).await;
+    assert_eq!(world.writes(), writes, "it is not tried again");
+    running.hand_over().await;
+}
+
+/// Killed at any moment, another controller goes on; handed over, it has nothing to find out.
+#[tokio::test(start_paused = true)]
+async fn another_controller_goes_on_where_one_was_stopped_or_killed() {
+    for millis in (0..1_500).step_by(37) {
+        for kill in [false, true] {
+            let world = World::new();
+            let fleet: Vec<Value> = (0..5).map(named).collect();
+            let running = world.start(&fleet);
+            sleep(Duration::from_millis(millis)).await;
+            match kill {
+                false => running.hand_over().await,
+                true => {
+                    running.task.abort();
+                    _ = running.task.await;
+                }
+            }
+            let running = world.start(&fleet);
+            sleep(MINUTE).await;
+            let standing: Vec<Standing> = running.board.apps().iter().map(|app| app.standing).collect();
+            assert_eq!(
+                standing,
+                [Standing::Converged; 5],
+                "stopped after {millis} ms, killed: {kill}"
+            );
+            assert_eq!(
+                world.cloud.violations(),
+                [""; 0],
+                "stopped after {millis} ms, killed: {kill}"
+            );
+            assert_eq!(world.cloud.objects().len(), 10, "no duplicate, no orphan");
+            running.hand_over().await;
+        }
+    }
+}
