@@ -110,6 +110,16 @@ pub enum Command {
     Run(RunArgs),
     /// List the generations of an app and what changed in each
     History(SelectArgs),
+    /// Keep apps as the manifests in folders say, until it is stopped
+    Controller(ControllerArgs),
+    /// Tell the controller to leave apps alone until `resume`
+    Suspend(SelectArgs),
+    /// Tell the controller to go on with apps
+    Resume(SelectArgs),
+    /// Tell the controller to reconcile apps now, with images looked up and built anew
+    Reconcile(SelectArgs),
+    /// Let the controller carry out the plan that waits for approval
+    Approve(ApproveArgs),
     /// Take an app away; named volumes stay unless --volumes
     Delete(DeleteArgs),
     /// Build the images of an app, or one Dockerfile
@@ -156,6 +166,11 @@ impl Command {
             Self::Exec(_) => "exec",
             Self::Run(_) => "run",
             Self::History(_) => "history",
+            Self::Controller(_) => "controller",
+            Self::Suspend(_) => "suspend",
+            Self::Resume(_) => "resume",
+            Self::Reconcile(_) => "reconcile",
+            Self::Approve(_) => "approve",
             Self::Delete(_) => "delete",
             Self::Build(_) => "build",
             Self::Push(_) => "push",
@@ -283,6 +298,37 @@ pub struct CarryArgs {
     /// Show the plan and change nothing: ends as `plan` does
     #[arg(long)]
     pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ControllerArgs {
+    /// Files or folders to read manifests from, and to watch
+    #[arg(value_name = "DIR", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Target to work on [default: all]
+    #[arg(short, long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Address for health checks, metrics and the page, or `none`
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9465")]
+    pub listen: String,
+    /// The longest pause between two looks at an app that does not move
+    #[arg(long, value_name = "DURATION", default_value = "10m")]
+    pub resync: String,
+}
+
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    #[command(flatten)]
+    pub manifests: ManifestArgs,
+    /// App, as NAME or NAMESPACE/NAME; needed where the manifests hold several
+    #[arg(value_name = "APP")]
+    pub app: Option<String>,
+    /// Target to work on
+    #[arg(short, long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

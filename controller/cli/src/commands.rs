@@ -3,6 +3,7 @@
 mod apply;
 mod build;
 mod check;
+mod controller;
 mod delete;
 #[cfg(feature = "local")]
 mod doctor;
@@ -12,6 +13,7 @@ mod image;
 mod logs;
 mod manifest;
 mod manual;
+mod orders;
 mod plan;
 mod promote;
 mod rollback;
@@ -43,6 +45,11 @@ pub fn run(command: Command, entered: &Entered, output: Output) -> CommandResult
         Command::Promote(arguments) => wait(promote::promote(arguments, output)),
         Command::Retry(arguments) => wait(rollback::retry(arguments, output)),
         Command::Rollback(arguments) => wait(rollback::rollback(arguments, output)),
+        Command::Controller(arguments) => wait(controller::controller(arguments, output)),
+        Command::Suspend(arguments) => orders::suspend(&arguments, output),
+        Command::Resume(arguments) => orders::resume(&arguments, output),
+        Command::Reconcile(arguments) => orders::reconcile(&arguments, output),
+        Command::Approve(arguments) => wait(orders::approve(arguments, output)),
         Command::Status(arguments) => wait(status::status(arguments, output)),
         Command::Wait(arguments) => wait(status::wait(arguments, output)),
         Command::Logs(arguments) => wait(logs::logs(arguments, output)),

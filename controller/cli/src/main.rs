@@ -20,6 +20,7 @@ mod session;
 mod targets;
 mod tracing_setup;
 mod unprivileged;
+mod watching;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,14 @@ use crate::failure::Failure;
 
 const DAYS_BEFORE_MONTH: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
 
+/// A duration that was typed.
+pub fn duration(text: &str) -> Result<Duration, Failure> {
+    let parsed: Result<HumanDuration, _> = text.parse();
+    parsed.map(Duration::from).map_err(|_| {
+        Failure::usage("DurationInvalid", format!("`{text}` is not a duration")).hint("write it as 30s, 5m or 1h")
+    })
+}
+
 /// `5m` is five minutes before `now`.
 pub fn since(text: &str, now: SystemTime) -> Result<SystemTime, Failure> {
     let ago = text.parse::<HumanDuration>().ok().map(Duration::from);

@@ -24,7 +24,7 @@ use crate::targets;
 pub const AT_ONCE: usize = 16;
 
 pub struct Session {
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     pub progress: Arc<Progress>,
     pub images: LocalImages,
     folders: Folders,
@@ -43,7 +43,7 @@ impl Session {
         let images = open_images(&folders, &progress)?;
         let journal = SqliteJournal::open(&folders.state).map_err(|error| journal_failure(&error))?;
         Ok(Self {
-            engine: Engine::new(Arc::new(journal), Arc::new(images.clone())),
+            engine: Arc::new(Engine::new(Arc::new(journal), Arc::new(images.clone()))),
             progress,
             images,
             folders,

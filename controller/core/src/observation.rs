@@ -127,6 +127,10 @@ pub struct Failure {
     pub evidence: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Whether nothing is wrong with what was applied: it has been lost, as by a restart of the machine, and is put there
+    /// again without anybody's saying so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
 }
 
 impl Failure {
@@ -136,6 +140,7 @@ impl Failure {
             message: message.into(),
             evidence: Vec::new(),
             hint: None,
+            lost: false,
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::driver::{Accounts, Caller, Driver, blocking};
 use crate::error::{EngineError, ImageFault};
 use crate::event::EngineEvent;
-use crate::journal::{AppKey, AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Journal};
+use crate::journal::{AppKey, AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Journal, Order};
 use crate::looking::Looking;
 use crate::machine::{Policy, State};
 use crate::outcome::{JobEnd, Outcome, Preview};
@@ -166,6 +166,11 @@ impl Engine {
             target: target.to_string(),
         };
         Ok(self.journal.history(&key)?)
+    }
+
+    /// Tells whichever controller keeps the app what somebody wants of it.
+    pub fn give(&self, key: &AppKey, order: Order) -> Result<(), EngineError> {
+        Ok(self.journal.give(key, order)?)
     }
 
     /// Images that an app runs, or would go back to: no clean-up may take them away.

@@ -69,7 +69,10 @@ pub fn left(scope: &Scope, seen: &Observed) -> ObservedResource {
     };
     if !is_at_rest {
         let message = "no supervisor runs, so nothing keeps it running and its ports do not answer";
-        let failure = Failure::new(explain::NOBODY, message);
+        let failure = Failure {
+            lost: true,
+            ..Failure::new(explain::NOBODY, message)
+        };
         resource.state = ResourceState::Failed {
             failure: hinted(failure),
         };

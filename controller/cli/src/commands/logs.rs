@@ -2,7 +2,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use portolan_core::manifest::HumanDuration;
 use portolan_provider_api::operations::{LogLine, LogQuery};
 use serde_json::json;
 
@@ -56,14 +55,6 @@ pub async fn logs(arguments: LogsArgs, output: Output) -> CommandResult {
             () = &mut stop => return Ok(exit::INTERRUPTED),
         }
     }
-}
-
-/// A duration that was typed.
-pub fn duration(text: &str) -> Result<std::time::Duration, Failure> {
-    let parsed: Result<HumanDuration, _> = text.parse();
-    parsed.map(std::time::Duration::from).map_err(|_| {
-        Failure::usage("DurationInvalid", format!("`{text}` is not a duration")).hint("write it as 30s, 5m or 1h")
-    })
 }
 
 /// `web-0 stats  GET /`, or one JSON object a line.

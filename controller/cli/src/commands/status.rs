@@ -11,12 +11,12 @@ use portolan_engine::Wish;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use super::logs::duration;
 use super::usage::{self, WorkloadUsage};
 use crate::args::{SelectArgs, WaitArgs, WaitCondition};
 use crate::failure::{self, CommandResult, Failure, exit};
 use crate::interrupt;
 use crate::manifests;
+use crate::moment::duration;
 use crate::output::Output;
 use crate::session::{AT_ONCE, Deployed, Session};
 

@@ -31,7 +31,7 @@ pub struct PlanOptions {
     /// `--allow-data-loss`, or `--volumes` on a delete.
     pub allow_data_loss: bool,
     /// Typed by the user (`apply` again, `retry`): what has failed in the wanted revision is tried again. The loop never
-    /// says so.
+    /// says so, but what has been lost comes back without.
     pub retry: bool,
     /// `--take-over`: resources of others under our names become ours.
     pub take_over: bool,
@@ -92,7 +92,8 @@ impl Draft {
             let resource = &closed(resource, input.observed);
             let mut changes = (input.diff)(resource, observed);
             forget_the_told_revision(&mut changes, resource, observed);
-            let tried_again = input.options.retry && observed.failure().is_some();
+            let failure = observed.failure();
+            let tried_again = failure.is_some_and(|failure| failure.lost || input.options.retry);
             let becomes_ours = !matches!(observed.ownership, Ownership::Ours { .. });
             match changes.iter().any(|change| change.replace) {
                 _ if changes.is_empty() && !tried_again && !becomes_ours => self.unchanged.push(resource.id.clone()),
@@ -694,8 +695,20 @@ mod tests {
         let mut seen = observed("A/web", json!({"v": 1}), &[]);
         let failure = crate::observation::Failure::new("CrashLoopBackOff", "it ended");
         seen.state = ResourceState::Failed { failure };
+        let mut lost = seen.clone();
+        lost.state = ResourceState::Failed {
+            failure: crate::observation::Failure {
+                lost: true,
+                ..crate::observation::Failure::new("NodeRestarted", "nothing runs any more")
+            },
+        };
         let want = desired("A/web", json!({"v": 1}), &[]);
         let loops = PlanOptions::default();
+        assert_eq!(
+            check(std::slice::from_ref(&want), &[lost], loops, true),
+            "1. Apply Update A/web <- []",
+            "what was lost is put there again"
+        );
         let typed = PlanOptions { retry: true, ..loops };
         assert_eq!(
             check(std::slice::from_ref(&want), std::slice::from_ref(&seen), loops, true),

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info};
 
-pub use board::{AppReport, Board, Counts, Standing};
+pub use board::{AppReport, Board, Counts, Standing, ToldEvent};
 pub use pace::Pace;
 
 use crate::driver::{Stop, blocking, random};

@@ -339,5 +339,6 @@ fn failure_of(step: &Step, error: &CallError) -> Failure {
         message: format!("{}: {}", step.id, error.message),
         evidence: error.evidence.clone(),
         hint: error.hint.clone(),
+        lost: false,
     }
 }
