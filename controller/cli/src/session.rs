@@ -1,6 +1,7 @@
 //! What every command that touches a target needs: folders, journal, image store and engine, opened once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_core::diagnostic::Diagnostic;
 use portolan_core::fault::Fault;
@@ -11,6 +12,7 @@ use portolan_image::build::cached_layers;
 use portolan_image::store::Roots;
 use portolan_image::{ImagesOptions, LocalImages};
 use portolan_provider_api::{ImageError, Provider};
+use tokio::time::{Instant, sleep};
 
 use crate::failure::{self, Failure};
 use crate::folders::{Folders, runtime};
@@ -28,6 +30,23 @@ pub struct Session {
     pub progress: Arc<Progress>,
     pub images: LocalImages,
     folders: Folders,
+}
+
+/// As long as a controller's turn takes in which nothing is to be done, many times over.
+const OTHERS_TURN: Duration = Duration::from_secs(10);
+
+/// Makes the attempt again while somebody else works on the app, for a while.
+pub async fn in_turn<T, F>(attempt: impl Fn() -> F) -> Result<T, EngineError>
+where
+    F: Future<Output = Result<T, EngineError>>,
+{
+    let until = Instant::now() + OTHERS_TURN;
+    loop {
+        match attempt().await {
+            Err(EngineError::Busy { .. }) if Instant::now() < until => sleep(Duration::from_millis(100)).await,
+            other => return other,
+        }
+    }
 }
 
 /// One app on one target, with the provider that reaches it.

@@ -19,7 +19,7 @@ use crate::interrupt;
 use crate::manifests::{self, Deployment};
 use crate::output::Output;
 use crate::plan_file;
-use crate::session::{AT_ONCE, Deployed, Session};
+use crate::session::{AT_ONCE, Deployed, Session, in_turn};
 
 pub async fn apply(arguments: ApplyArgs, output: Output) -> CommandResult {
     let deployments = match &arguments.plan {
@@ -115,7 +115,11 @@ async fn one<'a>(
     let mut work = deployed.work(how.wish, how.options);
     work.no_wait = how.no_wait;
     let teller = Arc::new(Teller::new(session.progress.clone(), prefix, how.consent));
-    let ended = session.engine.reconcile(&deployed.provider, work, teller, stop).await;
+    let reconcile = || {
+        let engine = &session.engine;
+        engine.reconcile(&deployed.provider, work.clone(), teller.clone(), stop.clone())
+    };
+    let ended = in_turn(reconcile).await;
     let outcome = ended.map_err(|error| deployed.failure(error))?;
     Ok(Ended { deployed, outcome })
 }

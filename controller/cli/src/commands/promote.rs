@@ -9,7 +9,7 @@ use crate::audience::Consent;
 use crate::failure::{CommandResult, exit};
 use crate::manifests::select_one;
 use crate::output::Output;
-use crate::session::Session;
+use crate::session::{Session, in_turn};
 
 /// Steps of the plan that have waited for the promotion are taken after it.
 pub async fn promote(arguments: PromoteArgs, output: Output) -> CommandResult {
@@ -26,7 +26,7 @@ pub async fn promote(arguments: PromoteArgs, output: Output) -> CommandResult {
         dry_run: arguments.dry_run,
     };
     let engine = &session.engine;
-    let promoted = engine.promote(&deployed.provider, &work, service, promote).await;
+    let promoted = in_turn(|| engine.promote(&deployed.provider, &work, service, promote)).await;
     let promoted = promoted.map_err(|error| deployed.failure(error))?;
     if arguments.dry_run {
         output.answer(&promoted, || format!("{}\n", promoted.join("\n")));

@@ -15,7 +15,7 @@ use crate::failure::{self, CommandResult, Failure, exit};
 use crate::interrupt;
 use crate::manifests::select_one;
 use crate::output::{Output, print};
-use crate::session::{Deployed, Session};
+use crate::session::{Deployed, Session, in_turn};
 
 /// What a job printed last may come after its end.
 const LAST_LINES: Duration = Duration::from_millis(300);
@@ -30,9 +30,9 @@ pub async fn run(arguments: RunArgs, output: Output) -> CommandResult {
     let printing = print_logs(&session, &deployed, job, output).await?;
     let work = deployed.work(Wish::Apply, PlanOptions::default());
     let teller = Arc::new(Teller::new(session.progress.clone(), String::new(), Consent::Withheld));
-    let engine = &session.engine;
-    let ended = engine.run_job(&deployed.provider, work, job, teller, interrupt::listen());
-    let ended = ended.await.map_err(|error| deployed.failure(error))?;
+    let (engine, stop) = (&session.engine, interrupt::listen());
+    let run = || engine.run_job(&deployed.provider, work.clone(), job, teller.clone(), stop.clone());
+    let ended = in_turn(run).await.map_err(|error| deployed.failure(error))?;
     tokio::time::sleep(LAST_LINES).await;
     printing.abort();
     session.progress.clear();
