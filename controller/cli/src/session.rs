@@ -149,6 +149,12 @@ impl Deployed {
         work
     }
 
+    /// For a controller.
+    pub fn kept(&self) -> Work {
+        let Deployment { document, target, .. } = &self.deployment;
+        Work::keep(self.deployment.app().clone(), target.clone(), document.folder())
+    }
+
     /// An engine's error in the user's words, each fault at its line of the manifest.
     pub fn failure(&self, error: EngineError) -> Failure {
         match error {

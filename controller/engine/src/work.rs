@@ -71,6 +71,18 @@ impl Work {
         }
     }
 
+    /// For a controller, which keeps the app so.
+    pub fn keep(app: App, target: Target, folder: impl Into<PathBuf>) -> Self {
+        Self {
+            wish: Wish::Keep,
+            options: PlanOptions {
+                leave_observed: true,
+                ..PlanOptions::default()
+            },
+            ..Self::apply(app, target, folder)
+        }
+    }
+
     /// Under which name the journal keeps it.
     pub fn key(&self) -> AppKey {
         AppKey {

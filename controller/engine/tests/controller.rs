@@ -67,10 +67,10 @@ impl World {
 
     fn assignments(&self, manifests: &[Value]) -> Assignments {
         let assignment = |manifest: &Value| {
-            let work = Work {
-                wish: Wish::Keep,
-                ..apply(manifest.clone())
-            };
+            let Work {
+                app, target, folder, ..
+            } = apply(manifest.clone());
+            let work = Work::keep(app, target, folder);
             let provider = self.provider.clone();
             (work.key(), Assignment { provider, work })
         };
@@ -197,6 +197,38 @@ async fn drift_is_mended_and_what_is_quiet_is_looked_at_ever_less_often() {
     sleep(MINUTE * 20).await;
     assert!(world.cloud.objects().contains_key(&service), "it is back");
     assert!(looks(&world) - before > quiet, "and watched for a while");
+    running.hand_over().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_that_others_may_change_is_left_until_the_manifest_says_otherwise() {
+    let world = World::new();
+    let observing = |replicas: u32| {
+        let manifest = with(hello(), "/spec/services/web/drift", json!({ "observe": ["replicas"] }));
+        with(manifest, "/spec/services/web/scale", json!({ "min": replicas }))
+    };
+    let running = world.start(&[observing(1)]);
+    sleep(MINUTE).await;
+    let service = world.service(&hello());
+    let replicas = || world.cloud.objects()[&service].body["replicas"].clone();
+    let change = |field: &str, value: Value| {
+        let mut object = world.cloud.objects()[&service].clone();
+        object.body[field] = value;
+        world.cloud.put_by_hand(service.clone(), object);
+    };
+    change("replicas", json!(7));
+    change("publishes", json!([1]));
+    sleep(HOUR).await;
+    let body = world.cloud.objects()[&service].body.clone();
+    assert_eq!(body["publishes"], json!([]), "another field is put back");
+    change("replicas", json!(7));
+    let writes = world.writes();
+    sleep(3 * HOUR).await;
+    assert_eq!((replicas(), world.writes()), (json!(7), writes), "it is left");
+    assert_eq!(running.report().standing, Standing::Converged);
+    running.bring(&world, &[observing(3)]);
+    sleep(MINUTE).await;
+    assert_eq!(replicas(), json!(3), "the manifest says otherwise");
     running.hand_over().await;
 }
 

@@ -40,6 +40,7 @@ fn begun(number: u64, realm: &str) -> JournalEntry {
             images: BTreeMap::new(),
             patience: Duration::from_millis(1500),
             intent: None,
+            drift: BTreeMap::new(),
         }),
     }
 }

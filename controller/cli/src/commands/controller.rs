@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use portolan_core::plan::PlanOptions;
 use portolan_dashboard::Server;
 use portolan_engine::controller::{Assignment, Assignments, Controller, Listener, Settings};
 use portolan_engine::journal::AppKey;
-use portolan_engine::{Audience, EngineError, EngineEvent, Outcome, OutcomeKind, Wish};
+use portolan_engine::{Audience, EngineError, EngineEvent, Outcome, OutcomeKind};
 use tokio::sync::watch;
 
 use crate::args::ControllerArgs;
@@ -100,7 +99,7 @@ async fn follow(
 fn assignments(session: &Session, deployments: Vec<Deployment>) -> Result<Assignments, Failure> {
     let deployed = session.deployed_all(deployments)?;
     let assignment = |deployed: crate::session::Deployed| {
-        let work = deployed.work(Wish::Keep, PlanOptions::default());
+        let work = deployed.kept();
         let provider = deployed.provider;
         (work.key(), Assignment { provider, work })
     };

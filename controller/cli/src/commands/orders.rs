@@ -3,8 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use portolan_core::plan::{self, PlanOptions};
-use portolan_engine::Wish;
+use portolan_core::plan;
 use portolan_engine::journal::Order;
 use portolan_engine::machine::Timestamp;
 
@@ -33,7 +32,7 @@ fn give(arguments: &SelectArgs, order: &Order, what: &str, output: Output) -> Co
     let deployments = manifests::select_for_change(arguments)?;
     let session = Session::open(output)?;
     for deployed in session.deployed_all(deployments)? {
-        let key = deployed.work(Wish::Keep, PlanOptions::default()).key();
+        let key = deployed.kept().key();
         let given = session.engine.give(&key, order.clone());
         given.map_err(|error| deployed.failure(error))?;
         output.say(&format!("{}: {what}", deployed.deployment.title()));
@@ -50,7 +49,7 @@ pub async fn approve(arguments: ApproveArgs, output: Output) -> CommandResult {
     })?;
     let session = Session::open(output)?;
     let deployed = session.deployed(deployment)?;
-    let work = deployed.work(Wish::Keep, PlanOptions::default());
+    let work = deployed.kept();
     let preview = session.engine.preview(&deployed.provider, &work).await;
     let plan = preview.map_err(|error| deployed.failure(error))?.plan;
     if plan.approval.is_empty() {

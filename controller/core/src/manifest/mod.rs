@@ -11,6 +11,7 @@
 mod app;
 mod binding;
 mod container;
+mod drift;
 mod duration;
 pub mod grammar;
 mod health;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 pub use app::{App, AppKind, AppSpec, Override};
 pub use binding::{Binding, BindingType, BindingValue};
 pub use container::{Build, Container, Resources};
+pub use drift::Drift;
 pub use duration::{HumanDuration, InvalidDuration};
 pub use health::{ExecProbe, Health, HttpProbe, Probe, ProbeAction, TcpProbe};
 pub use job::Job;

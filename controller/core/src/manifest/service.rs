@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Container, Health, HumanDuration, Logs, Rollout, Traffic, grammar};
+use super::{Container, Drift, Health, HumanDuration, Logs, Rollout, Traffic, grammar};
 
 /// A long-running container, in one or more replicas.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,9 @@ pub struct Service {
     /// Who may reach the service besides its own app.
     #[serde(default, skip_serializing_if = "Traffic::is_empty")]
     pub traffic: Traffic,
+    /// What is left as somebody else has changed it at the target.
+    #[serde(default, skip_serializing_if = "Drift::is_empty")]
+    pub drift: Drift,
     /// Containers beside each replica, by name. They share its network (so `localhost`) and start before it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = grammar::name_schema()))]

@@ -37,6 +37,8 @@ pub struct PlanOptions {
     pub take_over: bool,
     /// `--prune-threshold`: deletes above this number ask first, unless the whole app is deleted.
     pub prune_threshold: Option<usize>,
+    /// Said by a controller: fields that a manifest lets others change stay as they are found.
+    pub leave_observed: bool,
 }
 
 /// Where the user names none.

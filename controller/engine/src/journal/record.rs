@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_core::facts::{ContainerPath, PinnedImage};
+use portolan_core::manifest::Drift;
 use portolan_core::name::OwnerId;
 use portolan_core::observation::Failure;
 use portolan_core::plan::Verb;
@@ -62,6 +63,9 @@ pub struct Generation {
     /// [`crate::Work::intent`] of the manifests that it was made from, or rolled back under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intent: Option<String>,
+    /// Fields that others may change, by the origin of their resource.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<String, Drift>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,11 +8,12 @@ use std::time::Duration;
 use portolan_core::desired::DesiredState;
 use portolan_core::facts::{ContainerPath, Facts, PinnedImage};
 use portolan_core::fault::Fault;
+use portolan_core::manifest::Drift;
 use portolan_core::name::hash_of;
-use portolan_core::observation::{Failure, Observation, Ownership};
-use portolan_core::plan::{Plan, PlanInput, PlanOptions, Scope, plan};
+use portolan_core::observation::{Failure, Observation, ObservedResource, Ownership};
+use portolan_core::plan::{FieldChange, Plan, PlanInput, PlanOptions, Scope, plan};
 use portolan_core::resolve::{resolve, scope_of};
-use portolan_core::resource::{ResourceId, Resources};
+use portolan_core::resource::{Resource, ResourceId, Resources};
 use portolan_provider_api::Shape;
 
 use super::{Policy, Timestamp};
@@ -32,6 +33,8 @@ pub struct Goal {
     pub patience: Duration,
     /// Of the manifests that are applied, or rolled back under.
     pub intent: Option<String>,
+    /// Fields that others may change, by the origin of their resource.
+    pub drift: BTreeMap<String, Drift>,
 }
 
 /// Whether the goal is what the user wants, or what served before that failed.
@@ -62,6 +65,7 @@ impl Goal {
                 let patience = patience(&desired, policy);
                 Ok(Self {
                     intent: Some(work.intent()),
+                    drift: drift(work),
                     ..Self::forward(GenerationKind::Apply, resources, facts.images, patience)
                 })
             }
@@ -89,6 +93,7 @@ impl Goal {
             images,
             patience,
             intent: None,
+            drift: BTreeMap::new(),
         }
     }
 
@@ -103,6 +108,7 @@ impl Goal {
             images: generation.images.clone(),
             patience: generation.patience,
             intent: generation.intent.clone(),
+            drift: generation.drift.clone(),
         }
     }
 
@@ -148,7 +154,10 @@ impl Goal {
             generation: self.number,
             desired: &self.resources,
             observed: &ordered,
-            diff: &|resource, seen| shape.diff(resource, seen),
+            diff: &|resource, seen| match options.leave_observed {
+                true => self.changes_of_ours(resource, seen, record, shape),
+                false => shape.diff(resource, seen),
+            },
             options,
         });
         if self.is_forward() {
@@ -156,6 +165,30 @@ impl Goal {
             plan.generation = self.number;
         }
         plan
+    }
+
+    /// The difference without what somebody else may have changed since it was applied.
+    fn changes_of_ours(
+        &self,
+        resource: &Resource,
+        seen: &ObservedResource,
+        record: &AppRecord,
+        shape: &dyn Shape,
+    ) -> Vec<FieldChange> {
+        let mut changes = shape.diff(resource, seen);
+        let applied = record
+            .converged
+            .as_ref()
+            .and_then(|one| one.resources.get(&resource.id));
+        if let (Some(drift), Some(applied)) = (self.drift.get(&resource.origin), applied) {
+            let since = shape.diff(applied, seen);
+            let drifted = |change: &FieldChange| {
+                let same = |other: &FieldChange| other.field == change.field && other.new == change.new;
+                drift.observes(&change.field) && since.iter().any(same)
+            };
+            changes.retain(|change| !drifted(change));
+        }
+        changes
     }
 
     /// Whether the journal has this generation as its newest.
@@ -177,6 +210,7 @@ impl Goal {
             images: self.images.clone(),
             patience: self.patience,
             intent: self.intent.clone(),
+            drift: self.drift.clone(),
         }
     }
 }
@@ -198,6 +232,13 @@ fn with_applied_needs<'a>(observed: &'a Observation, desired: &Resources, record
         }
     }
     ordered
+}
+
+fn drift(work: &Work) -> BTreeMap<String, Drift> {
+    let services = work.app.spec.services.iter();
+    let said = services.filter(|(_, service)| !service.drift.is_empty());
+    said.map(|(name, service)| (format!("/spec/services/{name}"), service.drift.clone()))
+        .collect()
 }
 
 fn hash(kind: GenerationKind, resources: &Resources) -> String {
