@@ -55,6 +55,12 @@ fn a_canary_waits_for_its_promotion() {
     assert!(said.contains(": Ready") && said.contains("2/2"), "{said}");
     assert_eq!(evenings(8), 8);
     assert!(example.says(&["plan"]).contains("no changes"));
+    let said = example.says(&["rollback", "--yes"]);
+    assert!(
+        said.contains(": Ready"),
+        "nor does one that was promoted go in steps: {said}"
+    );
+    assert_eq!(evenings(8), 0);
 }
 
 /// How many of so many connections the canary's new revision answers.

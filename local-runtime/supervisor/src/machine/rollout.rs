@@ -76,6 +76,14 @@ impl Course {
         }
     }
 
+    /// Past all steps.
+    pub(super) fn in_full(self) -> Course {
+        match self {
+            Course::Step { .. } => Course::Filling,
+            other => other,
+        }
+    }
+
     /// The same where the steps have it: they may have become fewer since.
     fn within(self, spec: &RolloutSpec) -> Course {
         match self {

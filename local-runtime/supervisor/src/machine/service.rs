@@ -14,6 +14,8 @@ use crate::spec::{Protocol, ServiceSpec, Strategy};
 const SURGE: usize = 1;
 /// A port of the host that somebody has taken is tried again after this.
 const PORT_RETRY: Duration = Duration::from_secs(2);
+/// A service goes back at once to one of so many; a rollback reaches no further either.
+const PAST_KEPT: usize = 10;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Service {
@@ -32,6 +34,9 @@ pub struct Service {
     pub current: u64,
     /// The last template whose rollout was completed.
     pub stable: Option<u64>,
+    /// Revisions that were complete, each beside the one before it; the last one is that of `stable`.
+    #[serde(default)]
+    pub past: Vec<String>,
     pub rollout: Rollout,
     pub pods: BTreeMap<u64, Pod>,
 }
@@ -69,6 +74,7 @@ impl Service {
             templates,
             current: 1,
             stable: None,
+            past: vec![],
             rollout,
             pods,
         }
@@ -110,9 +116,30 @@ impl Service {
 
     fn begin_rollout(&mut self, now: Millis) {
         let replaces = self.stable.is_some_and(|stable| stable != self.current);
-        let course = Course::begin(&self.spec.rollout, replaces);
+        let course = match Course::begin(&self.spec.rollout, replaces) {
+            course if self.goes_back() => course.in_full(),
+            course => course,
+        };
         let (since, best) = (now, 0);
         self.rollout = Rollout::Progressing { since, best, course };
+    }
+
+    /// Nobody has to be shown in steps what has served everybody before.
+    fn goes_back(&self) -> bool {
+        self.past.contains(&self.templates[&self.current].revision)
+    }
+
+    /// What it has come back from is past no longer: going forward again takes every step.
+    fn complete(&mut self) {
+        self.rollout = Rollout::Done;
+        self.stable = Some(self.current);
+        let revision = &self.templates[&self.current].revision;
+        match self.past.iter().position(|past| past == revision) {
+            Some(place) => self.past.truncate(place + 1),
+            None => self.past.push(revision.clone()),
+        }
+        let surplus = self.past.len().saturating_sub(PAST_KEPT);
+        self.past.drain(..surplus);
     }
 
     /// New replicas take the place of the old ones, which are gone. A rollout under way begins anew, a failed one stays so.
@@ -129,7 +156,7 @@ impl Service {
             return;
         };
         let next = match *course {
-            Course::Step { .. } if full => Course::Filling,
+            course if full => course.in_full(),
             course if course.is_paused() => course.promoted(&self.spec.rollout),
             _ => return,
         };
@@ -204,8 +231,7 @@ impl Service {
             self.count(|p| p.template == self.current && p.ready),
         );
         if self.goal() == self.current && all == wanted && ready == wanted {
-            self.rollout = Rollout::Done;
-            self.stable = Some(self.current);
+            self.complete();
         }
         let Rollout::Progressing { since, best, course } = &mut self.rollout else {
             return;

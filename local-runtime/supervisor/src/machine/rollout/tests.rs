@@ -140,6 +140,68 @@ fn promotion_in_full_skips_the_steps() {
 }
 
 #[test]
+fn a_revision_that_was_complete_before_comes_back_without_a_step() {
+    for (reason, spec) in [
+        ("canary", canary(4, &[step(10, Some(60 * MINUTE)), step(50, None)])),
+        ("blue and green", blue_green(4, &[step(0, None)])),
+    ] {
+        let mut world = up(&spec);
+        change(&mut world, &spec, "server");
+        world.run(MINUTE);
+        promote(&mut world, true);
+        world.run(MINUTE);
+        assert_eq!(world.service("web").serving_revisions, ["r2"], "{reason}");
+        world.words();
+
+        world.put(Object::Service(spec.clone()));
+        world.run(MINUTE);
+        assert_eq!(world.verdict(Kind::Service, "web"), "Ready", "{reason}: it is back");
+        assert_eq!(world.service("web").serving_revisions, ["r1"], "{reason}");
+        let words = world.words();
+        let last_start = words.iter().rposition(|word| word.starts_with("start")).unwrap();
+        let first_stop = words.iter().position(|word| word.starts_with("SIGTERM")).unwrap();
+        assert!(last_start < first_stop, "{reason}: beside all the others: {words:?}");
+
+        change(&mut world, &spec, "server");
+        world.run(MINUTE);
+        assert_eq!(
+            shares(&world).unwrap().step,
+            Some(1),
+            "{reason}: forward again is step by step"
+        );
+    }
+}
+
+#[test]
+fn a_way_back_that_fails_is_no_step_forward() {
+    let spec = canary(2, &[step(50, None)]);
+    let mut world = up(&spec);
+    for (revision, image) in [("r2", "server"), ("r3", "stubborn")] {
+        let mut next = spec.clone();
+        (next.revision, next.pod.main.image) = (revision.into(), image.into());
+        world.put(Object::Service(next));
+        world.run(MINUTE);
+        promote(&mut world, true);
+        world.run(MINUTE);
+    }
+    let mut back = spec.clone();
+    back.pod.main.image = "crash".into();
+    world.put(Object::Service(back.clone()));
+    world.run(spec.rollout.deadline + MINUTE);
+    assert_eq!(world.verdict(Kind::Service, "web"), "CrashLoopBackOff");
+    assert_eq!(world.service("web").serving_revisions, ["r3"], "what served goes on");
+
+    change(&mut world, &spec, "server");
+    world.run(MINUTE);
+    assert_eq!(
+        world.verdict(Kind::Service, "web"),
+        "Ready",
+        "another one of before, at once"
+    );
+    assert_eq!(world.service("web").serving_revisions, ["r2"]);
+}
+
+#[test]
 fn blue_and_green_switch_at_once() {
     for (reason, steps, promoted) in [
         ("by itself once all are ready", vec![], false),
