@@ -417,7 +417,7 @@ pub struct ContainerStatus {
 }
 
 /// How a container ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitStatus {
     /// 128 + N after signal N. Missing if nobody was there to see it: the supervisor was down at that moment.
     pub code: Option<i32>,

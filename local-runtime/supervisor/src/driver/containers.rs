@@ -18,7 +18,7 @@ use crate::error::chain;
 use crate::logs::{Collector, Rules, Written, last_lines};
 use crate::machine::{ContainerKey, Event, Process};
 use crate::network::Network;
-use crate::protocol::{ExitStatus, WindowSize};
+use crate::protocol::{ExitStatus, ReachedLimit, WindowSize};
 use crate::signal;
 use crate::spec::{ContainerSpec, Resources};
 use crate::storage;
@@ -117,6 +117,12 @@ impl Containers {
         let (this, output) = (self.clone(), output.ok());
         tokio::spawn(async move { this.watch(key, Running { pidfd, output }).await });
         Ok(())
+    }
+
+    /// What kept it from ending well. Its cgroup knows until the container is removed.
+    pub fn reached_limit(&self, key: &ContainerKey, code: Option<i32>) -> Option<ReachedLimit> {
+        let ended_well = code == Some(0);
+        (!ended_well).then(|| usage::reached_limit(&self.0.settings.instance, key))?
     }
 
     /// Removes what is left of a container that nobody watches.
@@ -267,17 +273,14 @@ impl Containers {
             tracing::error!(%error, pod = key.pod, container = key.name, "cannot wait for a container");
             None
         });
-        let limit = (code != Some(0)).then(|| usage::reached_limit(&self.0.settings.instance, &key));
+        let limit = self.reached_limit(&key, code);
         self.running().remove(&key);
         if let Some(output) = running.output {
             output.finish().await;
         }
         let tail = last_lines(&self.log(&key), TAIL_LINES);
         self.remove(&key).await;
-        let status = ExitStatus {
-            code,
-            limit: limit.flatten(),
-        };
+        let status = ExitStatus { code, limit };
         tracing::info!(pod = key.pod, container = key.name, %status, "a container has ended");
         let (pod, container) = (key.pod, key.name);
         self.tell(Event::Exited {

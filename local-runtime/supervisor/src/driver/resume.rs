@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::{DriverError, Platform};
 use crate::machine::{ContainerKey, Event, Pod, Process, State};
 use crate::process::start_ticks;
+use crate::protocol::ExitStatus;
 use crate::spec::Kind;
 use crate::storage;
 
@@ -33,9 +34,9 @@ impl Platform {
             self.take(Event::Rebooted).await;
             return Ok(());
         }
-        let (alive, codes) = self.take_over().await;
+        let (alive, ended) = self.take_over().await;
         self.clear_forgotten_pods()?;
-        self.take(Event::Resumed { alive, codes }).await;
+        self.take(Event::Resumed { alive, ended }).await;
         Ok(())
     }
 
@@ -49,8 +50,8 @@ impl Platform {
     }
 
     /// Those that still run, and how others have ended as far as it is known.
-    async fn take_over(&mut self) -> (BTreeSet<(u64, String)>, BTreeMap<(u64, String), i32>) {
-        let (mut alive, mut codes) = (BTreeSet::new(), BTreeMap::new());
+    async fn take_over(&mut self) -> (BTreeSet<(u64, String)>, BTreeMap<(u64, String), ExitStatus>) {
+        let (mut alive, mut ended) = (BTreeSet::new(), BTreeMap::new());
         let until = Instant::now() + ENDING;
         for (key, process) in known_containers(&self.state) {
             let taken = process.map(|process| (process, self.containers.take_over(key.clone(), process)));
@@ -58,15 +59,15 @@ impl Platform {
                 alive.insert((key.pod, key.name));
                 continue;
             }
-            if let Some((process, Err(_))) = taken
-                && let Some(code) = self.code_of(process, until).await
-            {
-                codes.insert((key.pod, key.name.clone()), code);
+            if let Some((process, Err(_))) = taken {
+                let code = self.code_of(process, until).await;
+                let limit = self.containers.reached_limit(&key, code);
+                ended.insert((key.pod, key.name.clone()), ExitStatus { code, limit });
             }
             self.containers.remove(&key).await;
         }
         tracing::info!(count = alive.len(), "containers are taken over");
-        (alive, codes)
+        (alive, ended)
     }
 
     /// By the keeper, which has reaped it; or has not yet, while the kernel takes its namespaces down.

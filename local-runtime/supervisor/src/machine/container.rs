@@ -189,12 +189,12 @@ impl Container {
         self.restart_wanted = false;
     }
 
-    /// After a new supervisor has taken over: what it does not find alive is down, with the code that somebody has seen.
-    pub(super) fn resumed(&mut self, alive: bool, code: Option<i32>) {
+    /// After a new supervisor has taken over: what it does not find alive is down, as far as it is known how.
+    pub(super) fn resumed(&mut self, alive: bool, ended: ExitStatus) {
         match self.status {
             ContainerStatus::Starting => self.status = ContainerStatus::Waiting,
             ContainerStatus::Running { .. } | ContainerStatus::Stopping { .. } if !alive => {
-                self.last_exit = Some(ExitStatus { code, limit: None });
+                self.last_exit = Some(ended);
                 self.end(STABLE);
             }
             // The signal may not have been sent: it is sent again.

@@ -176,10 +176,10 @@ pub enum Event {
         open: BTreeMap<u64, u32>,
     },
     /// A new supervisor process has read this state. Only what `alive` names still runs; all effects under way are lost.
-    /// `codes`: of those that have ended, as far as somebody has seen it.
+    /// `ended`: how others have ended, as far as it is known.
     Resumed {
         alive: BTreeSet<(u64, String)>,
-        codes: BTreeMap<(u64, String), i32>,
+        ended: BTreeMap<(u64, String), ExitStatus>,
     },
     /// The machine was started again since this state was written: no process, namespace or moment in it is there.
     Rebooted,
@@ -359,8 +359,8 @@ impl State {
                 let idle = self.all_pods().filter(|(id, _)| !open.contains_key(id));
                 idle.for_each(|(_, pod)| pod.drained(now));
             }
-            Event::Resumed { alive, codes } => {
-                self.all_pods().for_each(|(id, pod)| pod.resumed(id, &alive, &codes));
+            Event::Resumed { alive, ended } => {
+                self.all_pods().for_each(|(id, pod)| pod.resumed(id, &alive, &ended));
                 self.jobs.values_mut().for_each(|job| job.resumed(now));
             }
             Event::Rebooted => {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::{OnEnd, backoff, effective_health, must_settle};
 use super::{Container, ContainerKey, Effect, Millis, Turn};
+use crate::protocol::ExitStatus;
 use crate::spec::{ContainerSpec, Kind, PodSpec, StopSpec};
 
 /// What pods of one kind are made from. Never changed: an update makes a new one beside it.
@@ -135,10 +136,15 @@ impl Pod {
     }
 
     /// The namespace lives as long as a container in it does, or as the supervisor that made it.
-    pub(super) fn resumed(&mut self, id: u64, alive: &BTreeSet<(u64, String)>, codes: &BTreeMap<(u64, String), i32>) {
+    pub(super) fn resumed(
+        &mut self,
+        id: u64,
+        alive: &BTreeSet<(u64, String)>,
+        ended: &BTreeMap<(u64, String), ExitStatus>,
+    ) {
         for (name, container) in &mut self.containers {
             let key = (id, name.clone());
-            container.resumed(alive.contains(&key), codes.get(&key).copied());
+            container.resumed(alive.contains(&key), ended.get(&key).copied().unwrap_or_default());
         }
         let lives = self.containers.values().any(|c| c.process().is_some());
         if !(lives && self.sandbox == Sandbox::Ready) {

@@ -189,7 +189,7 @@ impl World {
         self.removed.clear();
         self.event(Event::Resumed {
             alive,
-            codes: BTreeMap::new(),
+            ended: BTreeMap::new(),
         });
     }
 

@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use portolan_supervisor::Client;
-use portolan_supervisor::protocol::ObjectState;
+use portolan_supervisor::protocol::{ObjectState, ReachedLimit};
 use portolan_supervisor::spec::Kind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::app::{App, container, steady_service};
+use crate::app::{App, container, get, service, steady_service};
 use crate::machine::{Signal, is_alive, kill, signal};
 
 /// What the issue promises after a kill.
@@ -137,6 +137,31 @@ async fn when_both_are_killed_the_next_caller_starts_both() {
     assert_eq!(app.pids("web").await, before, "the very same processes");
     assert!(get_once(address).await.unwrap().starts_with("hello from"));
     assert!(!both.contains(&app.keeper()));
+    app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn memory_that_ran_out_while_the_supervisor_was_dead_is_named() {
+    let test = "memory_that_ran_out_while_the_supervisor_was_dead_is_named";
+    let Some(app) = App::new(test).await else { return };
+    let mut web = service("web", 1, "hello");
+    web.pod.main.resources.memory_bytes = Some(16 << 20);
+    app.put_service(web).await;
+    let (address, before) = (app.address("web").await, app.pids("web").await);
+    let supervisor = app.client().await.welcome().pid;
+    signal(supervisor, Signal::SIGSTOP);
+    assert!(get(address, "/eat").await.is_err(), "nobody is left to answer");
+    while is_alive(before[0]) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    kill(supervisor);
+    right_again(&app, supervisor).await;
+    let seen = app.service("web").await;
+    let exit = seen.replicas[0].containers[0].last_exit.expect("it has ended");
+    assert_eq!(
+        (exit.code, exit.limit),
+        (Some(137), Some(ReachedLimit::Memory(16 << 20)))
+    );
     app.delete_everything().await;
 }
 

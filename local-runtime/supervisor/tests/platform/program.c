@@ -44,6 +44,8 @@ static void fetch(const char *name, const char *port, char *into, size_t size) {
     snprintf(into, size, "%s", body ? body + 4 : "no answer");
 }
 
+static void eat(void) { for (;;) { char *page = malloc(1 << 20); if (page) memset(page, 1, 1 << 20); } }
+
 static void answer(int client) {
     char request[2048], path[1024] = "/", body[8192]; int status = 200;
     ssize_t got = read(client, request, sizeof request - 1);
@@ -56,6 +58,7 @@ static void answer(int client) {
     else if (!strncmp(path, "/fetch/", 7)) { char *name = rest + 1, *port = strchr(name, '/'); *port++ = 0; fetch(name, port, body, sizeof body); }
     else if (!strcmp(path, "/ready")) { status = access("/tmp/unready", F_OK) ? 200 : 503; snprintf(body, sizeof body, "%d", status); }
     else if (!strcmp(path, "/crash")) _exit(3);
+    else if (!strcmp(path, "/eat")) eat();
     else snprintf(body, sizeof body, "%s from %s", greeting, host);
     dprintf(client, "HTTP/1.1 %d X\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n%s", status, strlen(body), body);
 }
@@ -169,7 +172,7 @@ int main(int argc, char **argv) {
     if (!strcmp(word, "is") && argc > 2) return access(argv[2], F_OK) != 0;
     if (!strcmp(word, "env") && argc > 2) { const char *value = getenv(argv[2]); printf("%s\n", value ? value : "unset"); return 0; }
     if (!strcmp(word, "tty")) { struct winsize size = {0}; ioctl(1, TIOCGWINSZ, &size); printf("%d %d %d\n", isatty(0), size.ws_row, size.ws_col); return 0; }
-    if (!strcmp(word, "eat")) { for (;;) { char *page = malloc(1 << 20); if (page) memset(page, 1, 1 << 20); } }
+    if (!strcmp(word, "eat")) eat();
     if (!strcmp(word, "sleep")) for (;;) pause();
     fprintf(stderr, "what is `%s`?\n", word);
     return 64;
