@@ -1,6 +1,8 @@
 //! Probes, logs and exec.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use portolan_supervisor::frames::Frame;
@@ -9,6 +11,7 @@ use portolan_supervisor::spec::{Health, Kind};
 use serde_json::{Value, json};
 
 use crate::app::{App, container, get, job, logs_of, service};
+use crate::machine::Signal;
 
 fn health(ready: Value) -> Health {
     serde_json::from_value(json!({"ready": {"check": ready, "interval_ms": 100, "failure_threshold": 1}})).unwrap()
@@ -267,6 +270,42 @@ async fn exec_gives_a_terminal_of_the_size_asked_for() {
         "a terminal, of that size from the first moment"
     );
     app.delete_everything().await;
+}
+
+#[tokio::test]
+async fn a_terminal_is_heard_though_its_command_ends_before_anybody_listens() {
+    let test = "a_terminal_is_heard_though_its_command_ends_before_anybody_listens";
+    let Some(app) = App::new(test).await else { return };
+    app.put_service(service("web", 1, "hello")).await;
+    app.ready(Kind::Service, "web").await;
+    let supervisor = app.client().await.welcome().pid;
+    for _ in 0..10 {
+        let mut request = request(&["/bin/app", "tty"]);
+        request.tty = Some(WindowSize { rows: 33, columns: 101 });
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = over.clone();
+        let stopped = tokio::task::spawn_blocking(move || stop_until_the_runtime_has_ended(supervisor, &seen));
+        let (said, code) = run(&app, request, &[]).await;
+        over.store(true, Ordering::Relaxed);
+        stopped.await.unwrap();
+        assert_eq!((said.trim_end(), code), ("1 33 101", 0));
+    }
+    app.delete_everything().await;
+}
+
+/// The supervisor does not run from when it has begun an exec until that is over; it may be `over` before it is seen.
+fn stop_until_the_runtime_has_ended(supervisor: u32, over: &AtomicBool) {
+    let runtimes = || crate::machine::children(supervisor, "portolan-runtime");
+    while runtimes().is_empty() {
+        if over.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+    crate::machine::signal(supervisor, Signal::SIGSTOP);
+    while runtimes().into_iter().any(crate::machine::is_alive) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    crate::machine::signal(supervisor, Signal::SIGCONT);
 }
 
 #[tokio::test]

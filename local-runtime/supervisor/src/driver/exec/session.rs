@@ -99,26 +99,48 @@ async fn run_with_terminal(
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
     })?;
-    let mut complaint = String::new();
-    let mut stderr = running.child.stderr.take();
-    let terminal = tokio::select! {
-        terminal = console.receive() => terminal?,
-        code = running.wait() => {
-            // It could not be begun: the runtime's last words are all there is to tell.
-            if let Some(stderr) = &mut stderr {
-                _ = stderr.read_to_string(&mut complaint).await;
+    let terminal = match receive(&console, &mut running).await {
+        Ok(terminal) => terminal,
+        // It could not be begun: the runtime's last words are all there is to tell.
+        Err(error) => match tokio::time::timeout(LAST_OUTPUT, running.wait()).await {
+            Ok(code) => {
+                send_complaint(&mut running, &frames).await;
+                return code.map(Frame::Exit);
             }
-            _ = frames.send(Frame::Stderr(complaint.into_bytes())).await;
-            return code.map(Frame::Exit);
-        }
+            Err(_) => return Err(error),
+        },
     };
     terminal.resize(size);
     let _feeding = Task(tokio::spawn(feed(reader, terminal.clone())));
-    let mut pump = tokio::spawn(pump(terminal, Frame::Stdout, frames));
+    let mut pump = tokio::spawn(pump(terminal, Frame::Stdout, frames.clone()));
     let code = running.wait().await?;
     _ = tokio::time::timeout(LAST_OUTPUT, &mut pump).await;
     pump.abort();
+    send_complaint(&mut running, &frames).await;
     Ok(Frame::Exit(code))
+}
+
+/// A command may be over before its terminal is seen, which holds what it said all the same.
+async fn receive(console: &Console, running: &mut Running) -> Result<Terminal, ExecError> {
+    let receiving = console.receive();
+    tokio::pin!(receiving);
+    tokio::select! {
+        terminal = &mut receiving => return terminal,
+        _ = running.wait() => console.end().await,
+    }
+    receiving.await
+}
+
+/// What a runtime that has ended said itself: why there is no command.
+async fn send_complaint(running: &mut Running, frames: &mpsc::Sender<Frame>) {
+    let Some(stderr) = &mut running.child.stderr else {
+        return;
+    };
+    let mut complaint = vec![];
+    _ = tokio::time::timeout(LAST_OUTPUT, stderr.read_to_end(&mut complaint)).await;
+    if !complaint.is_empty() {
+        _ = frames.send(Frame::Stderr(complaint)).await;
+    }
 }
 
 /// Ends with its owner.

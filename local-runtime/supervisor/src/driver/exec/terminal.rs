@@ -35,6 +35,7 @@ impl Console {
         &self.path
     }
 
+    /// The terminal, or that none will come: `end` was called, or who connected is gone.
     pub async fn receive(&self) -> Result<Terminal, ExecError> {
         let receive = async {
             let (stream, _) = self.listener.accept().await?;
@@ -44,6 +45,11 @@ impl Console {
         };
         let master = receive.await.and_then(Terminal::new);
         master.map_err(|source| failed("receive a terminal", source))
+    }
+
+    /// The runtime is gone. Whoever still waits gets the terminal that it has sent before; the next in the queue sends none.
+    pub async fn end(&self) {
+        _ = UnixStream::connect(&self.path).await;
     }
 }
 
@@ -129,5 +135,39 @@ impl AsyncWrite for Terminal {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::os::unix::net::UnixStream;
+
+    use nix::sys::socket::{ControlMessage, sendmsg};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_terminal_of_a_runtime_that_is_gone_is_received() {
+        for (reason, sends, connects) in [
+            ("it was sent", true, true),
+            ("it was not", false, true),
+            ("nobody came", false, false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let console = Console::listen(folder.path()).unwrap();
+            let runtime = connects.then(|| UnixStream::connect(console.path()).unwrap());
+            if sends {
+                let master = std::fs::File::open("/dev/ptmx").unwrap();
+                let descriptors = [master.as_raw_fd()];
+                let message = [ControlMessage::ScmRights(&descriptors)];
+                let parts = [IoSlice::new(b"/dev/ptmx")];
+                let runtime = runtime.as_ref().unwrap().as_raw_fd();
+                sendmsg::<()>(runtime, &parts, &message, MsgFlags::empty(), None).unwrap();
+            }
+            drop(runtime);
+            console.end().await;
+            assert_eq!(console.receive().await.is_ok(), sends, "{reason}");
+        }
     }
 }
