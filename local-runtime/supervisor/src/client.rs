@@ -174,6 +174,7 @@ pub struct ExecSession {
     pub output: ExecOutput,
 }
 
+/// What comes for a command that is over goes nowhere, and is no failure: how it ended is in the output.
 #[derive(Debug)]
 pub struct ExecInput {
     writer: OwnedWriteHalf,
@@ -197,9 +198,11 @@ impl ExecInput {
     }
 
     async fn send(&mut self, frame: &Frame) -> Result<(), ClientError> {
-        write_frame(&mut self.writer, frame)
-            .await
-            .map_err(|source| ClientError::Send { source })
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match write_frame(&mut self.writer, frame).await {
+            Err(error) if [BrokenPipe, ConnectionReset].contains(&error.kind()) => Ok(()),
+            sent => sent.map_err(|source| ClientError::Send { source }),
+        }
     }
 }
 
