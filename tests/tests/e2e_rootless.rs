@@ -94,6 +94,30 @@ fn a_killed_process_outside_is_replaced_and_ports_are_served_again() {
     app.publishes_another_port();
 }
 
+#[test]
+fn without_root_missing_limits_are_named() {
+    let test = "without_root_missing_limits_are_named";
+    if !is_root() {
+        return skip(test, "only root can become a user that nobody knows");
+    }
+    let home = Home::of(Scratch {
+        uid: 61_013,
+        further: 0,
+    });
+    let folder = home.example("shop");
+    let says = |arguments: &[&str]| said(&home.portolan(&folder, arguments).output().unwrap());
+    let (doctor, check) = (says(&["doctor"]), says(&["check"]));
+    let line = doctor.lines().find(|line| line.contains("cgroups")).unwrap();
+    assert!(
+        line.contains("this user may make none, so no limit of memory, cpu, pids is kept"),
+        "{doctor}"
+    );
+    assert!(
+        check.contains("limits are not kept: this user may make no cgroups"),
+        "{check}"
+    );
+}
+
 struct App {
     home: Home,
     folder: PathBuf,

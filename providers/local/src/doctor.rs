@@ -168,7 +168,10 @@ fn cgroups() -> Finding {
     let absent: Vec<&str> = wanted.into_iter().filter(|name| !known(name)).collect();
     let version = if first.is_empty() { "v2" } else { "v1" };
     if !limits_are_kept() {
-        let detail = format!("{version}: this user may make none, so limits are not kept");
+        let detail = format!(
+            "{version}: this user may make none, so no limit of {} is kept",
+            wanted.join(", ")
+        );
         return finding(
             "cgroups",
             Verdict::Limited,
