@@ -10,6 +10,7 @@ pub mod example;
 pub mod home;
 pub mod http;
 pub mod machine;
+pub mod processes;
 pub mod scratch;
 pub mod session;
 pub mod shop;

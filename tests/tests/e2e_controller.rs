@@ -6,12 +6,12 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use portolan_tests::example::Example;
 use portolan_tests::http::get;
+use portolan_tests::processes::{kill, kill_all_of};
 use portolan_tests::wait::until;
 use portolan_tests::{is_root, skip};
 use serde_json::Value;
@@ -106,7 +106,7 @@ fn a_controller_keeps_what_manifests_say() {
     assert!(serves(), "what it said before holds");
     fs::write(hello.folder.join("portolan.yaml"), good).unwrap();
 
-    kill_everything_of(&hello);
+    kill_all_of(&hello.home);
     assert!(!serves(), "as after a reboot");
     until("all is back", SOON, || serves().then_some(()));
 
@@ -115,14 +115,14 @@ fn a_controller_keeps_what_manifests_say() {
     let running = Running::start(&hello);
     running.stands("converged", 2);
     assert_eq!(running.end("KILL"), None);
-    kill_everything_of(&hello);
+    kill_all_of(&hello.home);
     let running = Running::start(&hello);
     until("another one brings it back", SOON, || serves().then_some(()));
     running.stands("converged", 2);
 
     hello.says(&["suspend"]);
     running.stands("suspended", 2);
-    kill_everything_of(&hello);
+    kill_all_of(&hello.home);
     std::thread::sleep(Duration::from_secs(3));
     assert!(!serves(), "it is left alone");
     hello.says(&["resume"]);
@@ -164,46 +164,4 @@ fn greeting() -> Option<String> {
 
 fn serves() -> bool {
     greeting().is_some()
-}
-
-/// Supervisor, keeper and containers at once, as when a machine goes down.
-fn kill_everything_of(hello: &Example) {
-    let home = hello.home.portolan_home();
-    let home = home.to_str().unwrap();
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
-            continue;
-        };
-        let text =
-            |name: &str| fs::read(entry.path().join(name)).map(|text| String::from_utf8_lossy(&text).into_owned());
-        let name = text("comm").unwrap_or_default();
-        let in_ours = text("cgroup").is_ok_and(|groups| groups.contains("portolan"));
-        let told = ["cmdline", "mountinfo"].map(|file| text(file).unwrap_or_default());
-        let is_its = told.iter().any(|text| text.contains(home));
-        if is_its && (name.starts_with("portolan-") || in_ours) {
-            found.push(pid);
-        }
-    }
-    assert!(found.len() >= 3, "supervisor, keeper and a container: {found:?}");
-    // All stop before any ends, so that none starts another.
-    for signal in ["STOP", "KILL"] {
-        kill(signal, &found);
-    }
-    until("they are gone", SOON, || {
-        let gone = found.iter().all(|pid| !Path::new(&format!("/proc/{pid}/exe")).exists());
-        gone.then_some(())
-    });
-}
-
-fn kill(signal: &str, pids: &[u32]) {
-    let pids = pids.iter().map(ToString::to_string);
-    assert!(
-        Command::new("kill")
-            .arg(format!("-{signal}"))
-            .args(pids)
-            .status()
-            .unwrap()
-            .success()
-    );
 }

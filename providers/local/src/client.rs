@@ -10,6 +10,7 @@ use portolan_provider_api::CallError;
 use portolan_supervisor::client::Client;
 use portolan_supervisor::data;
 use portolan_supervisor::error::ClientError;
+use portolan_supervisor::keeper;
 use portolan_supervisor::launch::{Launch, ensure_running};
 use portolan_supervisor::outside;
 use portolan_supervisor::protocol::{Observation, socket_path};
@@ -95,6 +96,11 @@ impl Supervisors {
             }
         });
         Ok(())
+    }
+
+    /// Whether somebody holds the app's ports, though no supervisor runs.
+    pub fn has_keeper(&self, scope: &Scope) -> Result<bool, CallError> {
+        Ok(keeper::is_there(&self.launch(scope)?.run_dir))
     }
 
     /// A connection of its own, for what ends the rhythm of requests: logs and exec. Nothing is started for them.

@@ -69,7 +69,8 @@ impl Calls for LocalCalls {
     async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {
         let (held, is_new) = match self.platform.look(scope).await? {
             Found::Running(seen) => (preflight::held_ports(&seen), false),
-            // Nobody holds a port for an app whose supervisor is gone.
+            Found::Left(left) if self.platform.has_keeper(scope)? => (preflight::held_ports(&left), false),
+            // Nobody holds a port for an app of which both are gone.
             Found::Left(left) => (BTreeSet::new(), left.objects.is_empty()),
         };
         let mut faults = preflight::missing_secrets(writes);

@@ -62,6 +62,12 @@ pub enum KeeperError {
     EndedAgain,
 }
 
+/// Whether there is one for an app with this runtime directory: its ports are held then, supervisor or not.
+pub fn is_there(run_dir: &Path) -> bool {
+    // Whoever says nothing is let go.
+    std::os::unix::net::UnixStream::connect(socket_path(run_dir)).is_ok()
+}
+
 /// Keeps the app's connections until the supervisor tells it to end.
 pub async fn keep(settings: Settings) -> Result<(), KeeperError> {
     let Some(lock) = Lock::take(&settings.run_dir, "keeper.lock")? else {
