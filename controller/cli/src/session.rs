@@ -168,6 +168,7 @@ impl Deployed {
             EngineError::Journal(error) => journal_failure(&error),
             EngineError::Busy { .. } => Failure::new("Busy", error.to_string())
                 .hint("wait until that has ended; two at once would undo each other"),
+            EngineError::LeaseLost => Failure::new("LeaseLost", error.to_string()),
             EngineError::Unsupported { .. } => Failure::new("Unsupported", error.to_string()),
             EngineError::UnknownJob { .. } => Failure::new("UnknownJob", error.to_string()),
             EngineError::UnknownGeneration { .. } => Failure::new("UnknownGeneration", error.to_string())

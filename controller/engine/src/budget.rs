@@ -45,6 +45,11 @@ impl Budget {
         debt.saturating_sub(covered).max(self.paused_until.since(now))
     }
 
+    /// How long a token that is held must wait still.
+    pub fn pause(&self, now: Timestamp) -> Duration {
+        self.paused_until.since(now)
+    }
+
     /// Nobody spends a token before then.
     pub fn pause_until(&mut self, at: Timestamp) {
         self.paused_until = self.paused_until.max(at);

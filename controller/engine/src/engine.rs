@@ -14,6 +14,7 @@ use crate::driver::{Accounts, Caller, Driver, blocking};
 use crate::error::{EngineError, ImageFault};
 use crate::event::EngineEvent;
 use crate::journal::{AppKey, AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Journal, Order};
+use crate::lease::Lease;
 use crate::looking::Looking;
 use crate::machine::{Policy, State};
 use crate::outcome::{JobEnd, Outcome, Preview};
@@ -27,6 +28,7 @@ pub struct Engine {
     images: Arc<dyn Images>,
     policy: Policy,
     accounts: Arc<Accounts>,
+    lease: Lease,
 }
 
 /// Whoever follows a piece of work and may be asked about it.
@@ -45,6 +47,7 @@ impl Engine {
             images,
             policy: Policy::default(),
             accounts: Arc::new(Accounts::new()),
+            lease: Lease::default(),
         }
     }
 
@@ -57,11 +60,17 @@ impl Engine {
         self.journal.clone()
     }
 
+    /// Which writes only while it holds the lease. Without one nobody else could write.
+    pub fn with_lease(self, lease: Lease) -> Self {
+        Self { lease, ..self }
+    }
+
     /// Carries the work out to its end. Progress goes to `audience`; `stop` becomes true when the user wants to stop:
     /// no new call is made then, and what is under way is awaited and recorded.
     ///
     /// # Errors
-    /// [`EngineError::Busy`] at once if another process, or another task of this one, works on the same app and target.
+    /// [`EngineError::Busy`] at once if another process, or another task of this one, works on the same app and target;
+    /// [`EngineError::LeaseLost`] where the lease has passed before the end.
     pub async fn reconcile(
         &self,
         provider: &Provider,
@@ -255,7 +264,7 @@ impl Engine {
     }
 
     fn caller(&self, provider: &Provider, work: &Work) -> Caller {
-        Caller::new(provider, work, self.accounts.clone())
+        Caller::new(provider, work, self.accounts.clone(), self.lease.clone())
     }
 
     async fn load(&self, key: &AppKey) -> Result<AppRecord, EngineError> {

@@ -20,6 +20,9 @@ pub enum EngineError {
     Journal(#[source] JournalError),
     #[error("{key} is being worked on by {}", holder(*.pid))]
     Busy { key: AppKey, pid: Option<u32> },
+    /// Whoever holds it now goes on.
+    #[error("the right to write has passed to somebody else")]
+    LeaseLost,
     #[error("{provider} cannot {operation}")]
     Unsupported {
         provider: &'static str,
@@ -63,7 +66,7 @@ impl EngineError {
             Self::Images(faults) => faults.first().map_or(ErrorClass::Bug, |fault| fault.error.class),
             Self::Call(error) => error.class,
             Self::Journal(error) => error.class(),
-            Self::Busy { .. } => ErrorClass::Conflict,
+            Self::Busy { .. } | Self::LeaseLost => ErrorClass::Conflict,
             Self::Unsupported { .. }
             | Self::UnknownJob { .. }
             | Self::UnknownGeneration { .. }

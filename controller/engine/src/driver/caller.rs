@@ -15,6 +15,7 @@ use super::accounts::{Accounts, SharedBudget};
 use super::clock::{Clock, random};
 use crate::budget::Budget;
 use crate::journal::AppKey;
+use crate::lease::Lease;
 use crate::machine::{Policy, Timestamp, no_answer_in_time};
 use crate::work::Work;
 
@@ -26,22 +27,29 @@ pub struct Caller {
     key: AppKey,
     pub clock: Clock,
     accounts: Arc<Accounts>,
+    lease: Lease,
     requests_per_second: u32,
     /// Known once the target has said which account is behind it.
     budget: Arc<OnceLock<SharedBudget>>,
 }
 
 impl Caller {
-    pub fn new(provider: &Provider, work: &Work, accounts: Arc<Accounts>) -> Self {
+    pub fn new(provider: &Provider, work: &Work, accounts: Arc<Accounts>, lease: Lease) -> Self {
         Self {
             calls: provider.calls.clone(),
             shape: provider.shape.clone(),
             key: work.key(),
             clock: Clock::start(),
             accounts,
+            lease,
             requests_per_second: requests_per_second(provider, work),
             budget: Arc::default(),
         }
+    }
+
+    /// Until when writes may be sent, where there is an end to it.
+    pub fn lease_ends(&self) -> Option<Timestamp> {
+        self.lease.ends().map(|ends| self.clock.timestamp(ends))
     }
 
     /// Asked once, before there is a budget: it tells whose budget the rest is asked within.
@@ -78,7 +86,8 @@ impl Caller {
                 Verb::Delete => self.calls.delete(scope, request).await,
             }
         };
-        self.within_budget(call, self.write_span(request)).await
+        self.within_budget(self.within_lease(call), self.write_span(request))
+            .await
     }
 
     /// Tried once: whether a job whose answer was lost has begun cannot be told, and it may not run twice.
@@ -89,7 +98,8 @@ impl Caller {
         job: &str,
         policy: &Policy,
     ) -> Result<(), CallError> {
-        let call = self.within_budget(runner.run_job(scope, job), self.span("run_job"));
+        let call = self.within_lease(runner.run_job(scope, job));
+        let call = self.within_budget(call, self.span("run_job"));
         let answer = timeout(policy.call_deadline, call).await;
         answer.unwrap_or_else(|_| Err(no_answer_in_time()))
     }
@@ -103,7 +113,8 @@ impl Caller {
         full: bool,
         policy: &Policy,
     ) -> Result<(), CallError> {
-        let call = self.within_budget(promoter.promote(scope, service, full), self.span("promote"));
+        let call = self.within_lease(promoter.promote(scope, service, full));
+        let call = self.within_budget(call, self.span("promote"));
         let answer = timeout(policy.call_deadline, call).await;
         answer.unwrap_or_else(|_| Err(no_answer_in_time()))
     }
@@ -138,10 +149,12 @@ impl Caller {
         call: impl Future<Output = Result<T, CallError>>,
         span: Span,
     ) -> Result<T, CallError> {
-        let wait = self.with_budget(|budget, now| budget.take(now)).unwrap_or_default();
+        let mut wait = self.with_budget(|budget, now| budget.take(now)).unwrap_or_default();
         // To a timer nothing is a millisecond.
-        if !wait.is_zero() {
+        while !wait.is_zero() {
             sleep(wait).await;
+            // Somebody may have been told meanwhile to leave the platform alone.
+            wait = self.with_budget(|budget, now| budget.pause(now)).unwrap_or_default();
         }
         let answer = call.instrument(span).await;
         if let Err(CallError {
@@ -152,6 +165,15 @@ impl Caller {
             self.with_budget(|budget, now| budget.pause_until(now.plus(*after)));
         }
         answer
+    }
+
+    /// Makes a call that changes something, if this side may. It may have waited for its turn: what counts is the moment
+    /// at which it is sent.
+    async fn within_lease<T>(&self, call: impl Future<Output = Result<T, CallError>>) -> Result<T, CallError> {
+        match self.lease.is_lost() {
+            true => Err(not_sent()),
+            false => call.await,
+        }
     }
 
     fn with_budget<T>(&self, with: impl FnOnce(&mut Budget, Timestamp) -> T) -> Option<T> {
@@ -170,6 +192,15 @@ impl Caller {
         let (verb, resource, generation) = (request.verb, &request.id, request.generation);
         info_span!("call", namespace, app, target, ?verb, %resource, generation)
     }
+}
+
+/// What a write answers that came too late to be sent: the machine, too, knows by then that it may write no more.
+fn not_sent() -> CallError {
+    CallError::new(
+        ErrorClass::Retry { after: None },
+        "LeaseLost",
+        "the right to write has passed to somebody else",
+    )
 }
 
 /// As its Target says, or as the platform takes.

@@ -27,6 +27,11 @@ impl Clock {
         self.began_at.plus(self.began.elapsed())
     }
 
+    /// Never after `instant`: a right that ends then has ended.
+    pub fn timestamp(&self, instant: Instant) -> Timestamp {
+        self.began_at.plus(instant.saturating_duration_since(self.began))
+    }
+
     /// Never before `at`: timers count in whole milliseconds, and `now` rounds down.
     pub fn instant(&self, at: Timestamp) -> Instant {
         self.began + at.since(self.began_at)

@@ -52,6 +52,7 @@ impl Driver {
             let input = Input {
                 now: self.caller.clock.now(),
                 random: clock::random(),
+                lease: self.caller.lease_ends(),
                 event,
             };
             let phase = state.phase();

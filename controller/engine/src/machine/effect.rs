@@ -19,6 +19,8 @@ pub struct Input {
     pub now: Timestamp,
     /// Fresh for each input; spreads retries.
     pub random: u64,
+    /// Until when this run may write, where somebody else may afterwards. The right can be renewed at any time.
+    pub lease: Option<Timestamp>,
     pub event: Event,
 }
 

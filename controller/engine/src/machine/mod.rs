@@ -129,7 +129,7 @@ impl State {
 /// One step.
 pub fn step(state: State, input: Input) -> (State, Vec<Effect>) {
     let State { base, mut phase } = state;
-    let mut turn = Turn::begin(base, input.now, input.random);
+    let mut turn = Turn::begin(base, input.now, input.random, input.lease);
     let mut next = match input.event {
         Event::Start | Event::Wake => Next::Again,
         Event::Interrupt => interrupt(&mut phase, &mut turn),

@@ -117,6 +117,9 @@ impl Pursuit {
     }
 
     pub fn proceed(&mut self, turn: &mut Turn) -> Next {
+        if !self.is_ending() && turn.has_lost_lease() {
+            self.wind(Winding::End(Err(EngineError::LeaseLost)), turn);
+        }
         if self.winding.is_some() {
             return self.wind_down(turn);
         }
@@ -135,12 +138,15 @@ impl Pursuit {
 
     /// The end that is being recorded cannot be stopped any more, and one that is near is not stopped twice.
     pub fn interrupt(&mut self, turn: &mut Turn) -> Next {
-        let ending = matches!(self.leg, Leg::Recording(..)) || matches!(self.winding, Some(Winding::End(_)));
-        if !ending {
+        if !self.is_ending() {
             turn.publish(EngineEvent::Interrupted);
             self.wind(Winding::End(Ok(OutcomeKind::Interrupted)), turn);
         }
         Next::Again
+    }
+
+    fn is_ending(&self) -> bool {
+        matches!(self.leg, Leg::Recording(..)) || matches!(self.winding, Some(Winding::End(_)))
     }
 
     /// Looks until there is something to decide on.

@@ -63,16 +63,18 @@ impl Base {
 pub struct Turn {
     pub now: Timestamp,
     pub base: Base,
+    lease: Option<Timestamp>,
     random: u64,
     effects: Vec<Effect>,
     wake: Option<Timestamp>,
 }
 
 impl Turn {
-    pub fn begin(base: Base, now: Timestamp, random: u64) -> Self {
+    pub fn begin(base: Base, now: Timestamp, random: u64, lease: Option<Timestamp>) -> Self {
         Self {
             now,
             base,
+            lease,
             random,
             effects: Vec::new(),
             wake: None,
@@ -147,6 +149,11 @@ impl Turn {
             self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
         }
         due
+    }
+
+    /// Whether somebody else may write by now. If not, the machine is woken once that may be so.
+    pub fn has_lost_lease(&mut self) -> bool {
+        self.lease.is_some_and(|until| self.is_due(until))
     }
 
     /// When to try again after `failures` in a row.

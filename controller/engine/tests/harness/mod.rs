@@ -145,6 +145,7 @@ impl Sim {
             let input = Input {
                 now: Timestamp(self.now_ms()),
                 random: turn,
+                lease: None,
                 event,
             };
             let (next, effects) = step(state, input);
