@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use portolan_core::name::OwnerId;
 use portolan_core::observation::Observation;
 use portolan_core::plan::{Scope, Verb};
 use portolan_core::resource::{ResourceId, open_values};
@@ -48,8 +49,8 @@ pub struct Tally {
     pub deleted: BTreeMap<ResourceId, u32>,
     /// Creates that failed after they had been taken.
     pub failed_late: BTreeMap<ResourceId, u32>,
-    /// Calls that changed something, or tried to.
-    pub writes: u64,
+    /// Calls that changed something, or tried to, by whose they were.
+    pub writes: BTreeMap<OwnerId, u64>,
 }
 
 impl Account {
@@ -161,7 +162,7 @@ impl Account {
         now: u64,
         fault: Option<&Fault>,
     ) -> Result<Accepted, CallError> {
-        self.tally.writes += 1;
+        *self.tally.writes.entry(scope.owner.clone()).or_default() += 1;
         self.expire(now);
         let rules = self.rules.kind(&request.id.kind).cloned();
         let rules = rules
@@ -177,7 +178,7 @@ impl Account {
         let answer = match request.verb {
             Verb::Create => self.create(&rules, scope, request, now, fault),
             Verb::Update => self.update(&rules, scope, request, now, fault),
-            Verb::Delete => self.delete(&rules, request, now),
+            Verb::Delete => self.delete(&rules, request, now, fault),
         }?;
         match (fault, answer) {
             (Some(Fault::TimeOut { .. }), _) => Err(time_out()),
@@ -409,7 +410,13 @@ impl Account {
         changed_at
     }
 
-    fn delete(&mut self, rules: &KindRules, request: &WriteRequest, now: u64) -> Result<Accepted, CallError> {
+    fn delete(
+        &mut self,
+        rules: &KindRules,
+        request: &WriteRequest,
+        now: u64,
+        fault: Option<&Fault>,
+    ) -> Result<Accepted, CallError> {
         if let Some(user) = self.user_of(&request.id) {
             return Err(conflict(format!("{} is used by {user}", request.id)));
         }
@@ -420,8 +427,18 @@ impl Account {
             object.retained = true;
         } else if object.deleted_at.is_none() {
             object.deleted_at = Some(now);
-            *self.tally.deleted.entry(request.id.clone()).or_default() += 1;
-            self.due.insert((now + rules.kind.deleting_ms, request.id.clone()));
+            let ends_at = match fault {
+                Some(Fault::FailLate { ms }) => {
+                    object.operation = Some(Operation {
+                        ends_at: now + ms,
+                        fails: true,
+                        makes: false,
+                    });
+                    now + ms
+                }
+                _ => now + rules.kind.deleting_ms + slower_by(fault),
+            };
+            self.due.insert((ends_at, request.id.clone()));
         }
         self.objects.set(&request.id, Some(object), now);
         self.expire(now);
@@ -443,17 +460,29 @@ impl Account {
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
             let (at, id) = self.due.pop_first().expect("there is a first");
             let Some(object) = self.objects.get(&id) else { continue };
-            let drained = object
-                .deleted_at
-                .is_some_and(|deleted| deleted + self.deleting_ms(&id) <= at);
-            let operation = object.operation.as_ref();
-            let failed = operation.is_some_and(|one| one.fails && one.makes && one.ends_at == at);
-            if failed {
-                *self.tally.failed_late.entry(id.clone()).or_default() += 1;
+            let failed = |one: &&Operation| one.fails && one.ends_at == at;
+            let failed = object.operation.as_ref().filter(failed).map(|one| one.makes);
+            match (object.deleted_at, failed) {
+                (Some(_), Some(false)) => self.stays(&id, at),
+                (Some(deleted), _) if deleted + self.deleting_ms(&id) <= at => {
+                    *self.tally.deleted.entry(id.clone()).or_default() += 1;
+                    self.objects.set(&id, None, at);
+                }
+                (_, Some(true)) => {
+                    *self.tally.failed_late.entry(id.clone()).or_default() += 1;
+                    self.objects.set(&id, None, at);
+                }
+                _ => {}
             }
-            if drained || failed {
-                self.objects.set(&id, None, at);
-            }
+        }
+    }
+
+    /// A delete has failed after it was taken.
+    fn stays(&mut self, id: &ResourceId, at: u64) {
+        if let Ok(mut object) = self.copy_of(id) {
+            object.deleted_at = None;
+            object.operation = None;
+            self.objects.set(id, Some(object), at);
         }
     }
 

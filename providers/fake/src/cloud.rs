@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use portolan_core::name::OwnerId;
 use portolan_core::observation::{Observation, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
@@ -154,9 +155,9 @@ impl FakeCloud {
         self.guard().account.tally.clone()
     }
 
-    /// How many writes were asked for, well or not.
-    pub fn count_of_writes(&self) -> u64 {
-        self.guard().account.tally.writes
+    /// How many writes that owner has asked for, well or not.
+    pub fn writes_by(&self, owner: &OwnerId) -> u64 {
+        self.guard().account.tally.writes.get(owner).copied().unwrap_or(0)
     }
 
     /// How often the job ran, in all revisions.
@@ -173,6 +174,17 @@ impl FakeCloud {
         objects
             .map(|(id, object)| (id.clone(), Object::clone(object)))
             .collect()
+    }
+
+    /// The first object that is so, data that was kept among them.
+    pub fn find(&self, wanted: impl Fn(&ResourceId, &Object) -> bool) -> Option<ResourceId> {
+        let now = (self.clock)();
+        let mut inner = self.guard();
+        inner.account.expire(now);
+        let mut objects = inner.account.objects.iter();
+        objects
+            .find(|(id, object)| wanted(id, object))
+            .map(|(id, _)| id.clone())
     }
 
     /// Asks about the object as it truly is, whatever reads show.

@@ -29,5 +29,5 @@ pub use images::FakeImages;
 pub use object::{Object, Operation};
 pub use provider::provider;
 pub use render::{FakeShape, object};
-pub use rules::Rules;
+pub use rules::{KindRules, Rules, Throttle};
 pub use throttle::throttled;
