@@ -48,6 +48,11 @@ impl MemoryJournal {
         guard(&self.apps).get(key).map_or(0, |app| app.writes)
     }
 
+    /// Asks about the record of the app, without a copy of it.
+    pub fn read<T>(&self, key: &AppKey, ask: impl FnOnce(&AppRecord) -> T) -> Option<T> {
+        guard(&self.apps).get(key).map(|app| ask(&app.record))
+    }
+
     /// Another journal in which the same is written.
     pub fn fork(&self) -> Self {
         Self {

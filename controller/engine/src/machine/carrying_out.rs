@@ -1,12 +1,12 @@
 //! Carrying out and watching: step by step, look by look, until everything is as it shall be or patience has run out.
 
 use portolan_core::observation::{Failure, Pause};
-use portolan_core::resource::ResourceId;
+use portolan_core::resource::{Resource, ResourceId};
 use portolan_provider_api::{Accepted, CallError};
 
 use super::Next;
 use super::ending::Winding;
-use super::execution::Verdict;
+use super::execution::{Execution, Verdict};
 use super::pursuit::{Conflict, Leg, Pursuit};
 use super::turn::Turn;
 
@@ -27,7 +27,7 @@ impl Pursuit {
         let Leg::Executing(execution) = &mut self.leg else {
             return Next::Again;
         };
-        if let Some(failure) = self.world.failure(|id| execution.is_pending(id), lag, turn.now) {
+        if let Some(failure) = self.world.failure(|id| execution.is_pending(id), lag) {
             self.wind(Winding::Fail(failure), turn);
             return Next::Again;
         }
@@ -39,12 +39,48 @@ impl Pursuit {
         if !waits {
             return Next::Wait;
         }
-        if execution.only_waits() && self.waits_for_promotion() {
+        if execution.only_waits() && self.has_lost_something(turn) {
+            return Next::Again;
+        }
+        if self.is_waiting() && self.waits_for_promotion() {
             self.paused(turn);
             return Next::Again;
         }
         self.look.ask_if_due(&self.scope, &self.world, turn);
         self.stay_patient(turn)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.execution().is_some_and(Execution::only_waits)
+    }
+
+    /// What the plan left alone, because it was as desired, is so no more, or was not so but in a read that was too old: no
+    /// step mends it.
+    fn has_lost_something(&mut self, turn: &mut Turn) -> bool {
+        if !self.look.take_unjudged() {
+            return false;
+        }
+        let lost = self.lost(turn).map(ToString::to_string);
+        if let Some(id) = &lost {
+            let failure = Failure::new("NotConverging", format!("{id} is not as it was when the plan was made"));
+            self.wind(Winding::Anew(failure), turn);
+        }
+        lost.is_some()
+    }
+
+    /// What is certainly gone, or in another revision, and not about to be written.
+    fn lost(&self, turn: &Turn) -> Option<&ResourceId> {
+        if self.world.asked() < self.began.plus(turn.base.shape.read_lag()) {
+            return None;
+        }
+        let lost = |resource: &&Resource| self.world.is_gone(&resource.id) || self.world.is_another(resource);
+        let mut left = self
+            .world
+            .goal
+            .resources
+            .values()
+            .filter(|resource| !self.is_pending(&resource.id));
+        left.find(lost).map(|resource| &resource.id)
     }
 
     fn all_steps_done(&mut self, turn: &mut Turn) {
@@ -89,12 +125,12 @@ impl Pursuit {
 
     /// Each look that is young enough either shows the end, or that something else has to be done, or that it takes time.
     pub(super) fn watch(&mut self, turn: &mut Turn) -> Next {
-        if let Some(failure) = self.world.failure(|_| false, turn.base.shape.read_lag(), turn.now) {
+        if let Some(failure) = self.world.failure(|_| false, turn.base.shape.read_lag()) {
             self.wind(Winding::Fail(failure), turn);
             return Next::Again;
         }
         let judged = self.look.take_unjudged() && self.world.is_all_fresh();
-        if judged && (self.world.is_settled() || self.world.is_something_missing()) {
+        if judged && (self.world.is_settled() || self.world.is_something_missing() || self.lost(turn).is_some()) {
             return self.decide_again(turn);
         }
         if judged && self.waits_for_promotion() {

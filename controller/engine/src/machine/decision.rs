@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use portolan_core::observation::Failure;
-use portolan_core::plan::{Plan, Problem, Verb};
-use portolan_core::resource::Resources;
+use portolan_core::plan::{Plan, Problem, Step, Verb};
+use portolan_core::resource::{Resource, ResourceId, Resources};
 use portolan_provider_api::{CallError, ErrorClass};
 
 use super::effect::Ask;
@@ -23,6 +23,10 @@ impl Pursuit {
     pub(super) fn decide(&mut self, turn: &mut Turn) -> Next {
         if self.resumes_rollback(turn) {
             return Next::Again;
+        }
+        if self.world.is_something_leaving() && !turn.is_due(self.began.plus(self.world.goal.patience)) {
+            self.look.ask_if_due(&self.scope, &self.world, turn);
+            return Next::Wait;
         }
         let Some(plan) = self.make_plan(turn) else {
             return Next::Wait;
@@ -84,8 +88,54 @@ impl Pursuit {
     /// if it may not show what a run before wrote that was cut off.
     pub(super) fn is_read_too_old(&self, plan: &Plan, turn: &mut Turn) -> bool {
         let lag = turn.base.shape.read_lag();
-        let settled = turn.now >= self.began.plus(lag) || !self.after_a_cut;
-        !self.world.is_all_fresh() || plan.is_empty() && !settled
+        let asked = self.world.asked();
+        // What is gone back to looks as it did before it was left: nothing but time tells a read of then from one of now.
+        let turning_back = !self.world.goal.is_forward() && asked < self.world.writes.last().plus(lag);
+        let doubted = asked < self.began.plus(lag) && {
+            let cut = plan.is_empty() && self.before.is_unfinished();
+            cut || self.contradicts_the_journal(plan)
+        };
+        doubted || turning_back || !self.world.is_all_fresh()
+    }
+
+    /// Whether the plan makes what was made before, mends what was as it shall be, leaves alone what was something else,
+    /// knows nothing of what is to go, or finds what nobody has made: a run before may have written a moment ago, and not every read needs to show that.
+    fn contradicts_the_journal(&self, plan: &Plan) -> bool {
+        let record = &self.before;
+        let Some(latest) = &record.latest else { return false };
+        let desired = &self.world.goal.resources;
+        let untouched = |id: &ResourceId| !self.world.writes.was_taken(id);
+        let converged = record.converged.as_ref();
+        let converged = |id: &ResourceId| converged.and_then(|generation| generation.resources.get(id));
+        // What came to no good end may have made, or taken away, anything.
+        let ended_well = record.converged.as_ref().is_some_and(|one| one.number == latest.number);
+        let rolled_back = record.held.is_some() && latest.kind == GenerationKind::Apply;
+        let made_before = |step: &Step| match step.verb {
+            Verb::Create => step.needs_intent && !ended_well || converged(&step.id).is_some(),
+            Verb::Update => converged(&step.id).is_some_and(|applied| desired.get(&step.id) == Some(applied)),
+            Verb::Delete => false,
+        };
+        let meant = |id: &ResourceId| latest.resources.contains_key(id) || rolled_back && converged(id).is_some();
+        let hidden = |id: &&ResourceId| !desired.contains_key(*id) && !self.world.is_shown(id) && untouched(id);
+        let applied = || {
+            record
+                .converged
+                .iter()
+                .chain([latest])
+                .flat_map(|one| one.resources.keys())
+        };
+        let unknown = |id: &&ResourceId| self.world.is_shown(id) && untouched(id) && !meant(id);
+        let otherwise = |id: &&ResourceId| {
+            let applied = converged(id).into_iter().chain(latest.resources.get(*id));
+            let wanted = desired.get(*id);
+            let differs =
+                |one: &Resource| wanted.is_some_and(|two| one.revision != two.revision || one.body != two.body);
+            untouched(id) && applied.into_iter().any(differs)
+        };
+        plan.unchanged.iter().any(|id| otherwise(&id))
+            || plan.steps.iter().any(|step| untouched(&step.id) && made_before(step))
+            || applied().any(|id| hidden(&id))
+            || desired.keys().any(|id| unknown(&id))
     }
 
     /// The very plan that met a conflict waits until a read must show what was in its way, if it has gone by itself.

@@ -15,7 +15,7 @@ use super::Timestamp;
 use super::effect::Ask;
 use super::scribe::Mark;
 use super::turn::{Purpose, Turn};
-use super::world::World;
+use super::world::{Taken, World};
 use crate::event::{EngineEvent, StepName};
 use crate::journal::{Intent, JournalEntry};
 
@@ -227,8 +227,9 @@ impl Execution {
         }
     }
 
-    /// The same for every try of a step, and after a crash the one that the intent was noted with. A later plan gets
-    /// another: what was deleted by hand and is created again in the same generation is no repetition.
+    /// The same for every try of a step, and after a crash the one that the intent was noted with. A later step gets
+    /// another: what was deleted by hand and is created again in the same generation is no repetition, however much the
+    /// target looks as it did the first time.
     fn token(&self, step: &Step, turn: &Turn) -> String {
         let known = turn.record().intents.get(&step.id);
         let known = known.filter(|intent| intent.generation == self.plan.generation && intent.verb == step.verb);
@@ -238,7 +239,10 @@ impl Execution {
         let generation = self.plan.generation.to_string();
         let verb = format!("{:?}", step.verb);
         let id = step.id.to_string();
-        let parts = [self.scope.owner.as_str(), &id, &generation, &verb, &self.plan.observed];
+        let began = self.steps[step.number - 1].began;
+        let at = began.unwrap_or(turn.now).0.to_string();
+        let observed = &self.plan.observed;
+        let parts = [self.scope.owner.as_str(), &id, &generation, &verb, observed, &at];
         hash_of(&parts)[..32].to_string()
     }
 
@@ -254,7 +258,7 @@ impl Execution {
         let Some(step) = plan.step(number) else {
             return Verdict::GoOn;
         };
-        world.writes.answered(&step.id);
+        world.writes.answered(&step.id, turn.now);
         match answer {
             Ok(accepted) => {
                 self.accepted(step, accepted, world, turn);
@@ -285,7 +289,18 @@ impl Execution {
             }
         };
         // Its intent stays open until the resource is seen: after a crash a read may be too old to show it.
-        world.writes.accepted(step, written, outputs, turn.now);
+        let generation = self.plan.generation;
+        let is_told = written
+            .as_ref()
+            .is_none_or(|written| world.is_told_from(written, generation, &*turn.base.shape));
+        let taken = Taken {
+            at: turn.now,
+            generation,
+            written,
+            is_told,
+            outputs,
+        };
+        world.writes.accepted(step, taken);
         turn.publish(EngineEvent::StepDone { step: self.name(step) });
     }
 
@@ -332,12 +347,30 @@ fn close_intent(step: &Step, turn: &mut Turn) {
     }
 }
 
+/// Of what a platform says so much is kept: a failure is written down, and told wherever a status is.
+const MOST_LINES: usize = 50;
+const LONGEST_LINE: usize = 500;
+
+/// The last lines, none of them without end.
+fn last_words(evidence: &[String]) -> Vec<String> {
+    let first = evidence.len().saturating_sub(MOST_LINES);
+    let lines = evidence[first..].iter();
+    lines.map(|line| cut(line, LONGEST_LINE)).collect()
+}
+
+fn cut(line: &str, longest: usize) -> String {
+    match line.char_indices().nth(longest) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None => line.to_string(),
+    }
+}
+
 /// A refused call as the failure of the resource.
 fn failure_of(step: &Step, error: &CallError) -> Failure {
     Failure {
         reason: error.code.clone(),
-        message: format!("{}: {}", step.id, error.message),
-        evidence: error.evidence.clone(),
+        message: format!("{}: {}", step.id, cut(&error.message, LONGEST_LINE)),
+        evidence: last_words(&error.evidence),
         hint: error.hint.clone(),
         lost: false,
     }

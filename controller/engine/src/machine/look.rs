@@ -1,6 +1,6 @@
 //! When to observe, what to do when that fails, and what has changed since the last time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::effect::Ask;
 use super::turn::{Purpose, Turn};
 use super::world::World;
 use crate::event::EngineEvent;
+use crate::journal::AppRecord;
 
 /// The schedule of observations: soon after something was done, then ever less often.
 pub struct Look {
@@ -69,11 +70,12 @@ impl Look {
         let answered = world.writes.answered;
         let ask = Ask::Observe {
             scope: scope.clone(),
-            wanted: world.goal.wanted(),
+            wanted: wanted(world, turn.record()),
             open: turn.record().operations.values().cloned().collect(),
         };
         let within = turn.base.policy.read_deadline;
-        turn.ask(Purpose::Observe { answered }, ask, Some(within));
+        let asked = turn.now;
+        turn.ask(Purpose::Observe { answered, asked }, ask, Some(within));
     }
 
     /// A look has succeeded.
@@ -119,6 +121,16 @@ impl Look {
             }
         }
     }
+}
+
+/// What is desired, and by its name too what was: a platform may leave out of its lists what is on its way out, and still
+/// count it as there.
+fn wanted(world: &World, record: &AppRecord) -> Vec<ResourceId> {
+    let mut wanted: BTreeSet<&ResourceId> = world.goal.resources.keys().collect();
+    let known = [&record.latest, &record.converged].into_iter().flatten();
+    wanted.extend(known.flat_map(|generation| generation.resources.keys()));
+    wanted.extend(world.writes.ids());
+    wanted.into_iter().cloned().collect()
 }
 
 /// Never more often than the platform takes requests: one that takes few has seldom moved within milliseconds.

@@ -19,7 +19,7 @@ use super::world::{Seen, World};
 use super::{Next, PhaseName, Timestamp};
 use crate::error::EngineError;
 use crate::event::EngineEvent;
-use crate::journal::JournalEntry;
+use crate::journal::{AppRecord, Intent, JournalEntry};
 use crate::outcome::OutcomeKind;
 
 pub struct Pursuit {
@@ -39,8 +39,8 @@ pub struct Pursuit {
     pub(super) conflict: Option<Conflict>,
     pub(super) last_progress: Timestamp,
     pub(super) began: Timestamp,
-    /// Whether the run before was cut off, so that it may have written a moment ago.
-    pub(super) after_a_cut: bool,
+    /// What the journal knew when it began: a run before may have written a moment ago.
+    pub(super) before: AppRecord,
     /// Set once no new call shall be made.
     pub(super) winding: Option<Winding>,
 }
@@ -78,7 +78,7 @@ impl Pursuit {
     pub fn new(scope: Arc<Scope>, goal: Goal, turn: &Turn) -> Self {
         Self {
             began: turn.now,
-            after_a_cut: turn.record().is_unfinished(),
+            before: turn.record().clone(),
             scope,
             world: World::new(goal),
             look: Look::new(),
@@ -107,7 +107,9 @@ impl Pursuit {
     pub fn take(&mut self, purpose: Purpose, answer: Answer, turn: &mut Turn) -> Next {
         match (purpose, answer) {
             (Purpose::Write, Answer::Write(answer)) => self.written(answer, turn),
-            (Purpose::Observe { answered }, Answer::Observe(answer)) => self.observed(answered, answer, turn),
+            (Purpose::Observe { answered, asked }, Answer::Observe(answer)) => {
+                self.observed(answered, asked, answer, turn);
+            }
             (Purpose::Approve, Answer::Approve(yes)) => self.approval_given(yes, turn),
             (Purpose::Preflight, Answer::Preflight(answer)) => self.preflight_answered(answer, turn),
             (Purpose::Call(number), Answer::Call(answer)) => self.call_answered(number, answer, turn),
@@ -158,11 +160,11 @@ impl Pursuit {
         Next::Wait
     }
 
-    fn observed(&mut self, answered: u64, answer: Result<Observation, CallError>, turn: &mut Turn) {
+    fn observed(&mut self, answered: u64, asked: Timestamp, answer: Result<Observation, CallError>, turn: &mut Turn) {
         match answer.and_then(look::complete) {
             Ok(observation) => {
                 let shape = &*turn.base.shape;
-                self.world.seen = Some(Seen::new(observation, answered, &self.world.writes, shape, turn.now));
+                self.world.seen = Some(Seen::new(observation, answered, asked, &self.world.writes, shape));
                 self.look.saw(turn);
                 self.world.forget_excuses();
                 self.close_questions(turn);
@@ -190,12 +192,16 @@ impl Pursuit {
             .collect();
         let lag = turn.base.shape.read_lag();
         let calling = |id: &ResourceId| self.execution().is_some_and(|execution| execution.is_pending(id));
+        let asked = self.world.asked();
+        // Its call was made long after the intent, if it was tried again; and a run before may have made it until its end.
+        let sent = |intent: &Intent| self.world.writes.answered_at(&intent.id).max(self.began).max(intent.at);
+        let known = |intent: &&Intent| self.world.is_there(&intent.id) || asked >= sent(intent).plus(lag);
         let answered: Vec<_> = turn
             .record()
             .intents
             .values()
             .filter(|intent| !calling(&intent.id))
-            .filter(|intent| self.world.is_there(&intent.id) || turn.now >= intent.at.plus(lag))
+            .filter(known)
             .map(|intent| intent.id.clone())
             .collect();
         for id in ended {
@@ -204,6 +210,9 @@ impl Pursuit {
         for id in answered {
             turn.note(JournalEntry::IntentClosed(id));
         }
+        let resources = &self.world.goal.resources;
+        let mut operations = turn.record().operations.keys();
+        self.world.is_operated_on = operations.any(|id| resources.contains_key(id));
     }
 
     pub(super) fn execution(&self) -> Option<&Execution> {

@@ -35,9 +35,10 @@ struct Question {
 pub enum Purpose {
     Realm,
     Pin(ContainerPath),
-    /// Asked when this many writes had been answered: the answer shows those, and maybe later ones.
+    /// Asked when this many writes had been answered, and at that time: what the answer shows may be older than the answer.
     Observe {
         answered: u64,
+        asked: Timestamp,
     },
     Preflight,
     Approve,
@@ -85,6 +86,16 @@ impl Turn {
     pub fn end(mut self) -> (Base, Vec<Effect>) {
         if let Some(entries) = self.base.scribe.next_write() {
             self.ask(Purpose::Write, Ask::Write(entries), None);
+        }
+        // Whatever else is waited for: a question that nobody answers is given up.
+        if let Some(deadline) = self
+            .base
+            .questions
+            .values()
+            .filter_map(|question| question.deadline)
+            .min()
+        {
+            self.is_due(deadline);
         }
         self.effects.extend(self.wake.map(Effect::WakeAt));
         (self.base, self.effects)

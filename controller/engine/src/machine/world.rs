@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use portolan_core::observation::{Failure, Observation, ObservedResource, Pause, ResourceState};
+use portolan_core::observation::{Failure, Observation, ObservedResource, Ownership, Pause, ResourceState};
 use portolan_core::plan::{FieldChange, Step};
 use portolan_core::resource::{Edge, EdgeCondition, Resource, ResourceId};
 use portolan_provider_api::Shape;
@@ -18,6 +18,8 @@ pub struct World {
     pub goal: Goal,
     pub seen: Option<Seen>,
     pub writes: Writes,
+    /// Whether a long operation has not been seen to end: what it works on may yet fail.
+    pub is_operated_on: bool,
     /// What had failed before the plan began and is not written to by it: what the plan does may heal it.
     excused: BTreeSet<ResourceId>,
 }
@@ -27,6 +29,8 @@ pub struct Seen {
     pub observation: Observation,
     /// How many writes had been answered when it was asked for.
     pub answered: u64,
+    /// It shows what was so no longer than the lag of reads before this.
+    pub asked: Timestamp,
     /// What it shows as it was before our last write, though it was asked for after that.
     pub behind: BTreeSet<ResourceId>,
 }
@@ -47,55 +51,82 @@ pub struct Writes {
 struct Write {
     /// The place of the last answer among all answers.
     at: u64,
-    accepted: Option<Accepted>,
+    /// When it came.
+    answered: Timestamp,
+    accepted: Option<Taken>,
 }
 
 /// What the platform took, and answered.
-struct Accepted {
-    at: Timestamp,
+pub struct Taken {
+    pub at: Timestamp,
+    pub generation: u64,
     /// `None` for a delete.
-    written: Option<Resource>,
-    outputs: BTreeMap<String, Value>,
+    pub written: Option<Resource>,
+    /// Whether a read can tell it from what was there before; where not, time alone does.
+    pub is_told: bool,
+    pub outputs: BTreeMap<String, Value>,
 }
 
 impl Writes {
     /// Whatever came of it, an older observation says nothing about the resource any more.
-    pub fn answered(&mut self, id: &ResourceId) {
+    pub fn answered(&mut self, id: &ResourceId, now: Timestamp) {
         self.answered += 1;
-        self.by_id.entry(id.clone()).or_default().at = self.answered;
+        let write = self.by_id.entry(id.clone()).or_default();
+        write.at = self.answered;
+        write.answered = now;
     }
 
-    pub fn accepted(
-        &mut self,
-        step: &Step,
-        written: Option<Resource>,
-        outputs: BTreeMap<String, Value>,
-        at: Timestamp,
-    ) {
+    /// Everything that was written to.
+    pub fn ids(&self) -> impl Iterator<Item = &ResourceId> {
+        self.by_id.keys()
+    }
+
+    /// Whether the platform has taken a write to it, as far as is known.
+    pub fn was_taken(&self, id: &ResourceId) -> bool {
+        self.by_id.get(id).is_some_and(|write| write.accepted.is_some())
+    }
+
+    /// When the platform took the last write; the beginning of time if there was none.
+    pub fn last(&self) -> Timestamp {
+        let accepted = self
+            .by_id
+            .values()
+            .filter_map(|write| Some(write.accepted.as_ref()?.at));
+        accepted.max().unwrap_or_default()
+    }
+
+    /// When the last call to the resource was answered; the beginning of time if there was none.
+    pub fn answered_at(&self, id: &ResourceId) -> Timestamp {
+        self.by_id.get(id).map(|write| write.answered).unwrap_or_default()
+    }
+
+    pub fn accepted(&mut self, step: &Step, taken: Taken) {
         self.accepted += 1;
-        let write = self.by_id.entry(step.id.clone()).or_default();
-        write.accepted = Some(Accepted { at, written, outputs });
+        self.by_id.entry(step.id.clone()).or_default().accepted = Some(taken);
         self.lines.push(line(step));
     }
 
-    /// What was written a moment ago, and may be older in a read than it is.
-    fn recent(&self, lag: Duration, now: Timestamp) -> impl Iterator<Item = (&ResourceId, &Accepted)> {
+    /// What may be older in a read that was asked for then than it is.
+    fn recent(&self, lag: Duration, asked: Timestamp) -> impl Iterator<Item = (&ResourceId, &Taken)> {
         let accepted = self
             .by_id
             .iter()
             .filter_map(|(id, write)| Some((id, write.accepted.as_ref()?)));
-        accepted.filter(move |(_, accepted)| now < accepted.at.plus(lag))
+        accepted.filter(move |(_, accepted)| asked < accepted.at.plus(lag))
     }
 }
 
 impl Seen {
     /// `answered` writes had been answered when the observation was asked for.
-    pub fn new(observation: Observation, answered: u64, writes: &Writes, shape: &dyn Shape, now: Timestamp) -> Self {
-        let recent = writes.recent(shape.read_lag(), now);
+    pub fn new(observation: Observation, answered: u64, asked: Timestamp, writes: &Writes, shape: &dyn Shape) -> Self {
+        let recent = writes.recent(shape.read_lag(), asked);
         let behind = recent.filter(|(id, accepted)| {
             let seen = observation.resources.get(*id).filter(|seen| !seen.retained);
             match (&accepted.written, seen) {
-                (Some(written), Some(seen)) => !shape.diff(written, seen).is_empty(),
+                (Some(written), Some(seen)) => {
+                    let old = !accepted.is_told || is_before(seen, accepted.generation);
+                    old || !shape.diff(written, seen).is_empty()
+                }
                 (Some(_), None) => true,
                 (None, seen) => seen.is_some_and(|seen| seen.state != ResourceState::Deleting),
             }
@@ -104,6 +135,7 @@ impl Seen {
         Self {
             observation,
             answered,
+            asked,
             behind,
         }
     }
@@ -115,8 +147,14 @@ impl World {
             goal,
             seen: None,
             writes: Writes::default(),
+            is_operated_on: false,
             excused: BTreeSet::new(),
         }
+    }
+
+    /// When the last observation was asked for; the beginning of time if there is none.
+    pub fn asked(&self) -> Timestamp {
+        self.seen.as_ref().map(|seen| seen.asked).unwrap_or_default()
     }
 
     /// The resource, if the observation is younger than the last write to it.
@@ -161,10 +199,8 @@ impl World {
 
     /// Whether everything desired is as far as it shall come, and stays.
     pub fn is_settled(&self) -> bool {
-        self.goal
-            .resources
-            .values()
-            .all(|resource| self.is_resource_settled(resource))
+        let mut resources = self.goal.resources.values();
+        !self.is_operated_on && resources.all(|resource| self.is_resource_settled(resource))
     }
 
     fn is_resource_settled(&self, resource: &Resource) -> bool {
@@ -186,6 +222,29 @@ impl World {
     fn pause(&self, resource: &Resource) -> Option<Pause> {
         let seen = self.fresh(&resource.id)?;
         seen.pause().filter(|_| seen.revision == resource.revision)
+    }
+
+    /// Whether what is written differs from what the last observation shows: by what it says, or by its generation.
+    pub fn is_told_from(&self, written: &Resource, generation: u64, shape: &dyn Shape) -> bool {
+        let shown = self.shown(&written.id).filter(|seen| !seen.retained);
+        shown.is_none_or(|seen| is_before(seen, generation) || !shape.diff(written, seen).is_empty())
+    }
+
+    /// Whether the last observation shows it, however old it is.
+    pub fn is_shown(&self, id: &ResourceId) -> bool {
+        self.shown(id).is_some()
+    }
+
+    /// Whether something desired is on its way out: until it is gone it can be neither changed nor made.
+    pub fn is_something_leaving(&self) -> bool {
+        let leaving = |id: &ResourceId| self.shown(id).is_some_and(|seen| seen.state == ResourceState::Deleting);
+        self.goal.resources.keys().any(leaving)
+    }
+
+    /// Whether it is there in another revision than the one desired.
+    pub fn is_another(&self, resource: &Resource) -> bool {
+        let seen = self.fresh(&resource.id).filter(|seen| !seen.retained);
+        resource.revision.is_some() && seen.is_some_and(|seen| seen.revision != resource.revision)
     }
 
     /// Whether something desired is not there at all.
@@ -222,8 +281,8 @@ impl World {
 
     /// What has failed for good in the revision that is wanted; `pending` tells what is still to be written to, whose
     /// failure is an old one. So may be that of what was written within the `lag` of reads.
-    pub fn failure(&self, pending: impl Fn(&ResourceId) -> bool, lag: Duration, now: Timestamp) -> Option<Failure> {
-        let recent: BTreeSet<&ResourceId> = self.writes.recent(lag, now).map(|(id, _)| id).collect();
+    pub fn failure(&self, pending: impl Fn(&ResourceId) -> bool, lag: Duration) -> Option<Failure> {
+        let recent: BTreeSet<&ResourceId> = self.writes.recent(lag, self.asked()).map(|(id, _)| id).collect();
         let passing = |id: &ResourceId| pending(id) || recent.contains(id) || self.excused.contains(id);
         let mut candidates = self.goal.resources.values().filter(|resource| !passing(&resource.id));
         candidates.find_map(|resource| {
@@ -260,6 +319,11 @@ impl World {
         let seen = self.seen.as_ref();
         seen.is_some_and(|seen| seen.answered >= written && !seen.behind.contains(id))
     }
+}
+
+/// Whether it is shown as an earlier generation left it.
+fn is_before(seen: &ObservedResource, generation: u64) -> bool {
+    matches!(seen.ownership, Ownership::Ours { generation: shown } if shown < generation)
 }
 
 /// A step as history tells it.
