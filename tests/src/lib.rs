@@ -1,7 +1,8 @@
 //! What the cross-crate tests share: our programs, a home of their own for each test, sessions that read like a
 //! terminal, a small HTTP client, and pictures of the machine before and after.
 //!
-//! `session.rs` is what the command-line tests are made of, `machine.rs` what the end-to-end tests compare.
+//! `session.rs` is what the command-line tests are made of, `machine.rs` what the end-to-end tests compare, and
+//! `simulation/` what the engine is proven by.
 
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -14,6 +15,7 @@ pub mod processes;
 pub mod scratch;
 pub mod session;
 pub mod shop;
+pub mod simulation;
 pub mod wait;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,396 @@
+//! What must never happen, looked at when it could: at every ask of the machine, at every call that leaves, at every change
+//! of the target, at every transaction, at every end of a run. Each look costs as much as what has changed, not as what
+//! there is.
+
+use portolan_core::observation::ResourceState;
+use portolan_core::plan::Verb;
+use portolan_core::resource::{Resource, ResourceId};
+use portolan_engine::Outcome;
+use portolan_engine::journal::{AppRecord, HistoryOutcome, JournalEntry};
+use portolan_engine::machine::{Ask, Timestamp};
+use portolan_provider_api::WriteRequest;
+use portolan_provider_fake::kinds::SERVICE;
+
+use super::catalogue::Version;
+use super::site::Site;
+use super::world::World;
+
+/// An invariant that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    pub invariant: &'static str,
+    pub because: String,
+}
+
+/// How often one controller may call, and from when: counted here once more, apart from the engine's own budget.
+pub struct Limits {
+    per_second: u64,
+    /// Thousandths of calls above the steady rate.
+    level: u64,
+    at: u64,
+    not_before: u64,
+}
+
+/// A journal's transaction longer than this holds what nobody will read.
+const LONGEST_ENTRY: usize = 64 * 1024;
+
+impl Limits {
+    pub fn new(per_second: u32) -> Self {
+        Self {
+            per_second: u64::from(per_second),
+            level: 0,
+            at: 0,
+            not_before: 0,
+        }
+    }
+
+    pub fn told_to_wait(&mut self, until: Timestamp) {
+        self.not_before = self.not_before.max(until.0);
+    }
+
+    /// A call leaves: answers what is wrong with that.
+    fn call(&mut self, now: u64) -> Option<String> {
+        let drained = now.saturating_sub(self.at) * self.per_second;
+        self.level = self.level.saturating_sub(drained) + 1000;
+        self.at = now;
+        // Two seconds' worth at once, and the realm's, which is asked for before there is a budget.
+        let most = (self.per_second * 2 + 4) * 1000;
+        if now < self.not_before {
+            return Some(format!(
+                "a call {} ms before the time that the platform named",
+                self.not_before - now
+            ));
+        }
+        (self.level > most).then(|| format!("{} calls above the steady rate", self.level / 1000))
+    }
+}
+
+impl World<'_> {
+    pub(super) fn broken(&mut self, invariant: &'static str, because: String) {
+        self.note(|_| format!("BROKEN {invariant}: {because}"));
+        let broken = Broken { invariant, because };
+        self.result.broken.get_or_insert(broken);
+    }
+
+    /// The machine asks: a write must be one that it may make.
+    pub(super) fn check_ask(&mut self, app: usize, controller: usize, ask: &Ask) {
+        let Ask::Call { request, .. } = ask else { return };
+        let now = self.time_of(controller);
+        if self.controllers[controller].lease.is_some_and(|until| now >= until) {
+            self.broken("I8", format!("{:?} {} after the lease", request.verb, request.id));
+        }
+        match request.verb {
+            Verb::Create => self.check_create(app, controller, request),
+            Verb::Update => {}
+            Verb::Delete => self.check_delete(app, controller, request),
+        }
+    }
+
+    /// I3: what is created is desired by a generation that is durable, and where a second create would make a second one,
+    /// the intent is too.
+    fn check_create(&mut self, app: usize, controller: usize, request: &WriteRequest) {
+        let back = self.is_rolling_back(app, controller);
+        let known = self.journal.read(&self.apps[app].key, |record| {
+            let desired = goal(record, back).is_some_and(|resource| resource.contains_key(&request.id));
+            (desired, record.intents.contains_key(&request.id))
+        });
+        let (desired, intended) = known.unwrap_or_default();
+        if !desired {
+            self.broken(
+                "I3",
+                format!("{} is created, and no durable generation has it", request.id),
+            );
+        }
+        let once = self
+            .stand
+            .rules
+            .kind(&request.id.kind)
+            .is_some_and(|rules| !rules.kind.names_are_unique);
+        if once && !intended {
+            self.broken("I3", format!("{} is created without a durable intent", request.id));
+        }
+    }
+
+    /// I5, I7, I14: what is deleted is not desired, holds no data that is to stay, and what takes its place is ready.
+    fn check_delete(&mut self, app: usize, controller: usize, request: &WriteRequest) {
+        let back = self.is_rolling_back(app, controller);
+        let id = &request.id;
+        let run = self.apps[app].runs[controller].as_ref();
+        let wanted = run.map(|run| self.wanted(app, run.position));
+        let version = wanted.map(|wanted| wanted.version);
+        let goal = match back {
+            true => self
+                .journal
+                .read(&self.apps[app].key, |record| goal(record, true).cloned())
+                .flatten(),
+            false => wanted.map(|wanted| wanted.resources.clone()),
+        };
+        let Some(goal) = goal else {
+            return self.broken("I5", format!("{id} is deleted, and nobody has said so"));
+        };
+        if let Some(resource) = goal.get(id)
+            && !self.is_replaced(resource)
+        {
+            self.broken("I5", format!("{id} is deleted, and it is desired"));
+        }
+        let holds_data = self
+            .stand
+            .rules
+            .kind(&id.kind)
+            .is_some_and(|rules| rules.kind.holds_data);
+        if holds_data && (!request.erase_data || version != Some(Version::DeleteWithData)) {
+            self.broken("I14", format!("{id} holds data"));
+        }
+        if id.kind == SERVICE.name && self.now >= self.apps[app].by_hand_until {
+            let missing = goal
+                .values()
+                .find(|resource| !self.serves(resource) && !self.makes_room(resource, id));
+            if let Some(missing) = missing.map(|resource| resource.id.clone()) {
+                self.broken("I7", format!("{id} is deleted while {missing} does not serve"));
+            }
+        }
+    }
+
+    fn is_rolling_back(&self, app: usize, controller: usize) -> bool {
+        self.apps[app].runs[controller]
+            .as_ref()
+            .is_some_and(|run| run.rolling_back)
+    }
+
+    /// Whether the platform can only delete it and make it anew.
+    fn is_replaced(&self, resource: &Resource) -> bool {
+        let Some(rules) = self.stand.rules.kind(&resource.id.kind) else {
+            return false;
+        };
+        let differs = |field: &str| {
+            let there = self
+                .cloud
+                .truth(&resource.id, |object, _| object.body.get(field).cloned());
+            there.flatten().as_ref() != resource.body.get(field)
+        };
+        rules.immutable.iter().any(|field| differs(field))
+    }
+
+    fn serves(&self, resource: &Resource) -> bool {
+        if resource.id.kind != SERVICE.name {
+            return true;
+        }
+        self.cloud.serves(&resource.id) == resource.revision
+    }
+
+    /// Whether `resource` has to wait for the port of the one that is to go.
+    fn makes_room(&self, resource: &Resource, gone: &ResourceId) -> bool {
+        let ports = self
+            .cloud
+            .truth(gone, |object, _| object.body.get("publishes").cloned());
+        let ports = ports.flatten();
+        let claims = resource.body.get("publishes");
+        let held = |port: &serde_json::Value| {
+            ports
+                .as_ref()
+                .and_then(|held| held.as_array())
+                .is_some_and(|held| held.contains(port))
+        };
+        claims
+            .and_then(|claims| claims.as_array())
+            .is_some_and(|claims| claims.iter().any(held))
+    }
+
+    /// I11: a call leaves.
+    pub(super) fn check_send(&mut self, controller: usize, site: Site) {
+        if !site.is_budgeted() {
+            return;
+        }
+        let now = self.time_of(controller).0;
+        if let Some(wrong) = self.controllers[controller].limits.call(now) {
+            self.broken("I11", wrong);
+        }
+    }
+
+    /// I4, and whatever else the platform itself can tell.
+    pub(super) fn check_target(&mut self) {
+        if let Some(violation) = self.cloud.take_violation() {
+            self.broken("I4", violation);
+        }
+    }
+
+    /// I13: what failed is not begun again unless somebody says so. And a transaction is no larger than it need be.
+    pub(super) fn check_entries(&mut self, app: usize, entries: &[JournalEntry]) {
+        for entry in entries {
+            match entry {
+                JournalEntry::Begun { generation, .. } => {
+                    let retry = self.apps[app].runs.iter().flatten().any(|run| run.retry);
+                    let held = self.apps[app].held.take();
+                    let deleting = generation.kind == portolan_engine::journal::GenerationKind::Delete;
+                    // What is found to be as desired after all is written down, and nothing is tried.
+                    let found = entries.contains(&JournalEntry::Converged);
+                    if !retry && !deleting && !found && held.as_ref() == Some(&generation.hash) {
+                        self.broken(
+                            "I13",
+                            format!("generation {} failed, and is begun again", generation.number),
+                        );
+                    }
+                }
+                JournalEntry::Held(hold) => {
+                    let evidence: usize = hold.failure.evidence.iter().map(String::len).sum();
+                    if evidence > LONGEST_ENTRY {
+                        self.broken("I10", format!("a status of {evidence} bytes"));
+                    }
+                    self.apps[app].held = Some(hold.hash.clone());
+                    self.result.failed += 1;
+                }
+                JournalEntry::Converged => self.apps[app].held = None,
+                JournalEntry::History(line) => {
+                    let back = self.apps[app].runs.iter().flatten().any(|run| run.rolling_back);
+                    self.apps[app].is_stuck = back && matches!(line.outcome, HistoryOutcome::Held { .. });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// I10: what is told of an app never goes back.
+    pub(super) fn check_outcome(&mut self, app: usize, outcome: &Outcome) {
+        let Some(status) = &outcome.status else { return };
+        let before = self.apps[app].last_generation;
+        if status.observed_generation < before {
+            let now = status.observed_generation;
+            self.broken(
+                "I10",
+                format!("the observed generation goes from {before} back to {now}"),
+            );
+        }
+        self.apps[app].last_generation = before.max(status.observed_generation);
+    }
+
+    /// I6: nothing is made more often than it was wanted, was lost, or failed after it was taken.
+    pub(super) fn count_creates(&mut self) {
+        let tally = self.cloud.tally();
+        for app in 0..self.apps.len() {
+            let extra = self.apps[app].rollbacks + self.apps[app].removed_by_hand + self.result.failed;
+            let owner = self.stand.scopes[app].owner.clone();
+            let mine = tally.made.iter().filter(|(id, _)| self.is_of(id, app, &owner));
+            for (id, made) in mine.map(|(id, made)| (id.clone(), *made)).collect::<Vec<_>>() {
+                let failed = tally.failed_late.get(&id).copied().unwrap_or(0);
+                let wanted = self.times_wanted(app, &id);
+                if made > wanted + failed + extra {
+                    self.broken("I6", format!("{id} was made {made} times, and wanted {wanted} times"));
+                }
+            }
+        }
+    }
+
+    fn is_of(&self, id: &ResourceId, app: usize, _owner: &portolan_core::name::OwnerId) -> bool {
+        let script = &self.scenario.scripts[app];
+        (0..script.len()).any(|position| self.wanted(app, position).resources.contains_key(id))
+    }
+
+    /// How often the script comes from a version without it to one that has it.
+    fn times_wanted(&self, app: usize, id: &ResourceId) -> u32 {
+        let script = &self.scenario.scripts[app];
+        let has = (0..script.len()).map(|position| self.wanted(app, position).resources.contains_key(id));
+        let mut before = false;
+        has.map(|has| u32::from(!std::mem::replace(&mut before, has) && has))
+            .sum()
+    }
+
+    /// What the app must have come to, as the target truly is: all of it, and nothing besides.
+    pub(super) fn check_truth(&mut self, app: usize) {
+        let wanted = self.wanted(app, self.apps[app].position);
+        let resources = wanted.resources.clone();
+        for resource in resources.values() {
+            if let Some(wrong) = self.differs(resource) {
+                return self.broken("I1", format!("{}: {wrong}", resource.id));
+            }
+        }
+        let keeps_data = wanted.version != Version::DeleteWithData;
+        self.check_orphans(app, keeps_data, |id| resources.contains_key(id));
+    }
+
+    /// A failed generation: what served before serves, and nothing is left of what failed beyond what it still holds.
+    pub(super) fn check_held(&mut self, app: usize) {
+        if self.apps[app].is_stuck && self.apps[app].excused {
+            return;
+        }
+        let key = self.apps[app].key.clone();
+        let kept = self
+            .journal
+            .read(&key, |record| (record.converged.clone(), record.latest.clone()));
+        let (converged, latest) = kept.unwrap_or_default();
+        let script = &self.scenario.scripts[app];
+        // Where nothing has converged before, what earlier versions have made waits for one that does.
+        let ever = |id: &ResourceId| (0..script.len()).any(|at| self.wanted(app, at).resources.contains_key(id));
+        let any: Vec<ResourceId> = latest
+            .iter()
+            .flat_map(|_| self.cloud.objects().into_keys())
+            .filter(ever)
+            .collect();
+        let apply = |one: &std::sync::Arc<portolan_engine::journal::Generation>| {
+            one.kind == portolan_engine::journal::GenerationKind::Apply
+        };
+        let back = converged.filter(apply);
+        if let Some(back) = back.as_ref().filter(|_| self.apps[app].by_hand_until == 0) {
+            let missing = back.resources.values().find(|resource| !self.serves(resource));
+            if let Some(missing) = missing.map(|resource| resource.id.clone()) {
+                return self.broken(
+                    "I7",
+                    format!("{missing} served before, and does not after the rollback"),
+                );
+            }
+        }
+        let desired = |id: &ResourceId| match &back {
+            Some(back) => back.resources.contains_key(id),
+            None => any.contains(id),
+        };
+        self.check_orphans(app, true, desired);
+    }
+
+    fn check_orphans(&mut self, app: usize, keeps_data: bool, desired: impl Fn(&ResourceId) -> bool) {
+        let owner = self.scope(app).owner;
+        let rules = &self.stand.rules;
+        let orphan = self.cloud.find(|id, object| {
+            let holds_data = rules.kind(&id.kind).is_some_and(|rules| rules.kind.holds_data);
+            let kept = holds_data && keeps_data;
+            object.owner == owner && object.deleted_at.is_none() && !kept && !desired(id)
+        });
+        if let Some(orphan) = orphan {
+            self.broken("I3", format!("{orphan} is left over"));
+        }
+    }
+
+    fn differs(&self, resource: &Resource) -> Option<String> {
+        let wrong = self.cloud.truth(&resource.id, |object, state| {
+            if object.deleted_at.is_some() || object.retained {
+                return Some("it is going".to_string());
+            }
+            if object.revision != resource.revision {
+                return Some("it is there in another revision".to_string());
+            }
+            let ready = matches!(state, ResourceState::Ready | ResourceState::Completed);
+            if resource.awaited && !ready {
+                return Some(format!("it is {state:?}"));
+            }
+            if object.body.get("somebody").is_some() {
+                return Some("it is as somebody left it".to_string());
+            }
+            let differs = resource.body.as_object().into_iter().flatten().find(|(field, value)| {
+                let known = !value.to_string().contains("$open");
+                known && object.body.get(*field) != Some(value)
+            });
+            differs.map(|(field, _)| format!("its {field} is another one"))
+        });
+        match wrong {
+            None => Some("it is not there".to_string()),
+            Some(wrong) => wrong,
+        }
+    }
+}
+
+/// What the target is meant to show by what is durable.
+fn goal(record: &AppRecord, back: bool) -> Option<&std::sync::Arc<portolan_core::resource::Resources>> {
+    let generation = match back {
+        true => record.converged.as_ref(),
+        false => record.latest.as_ref(),
+    };
+    generation.map(|generation| &generation.resources)
+}

@@ -1,0 +1,96 @@
+//! What a run of the simulation is made of: a value, so that it can be kept, shrunk and run again.
+
+use portolan_provider_fake::platform::Platform;
+
+use super::catalogue::Version;
+use super::fault::Fault;
+
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// Of everything that is left to chance while it runs.
+    pub seed: u64,
+    pub platform: &'static Platform,
+    pub lag: Lag,
+    pub controllers: usize,
+    pub scripts: Vec<Script>,
+    pub outside: Vec<(u64, Outside)>,
+    pub faults: Faults,
+}
+
+/// How late reads may be, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    pub list: u64,
+    pub description: u64,
+}
+
+/// What one app shall be, one version after the other.
+pub type Script = Vec<(Start, Version)>;
+
+/// When a version is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// Once the one before has come to an end, and this many milliseconds later.
+    After(u64),
+    /// This long after the one before was asked for, whether that has ended or not; who works on it is interrupted.
+    Halfway(u64),
+    /// As `Halfway`, but nobody says so: it is noticed when the app is looked at again.
+    Missed(u64),
+}
+
+/// What happens without the engine's doing. Apps are counted from 0, and so are their objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outside {
+    RemovedByHand {
+        app: usize,
+        nth: usize,
+    },
+    ChangedByHand {
+        app: usize,
+        nth: usize,
+    },
+    /// No call reaches the target for a while.
+    TargetAway {
+        ms: u64,
+    },
+    /// A controller stands still for a while, so that its lease passes.
+    Stalled {
+        controller: usize,
+        ms: u64,
+    },
+    /// A controller is killed.
+    Killed {
+        controller: usize,
+    },
+}
+
+/// Which calls go wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Faults {
+    /// These, by the number of the call.
+    Listed(Vec<(u64, Fault)>),
+    /// Some, at most so many.
+    Random { most: usize },
+}
+
+impl Outside {
+    pub fn is_about(self, one: usize) -> bool {
+        matches!(self, Self::RemovedByHand { app, .. } | Self::ChangedByHand { app, .. } if app == one)
+    }
+}
+
+impl Scenario {
+    /// One app on its own, and nothing goes wrong.
+    pub fn alone(platform: &'static Platform, lag: Lag, versions: &[Version]) -> Self {
+        let script = versions.iter().map(|version| (Start::After(5_000), *version)).collect();
+        Self {
+            seed: 1,
+            platform,
+            lag,
+            controllers: 1,
+            scripts: vec![script],
+            outside: Vec::new(),
+            faults: Faults::Listed(Vec::new()),
+        }
+    }
+}

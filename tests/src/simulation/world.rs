@@ -1,0 +1,670 @@
+//! The world: a target, a journal, one or two controllers with their clocks, and the agenda of what is to come. Every
+//! decision is the engine's own step machine's; the world carries its effects out, well or not, and looks at what it does.
+//!
+//! Read [`World::run`] first; `calls.rs` says what becomes of a call, `invariants.rs` what must never happen, and
+//! `ending.rs` what an app must have come to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use portolan_engine::budget::Budget;
+use portolan_engine::journal::{AppKey, Journal, MemoryJournal};
+use portolan_engine::machine::{Ask, Effect, Event, Input, Policy, State, Timestamp, step};
+use portolan_engine::{EngineError, EngineEvent, Outcome, OutcomeKind, Work};
+use portolan_provider_api::Shape;
+use portolan_provider_fake::{FakeCloud, FakeImages, Tally};
+
+use super::agenda::{Agenda, FlightId, Token};
+use super::calls::{Flight, Phase};
+use super::catalogue::Wanted;
+use super::ending::Stage;
+use super::fault::Fault;
+use super::invariants::{Broken, Limits};
+use super::random::Random;
+use super::report::Coverage;
+use super::scenario::{Faults, Outside, Scenario, Start};
+use super::site::Site;
+use super::stand::Stand;
+
+/// Reads show a write after the platform's lag and this, at the latest: calls take their time as well.
+pub const MARGIN_MS: u64 = 1_500;
+
+/// What fails late does so within this time.
+const LATEST_MS: u64 = 10_000;
+
+/// A lease lasts this long, and is renewed this often.
+const LEASE_MS: u64 = 15_000;
+const RENEW_MS: u64 = 5_000;
+
+/// Once nothing goes wrong any more whoever has the lease keeps it.
+const QUIET_LEASE_MS: u64 = 1_000_000_000;
+
+/// More than any scenario needs: one that takes more never ends.
+const MOST_STEPS: u64 = 100_000;
+
+pub struct World<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) stand: &'a Stand,
+    pub(super) shape: Arc<dyn Shape>,
+    pub(super) policy: Policy,
+    pub(super) now: u64,
+    clock: Arc<AtomicU64>,
+    pub(super) agenda: Agenda,
+    pub(super) cloud: FakeCloud,
+    pub(super) images: FakeImages,
+    pub(super) journal: MemoryJournal,
+    pub(super) controllers: Vec<Controller>,
+    pub(super) apps: Vec<AppState>,
+    pub(super) flights: Vec<Flight>,
+    /// Who may write, by the clock of whoever gives the lease.
+    pub(super) holder: Option<(usize, u64)>,
+    pub(super) away_until: u64,
+    pub(super) latency: Random,
+    pub(super) chance: Random,
+    /// Nothing goes wrong any more.
+    pub(super) quiet: bool,
+    /// From when on apps are judged.
+    judged_from: u64,
+    outside_left: usize,
+    pub(super) faults_left: usize,
+    runs: u64,
+    pub(super) result: Run,
+    pub(super) trace: Option<Vec<String>>,
+}
+
+/// What came of a scenario.
+#[derive(Debug, Default)]
+pub struct Run {
+    pub steps: u64,
+    /// The calls that were asked for, each a place for a fault.
+    pub calls: Vec<Site>,
+    /// Over everything that has happened, in order.
+    pub hash: u64,
+    /// The faults that struck, by the number of the call.
+    pub met: Vec<(u64, Fault)>,
+    pub broken: Option<Broken>,
+    pub coverage: Coverage,
+    pub tally: Tally,
+    /// Generations that failed.
+    pub failed: u32,
+    pub trace: Vec<String>,
+}
+
+pub struct Controller {
+    pub alive: bool,
+    pub stalled_until: u64,
+    /// Its clock minus the world's.
+    pub skew_ms: i64,
+    pub budget: Budget,
+    /// By its own clock; `None` where nobody else could write.
+    pub lease: Option<Timestamp>,
+    pub limits: Limits,
+}
+
+pub struct AppState {
+    pub key: AppKey,
+    /// Which version of the script is wanted.
+    pub position: usize,
+    pub stage: Stage,
+    pub runs: Vec<Option<AppRun>>,
+    /// A run is wanted and none could begin.
+    pub waits: bool,
+    pub at_rest: bool,
+    /// Something went wrong for which a generation may fail.
+    pub excused: bool,
+    /// Until when what somebody did by hand may explain what is seen.
+    pub by_hand_until: u64,
+    pub rollbacks: u32,
+    pub last_generation: u64,
+    pub held: Option<String>,
+    /// The way back from it has failed too.
+    pub is_stuck: bool,
+    pub removed_by_hand: u32,
+    pub writes_before_silence: u64,
+}
+
+/// One run of the engine for one app.
+pub struct AppRun {
+    pub number: u64,
+    state: Option<State>,
+    turn: u64,
+    pub position: usize,
+    pub retry: bool,
+    pub rolling_back: bool,
+}
+
+impl Controller {
+    fn new(budget: Budget, rate: u32) -> Self {
+        Self {
+            alive: true,
+            stalled_until: 0,
+            skew_ms: 0,
+            budget,
+            lease: None,
+            limits: Limits::new(rate),
+        }
+    }
+}
+
+impl<'a> World<'a> {
+    pub fn new(scenario: &'a Scenario, stand: &'a Stand) -> Self {
+        let now = 1_000_000_000;
+        let clock = Arc::new(AtomicU64::new(now));
+        let read = clock.clone();
+        let cloud = FakeCloud::of(scenario.platform, Arc::new(move || read.load(Ordering::Relaxed)));
+        cloud.stop_recording();
+        let lag = scenario.lag;
+        let chance = (lag.list + lag.description > 0).then_some(scenario.seed);
+        cloud.set_lags(lag.list, lag.description, chance);
+        cloud.remember(lag.list.max(lag.description) + MARGIN_MS);
+        let shape = stand.shape(lag.list.max(lag.description) + MARGIN_MS);
+        let rate = shape.requests_per_second();
+        let controllers = (0..scenario.controllers).map(|_| Controller::new(Budget::new(rate), rate));
+        let apps = (0..scenario.scripts.len()).map(|app| AppState::new(stand, scenario, app));
+        let mut world = Self {
+            policy: Policy {
+                poll_longest: Duration::from_secs(10),
+                ..Policy::default()
+            },
+            now,
+            clock,
+            agenda: Agenda::default(),
+            cloud,
+            images: FakeImages::default(),
+            journal: MemoryJournal::default(),
+            controllers: controllers.collect(),
+            apps: apps.collect(),
+            flights: Vec::new(),
+            holder: None,
+            away_until: 0,
+            latency: Random::of(scenario.seed, 1),
+            chance: Random::of(scenario.seed, 2),
+            quiet: false,
+            judged_from: 0,
+            outside_left: scenario.outside.len(),
+            faults_left: match scenario.faults {
+                Faults::Listed(_) => 0,
+                Faults::Random { most } => most,
+            },
+            runs: 0,
+            result: Run::default(),
+            trace: None,
+            scenario,
+            stand,
+            shape,
+        };
+        world.set_out();
+        world
+    }
+
+    pub fn traced(mut self) -> Self {
+        self.trace = Some(Vec::new());
+        self
+    }
+
+    fn set_out(&mut self) {
+        for controller in 0..self.controllers.len() {
+            if self.has_lease() {
+                self.controllers[controller].lease = Some(Timestamp(0));
+                self.agenda
+                    .plan(self.now + controller as u64, Token::Lease { controller });
+            }
+        }
+        for app in 0..self.apps.len() {
+            self.agenda.plan(self.now + 10, Token::Script { app, position: 0 });
+        }
+        for (index, (at, _)) in self.scenario.outside.iter().enumerate() {
+            self.agenda.plan(self.now + at, Token::Outside { index });
+        }
+    }
+
+    /// To the end, or to what must never happen.
+    pub fn run(mut self) -> Run {
+        let mut happened = 0;
+        while self.result.broken.is_none() && !self.is_over() {
+            let Some((at, token)) = self.agenda.next() else {
+                self.broken("I1", "nothing is to come, and not everything is at its end".to_string());
+                break;
+            };
+            self.now = self.now.max(at);
+            self.clock.store(self.now, Ordering::Relaxed);
+            self.happens(token);
+            happened += 1;
+            if happened > MOST_STEPS {
+                self.broken("I1", format!("no end after {MOST_STEPS} steps of the agenda"));
+            }
+        }
+        if self.result.broken.is_none() {
+            self.count_creates();
+        }
+        self.result.tally = self.cloud.tally();
+        self.result.trace = self.trace.unwrap_or_default();
+        self.result
+    }
+
+    fn is_over(&self) -> bool {
+        self.apps.iter().all(|app| app.stage == Stage::Done)
+    }
+
+    fn happens(&mut self, token: Token) {
+        match token {
+            Token::Flight(id) => self.flight(id),
+            Token::Wake {
+                app,
+                controller,
+                run,
+                turn,
+            } => {
+                let runs = self.apps[app].runs[controller].as_ref();
+                if !runs.is_some_and(|one| one.number == run && one.turn == turn) {
+                    return;
+                }
+                match self.is_stalled(controller) {
+                    Some(until) => self.agenda.plan(until, token),
+                    None => self.advance(app, controller, Event::Wake),
+                }
+            }
+            Token::Begin { app } => self.begin(app),
+            Token::Script { app, position } => self.ask_for(app, position),
+            Token::Outside { index } => self.outside(self.scenario.outside[index].1),
+            Token::Restart { controller } => self.restart(controller),
+            Token::Lease { controller } => self.renew(controller),
+        }
+    }
+
+    pub(super) fn is_stalled(&self, controller: usize) -> Option<u64> {
+        let until = self.controllers[controller].stalled_until;
+        (until > self.now).then_some(until)
+    }
+
+    /// What the controller takes for the time.
+    pub(super) fn time_of(&self, controller: usize) -> Timestamp {
+        Timestamp(self.now.saturating_add_signed(self.controllers[controller].skew_ms))
+    }
+
+    fn has_lease(&self) -> bool {
+        self.controllers.len() > 1
+    }
+
+    // Controllers.
+
+    /// Who may work, if anybody.
+    fn able(&self) -> Option<usize> {
+        let able = |controller: &usize| {
+            let one = &self.controllers[*controller];
+            let leased = one.lease.is_none_or(|until| self.time_of(*controller) < until);
+            one.alive && leased && self.is_stalled(*controller).is_none()
+        };
+        (0..self.controllers.len()).find(able)
+    }
+
+    fn renew(&mut self, controller: usize) {
+        let lasts = if self.quiet { QUIET_LEASE_MS } else { LEASE_MS };
+        if !self.quiet || self.holder.is_none_or(|(_, until)| until < self.now + LEASE_MS) {
+            self.agenda.plan(self.now + RENEW_MS, Token::Lease { controller });
+        }
+        if !self.controllers[controller].alive || self.is_stalled(controller).is_some() {
+            return;
+        }
+        let free = self
+            .holder
+            .is_none_or(|(holder, until)| holder == controller || self.now >= until);
+        if !free {
+            return;
+        }
+        if self.holder.is_none_or(|(holder, _)| holder != controller) {
+            self.note(|_| format!("controller {controller} has the lease"));
+        }
+        // It counts from when it asked, its lender from when it was asked.
+        self.controllers[controller].lease = Some(self.time_of(controller).plus(Duration::from_millis(lasts)));
+        self.holder = Some((controller, self.now + lasts + 50));
+        self.begin_what_waits();
+    }
+
+    /// The journal takes no write of somebody who has been succeeded.
+    pub(super) fn may_record(&self, controller: usize) -> bool {
+        !self.has_lease() || self.holder.is_some_and(|(holder, _)| holder == controller)
+    }
+
+    /// The process ends. What it has sent may still arrive; what it was writing is there whole or not at all.
+    pub(super) fn crash(&mut self, controller: usize, skew_ms: Option<i64>) {
+        self.note(|_| format!("controller {controller} ends"));
+        self.controllers[controller].alive = false;
+        if let Some(skew_ms) = skew_ms {
+            self.controllers[controller].skew_ms = skew_ms;
+        }
+        for app in &mut self.apps {
+            if app.runs[controller].take().is_some() {
+                app.waits = true;
+            }
+        }
+        let flights = std::mem::take(&mut self.flights);
+        for flight in flights {
+            match flight.controller == controller {
+                true => self.cut_off(flight),
+                false => self.flights.push(flight),
+            }
+        }
+        let after = 50 + self.latency.below(3_000);
+        self.agenda.plan(self.now + after, Token::Restart { controller });
+    }
+
+    fn cut_off(&mut self, mut flight: Flight) {
+        match (&flight.phase, &flight.ask) {
+            (Phase::Sent, Ask::Call { .. }) if self.latency.chance(500) => {
+                flight.is_heard = false;
+                self.flights.push(flight);
+            }
+            (Phase::Sent, Ask::Write(_)) if self.latency.chance(500) => {
+                self.append(&flight);
+            }
+            _ => {}
+        }
+    }
+
+    fn restart(&mut self, controller: usize) {
+        let rate = self.shape.requests_per_second();
+        let fresh = Controller {
+            skew_ms: self.controllers[controller].skew_ms,
+            lease: self.has_lease().then_some(Timestamp(0)),
+            ..Controller::new(Budget::new(rate), rate)
+        };
+        self.controllers[controller] = fresh;
+        self.begin_what_waits();
+    }
+
+    fn begin_what_waits(&mut self) {
+        for app in 0..self.apps.len() {
+            if self.apps[app].waits {
+                self.agenda.plan(self.now + 1, Token::Begin { app });
+            }
+        }
+    }
+
+    fn outside(&mut self, outside: Outside) {
+        self.outside_left -= 1;
+        self.note(|_| format!("{outside:?}"));
+        match outside {
+            Outside::RemovedByHand { app, nth } => self.by_hand(app, nth, true),
+            Outside::ChangedByHand { app, nth } => self.by_hand(app, nth, false),
+            Outside::TargetAway { ms } => {
+                self.away_until = self.now + ms;
+                self.apps.iter_mut().for_each(|app| app.excused = true);
+            }
+            Outside::Stalled { controller, ms } => {
+                self.controllers[controller].stalled_until = self.now + ms;
+                // Its own calls may be late for their deadlines then.
+                self.apps.iter_mut().for_each(|app| app.excused = true);
+            }
+            Outside::Killed { controller } => {
+                if self.controllers[controller].alive {
+                    self.crash(controller, None);
+                }
+            }
+        }
+        self.end_if_all_rest();
+    }
+
+    fn by_hand(&mut self, app: usize, nth: usize, remove: bool) {
+        let owner = self.scope(app).owner;
+        let objects = self.cloud.objects().into_iter();
+        let mut theirs: Vec<_> = objects
+            .filter(|(_, object)| object.owner == owner && object.deleted_at.is_none())
+            .collect();
+        if theirs.is_empty() {
+            return;
+        }
+        let (id, mut object) = theirs.swap_remove(nth % theirs.len());
+        let state = &mut self.apps[app];
+        state.by_hand_until = self.now + 7_200_000;
+        if remove {
+            state.removed_by_hand += 1;
+            self.cloud.remove_by_hand(&id);
+        } else {
+            object.body["somebody"] = "was here".into();
+            self.cloud.put_by_hand(id, object);
+        }
+    }
+
+    // Scripts.
+
+    pub(super) fn wanted(&self, app: usize, position: usize) -> &'a Wanted {
+        let (_, version) = self.scenario.scripts[app][position];
+        self.stand.catalogue.get(app, version)
+    }
+
+    fn ask_for(&mut self, app: usize, position: usize) {
+        let script = &self.scenario.scripts[app];
+        self.apps[app].position = position;
+        self.apps[app].at_rest = false;
+        self.note(|_| format!("app {app} shall be {:?}", script[position].1));
+        let missed = matches!(script[position].0, Start::Missed(_));
+        if let Some((Start::Halfway(ms) | Start::Missed(ms), _)) = script.get(position + 1) {
+            let position = position + 1;
+            self.agenda.plan(self.now + ms, Token::Script { app, position });
+        }
+        let under_way = (0..self.controllers.len()).find(|controller| self.apps[app].runs[*controller].is_some());
+        match under_way {
+            Some(_) if missed => {}
+            Some(controller) if self.is_stalled(controller).is_none() => {
+                self.advance(app, controller, Event::Interrupt)
+            }
+            Some(_) => {}
+            None => self
+                .agenda
+                .plan(self.now + if missed { 300_000 } else { 1 }, Token::Begin { app }),
+        }
+    }
+
+    fn begin(&mut self, app: usize) {
+        let busy = |run: &Option<AppRun>| run.is_some();
+        if self.apps[app].at_rest || self.apps[app].stage == Stage::Done || self.now < self.judged_from {
+            return;
+        }
+        let Some(controller) = self.able() else {
+            self.apps[app].waits = true;
+            let stalled = (0..self.controllers.len()).filter_map(|controller| self.is_stalled(controller));
+            if let Some(until) = stalled.min() {
+                self.agenda.plan(until, Token::Begin { app });
+            }
+            return;
+        };
+        if busy(&self.apps[app].runs[controller]) {
+            return;
+        }
+        self.apps[app].waits = false;
+        self.runs += 1;
+        let state = &self.apps[app];
+        let wanted = self.wanted(app, state.position);
+        let retry = matches!(state.stage, Stage::Retrying(_));
+        let work = if retry { &wanted.retry } else { &wanted.work };
+        let record = self.journal.load(&state.key).expect("memory can be read");
+        let run = AppRun {
+            number: self.runs,
+            state: Some(State::new(work.clone(), self.shape.clone(), self.policy, record)),
+            turn: 0,
+            position: state.position,
+            retry,
+            rolling_back: false,
+        };
+        self.note(|_| format!("run {} of app {app} begins at controller {controller}", run.number));
+        self.apps[app].runs[controller] = Some(run);
+        self.advance(app, controller, Event::Start);
+    }
+
+    // One step of the engine.
+
+    pub(super) fn advance(&mut self, app: usize, controller: usize, event: Event) {
+        let now = self.time_of(controller);
+        let lease = self.controllers[controller].lease;
+        let Some(run) = self.apps[app].runs[controller].as_mut() else {
+            return;
+        };
+        let number = run.number;
+        let Some(state) = run.state.take() else { return };
+        let input = Input {
+            now,
+            random: self.latency.next(),
+            lease,
+            event,
+        };
+        let (state, effects) = step(state, input);
+        run.turn += 1;
+        let turn = run.turn;
+        let finished = state.is_finished();
+        run.state = Some(state);
+        self.result.steps += 1;
+        self.mix(self.now ^ (number << 40) ^ turn);
+        for effect in effects {
+            match effect {
+                Effect::Ask(effect, ask) => {
+                    self.check_ask(app, controller, &ask);
+                    let id = FlightId { run: number, effect };
+                    if self.asked(id, app, controller, ask).is_err() {
+                        return;
+                    }
+                }
+                Effect::Abandon(effect) => self.abandon(FlightId { run: number, effect }),
+                Effect::WakeAt(at) => {
+                    let at = at.0.saturating_add_signed(-self.controllers[controller].skew_ms);
+                    let token = Token::Wake {
+                        app,
+                        controller,
+                        run: number,
+                        turn,
+                    };
+                    self.agenda.plan(at, token);
+                }
+                Effect::Publish(event) => self.published(app, controller, &event),
+            }
+        }
+        if finished {
+            self.finish(app, controller);
+        }
+    }
+
+    fn published(&mut self, app: usize, controller: usize, event: &EngineEvent) {
+        self.note(|_| format!("app {app}: {event:?}"));
+        if let EngineEvent::RollingBack { .. } = event {
+            self.apps[app].rollbacks += 1;
+            self.result.failed += 1;
+            if let Some(run) = &mut self.apps[app].runs[controller] {
+                run.rolling_back = true;
+            }
+        }
+    }
+
+    fn finish(&mut self, app: usize, controller: usize) {
+        let Some(run) = self.apps[app].runs[controller].take() else {
+            return;
+        };
+        let result = run.state.and_then(State::into_result);
+        let result = result.expect("the machine has finished");
+        self.flights
+            .retain_mut(|flight| flight.id.run != run.number || flight.outlives_its_run());
+        let told = match &result {
+            Ok(outcome) => format!("{:?}", outcome.kind),
+            Err(error) => format!("{error:?}"),
+        };
+        self.note(|_| format!("run {} of app {app}: {told}", run.number));
+        if let Ok(outcome) = &result {
+            self.check_outcome(app, outcome);
+        }
+        self.ended(app, run.position, run.retry, result);
+    }
+
+    /// Whether another run follows, and of what.
+    fn ended(&mut self, app: usize, position: usize, retry: bool, result: Result<Outcome, EngineError>) {
+        let others = self.apps[app].runs.iter().any(Option::is_some);
+        if others {
+            return;
+        }
+        if self.apps[app].position != position {
+            self.agenda.plan(self.now + 10, Token::Begin { app });
+            return;
+        }
+        if self.apps[app].stage != Stage::Script {
+            self.judge(app, retry, result);
+            return;
+        }
+        match result.map(|outcome| outcome.kind) {
+            Ok(OutcomeKind::Converged | OutcomeKind::Held(_) | OutcomeKind::RolledBack { .. }) => {
+                self.apps[app].at_rest = true;
+                match self.scenario.scripts[app].get(position + 1) {
+                    Some((Start::After(ms), _)) => {
+                        let position = position + 1;
+                        self.agenda.plan(self.now + ms, Token::Script { app, position });
+                    }
+                    Some(_) => {}
+                    None => self.end_if_all_rest(),
+                }
+            }
+            _ => self.agenda.plan(self.now + 1_000, Token::Begin { app }),
+        }
+    }
+
+    /// Once every script has come to its end nothing goes wrong any more, and each app is judged.
+    fn end_if_all_rest(&mut self) {
+        let at_end = |app: usize| {
+            let state = &self.apps[app];
+            state.at_rest && state.position + 1 == self.scenario.scripts[app].len()
+        };
+        if self.quiet || self.outside_left > 0 || !(0..self.apps.len()).all(at_end) {
+            return;
+        }
+        self.quiet = true;
+        self.note(|_| "nothing goes wrong any more".to_string());
+        let lag = self.scenario.lag;
+        let after = self.away_until.max(self.now + LATEST_MS) + lag.list.max(lag.description) + MARGIN_MS;
+        self.judged_from = after;
+        for app in 0..self.apps.len() {
+            self.apps[app].at_rest = false;
+            self.apps[app].stage = Stage::Last(0);
+            self.agenda.plan(after, Token::Begin { app });
+        }
+    }
+
+    // Notes.
+
+    pub(super) fn note(&mut self, text: impl FnOnce(&Self) -> String) {
+        if self.trace.is_none() {
+            return;
+        }
+        let line = format!("{:>9} ms  {}", self.now - 1_000_000_000, text(self));
+        self.trace.iter_mut().for_each(|lines| lines.push(line.clone()));
+    }
+
+    pub(super) fn mix(&mut self, value: u64) {
+        self.result.hash = (self.result.hash ^ value)
+            .wrapping_mul(0x0000_0100_0000_01b3)
+            .rotate_left(23);
+    }
+
+    pub(super) fn scope(&self, app: usize) -> portolan_core::plan::Scope {
+        self.stand.scopes[app].clone()
+    }
+}
+
+impl AppState {
+    fn new(stand: &Stand, scenario: &Scenario, app: usize) -> Self {
+        let (_, version) = scenario.scripts[app][0];
+        let work: &Work = &stand.catalogue.get(app, version).work;
+        Self {
+            key: work.key(),
+            position: 0,
+            stage: Stage::Script,
+            runs: (0..scenario.controllers).map(|_| None).collect(),
+            waits: false,
+            at_rest: false,
+            excused: false,
+            by_hand_until: 0,
+            rollbacks: 0,
+            last_generation: 0,
+            held: None,
+            is_stuck: false,
+            removed_by_hand: 0,
+            writes_before_silence: 0,
+        }
+    }
+}
