@@ -7,7 +7,7 @@ use portolan_core::desired::DesiredState;
 use portolan_core::fault::Fault;
 use portolan_core::observation::ObservedResource;
 use portolan_core::plan::FieldChange;
-use portolan_core::resource::{Resource, Resources};
+use portolan_core::resource::{Resource, ResourceId, Resources};
 
 /// What a provider knows without asking anybody. Every method is a function of its arguments: the same input gives the
 /// same output, to the byte, on every machine.
@@ -28,6 +28,12 @@ pub trait Shape: Send + Sync {
     /// What an update would change. Empty means that nothing would: a default that the platform filled in, another order
     /// or another spelling of the same is no difference. An open value differs from whatever is there.
     fn diff(&self, resource: &Resource, observed: &ObservedResource) -> Vec<FieldChange>;
+
+    /// Whether what is not desired any more is deleted. It is not where the target itself sees to that, as a store does to
+    /// images that others may use too.
+    fn is_pruned(&self, _id: &ResourceId) -> bool {
+        true
+    }
 
     /// How long after a write a read may still not show it.
     fn read_lag(&self) -> Duration {

@@ -8,7 +8,7 @@ use portolan_core::observation::{Observation, Replicas};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use portolan_core::status::{ResourceStatus, StateWord};
-use portolan_provider_api::{CallError, ErrorClass};
+use portolan_provider_api::{CallError, ErrorClass, Shape};
 
 use super::Timestamp;
 use super::effect::Ask;
@@ -70,7 +70,7 @@ impl Look {
         let answered = world.writes.answered;
         let ask = Ask::Observe {
             scope: scope.clone(),
-            wanted: wanted(world, turn.record()),
+            wanted: wanted(world, &*turn.base.shape, turn.record()),
             open: turn.record().operations.values().cloned().collect(),
         };
         let within = turn.base.policy.read_deadline;
@@ -125,11 +125,11 @@ impl Look {
 
 /// What is desired, and by its name too what was: a platform may leave out of its lists what is on its way out, and still
 /// count it as there.
-fn wanted(world: &World, record: &AppRecord) -> Vec<ResourceId> {
+fn wanted(world: &World, shape: &dyn Shape, record: &AppRecord) -> Vec<ResourceId> {
     let mut wanted: BTreeSet<&ResourceId> = world.goal.resources.keys().collect();
     let known = [&record.latest, &record.converged].into_iter().flatten();
-    wanted.extend(known.flat_map(|generation| generation.resources.keys()));
-    wanted.extend(world.writes.ids());
+    let known = known.flat_map(|generation| generation.resources.keys());
+    wanted.extend(known.chain(world.writes.ids()).filter(|id| shape.is_pruned(id)));
     wanted.into_iter().cloned().collect()
 }
 
