@@ -149,8 +149,8 @@ impl Deployed {
         work
     }
 
-    /// For a controller.
-    pub fn kept(&self) -> Work {
+    /// What a controller does about it, again and again.
+    pub fn for_a_controller(&self) -> Work {
         let Deployment { document, target, .. } = &self.deployment;
         Work::keep(self.deployment.app().clone(), target.clone(), document.folder())
     }

@@ -160,13 +160,13 @@ async fn a_converged_fleet_is_looked_at_within_the_budget_and_never_written_to()
             .iter()
             .all(|app| app.standing == Standing::Converged)
     );
-    let (writes, journal) = (world.writes(), running.board.counts());
+    let (writes, first) = (world.writes(), running.board.counts());
     let calls = world.cloud.calls().len();
     sleep(24 * HOUR).await;
     assert_eq!(world.writes(), writes, "no state-changing call");
     let counts = running.board.counts();
-    assert_eq!((counts.changes, counts.errors), (journal.changes, 0));
-    let looks = counts.reconciles - journal.reconciles;
+    assert_eq!((counts.changes, counts.errors), (first.changes, 0));
+    let looks = counts.reconciles - first.reconciles;
     assert!((20_000..=60_000).contains(&looks), "{looks} looks");
     let reads = world.cloud.calls().len() - calls;
     let allowed = 20 * 24 * 60 * 60;

@@ -32,7 +32,7 @@ fn give(arguments: &SelectArgs, order: &Order, what: &str, output: Output) -> Co
     let deployments = manifests::select_for_change(arguments)?;
     let session = Session::open(output)?;
     for deployed in session.deployed_all(deployments)? {
-        let key = deployed.kept().key();
+        let key = deployed.for_a_controller().key();
         let given = session.engine.give(&key, order.clone());
         given.map_err(|error| deployed.failure(error))?;
         output.say(&format!("{}: {what}", deployed.deployment.title()));
@@ -49,7 +49,7 @@ pub async fn approve(arguments: ApproveArgs, output: Output) -> CommandResult {
     })?;
     let session = Session::open(output)?;
     let deployed = session.deployed(deployment)?;
-    let work = deployed.kept();
+    let work = deployed.for_a_controller();
     let preview = session.engine.preview(&deployed.provider, &work).await;
     let plan = preview.map_err(|error| deployed.failure(error))?.plan;
     if plan.approval.is_empty() {
