@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, fork};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::balance::HostSockets;
@@ -103,15 +105,13 @@ async fn end_older(client: Client) {
     client.closed().await;
 }
 
-/// Starts the program, which starts itself once more, detached, and ends when that one listens or has failed.
-///
-/// That one is the keeper, which starts the supervisor. So both are no children of ours: they stay no zombies here, and
-/// end with nobody's terminal.
+/// Starts the program, which goes on as two: one ends when the supervisor listens or has failed, the other is the keeper,
+/// which starts the supervisor. So both are no children of ours: they stay no zombies here, and end with nobody's terminal.
 async fn start(launch: &Launch) -> Result<(), LaunchError> {
     let mut command = tokio::process::Command::new(&launch.binary);
     command
         .args(launch.arguments())
-        .arg("--detach")
+        .arg("--keep")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -128,10 +128,21 @@ async fn start(launch: &Launch) -> Result<(), LaunchError> {
     })
 }
 
-/// The half that the program runs with `--detach`: begins a keeper, and waits until the supervisor listens.
+/// As whom [`detach`] returns.
+pub enum Detached {
+    /// The app's keeper, in the background: a process of its own.
+    Keeper,
+    /// The one who was called, once the supervisor listens.
+    Caller,
+    /// The same, when there is no supervisor: the log says why.
+    Failed,
+}
+
+/// What the program does first with `--keep`: goes on as a keeper, and waits beside it until the supervisor listens.
 ///
-/// It hears of that over the keeper's standard output, which the keeper hands on to the first supervisor.
-pub fn detach(arguments: &[OsString], settings: &Settings) -> std::io::Result<bool> {
+/// It hears of that over the keeper's standard output, which the keeper hands on to the first supervisor. To be called while
+/// the process has one thread.
+pub fn detach(arguments: &[OsString], settings: &Settings) -> std::io::Result<Detached> {
     let run_dir = &settings.paths.run;
     crate::storage::create_folder(run_dir).map_err(std::io::Error::other)?;
     let log = std::fs::OpenOptions::new()
@@ -145,36 +156,53 @@ pub fn detach(arguments: &[OsString], settings: &Settings) -> std::io::Result<bo
         begun_outside = Some(socket);
     }
     let (mut ready, report) = std::io::pipe()?;
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .args(arguments)
-        .arg("--keep")
-        .stdin(Stdio::null())
-        .stdout(report)
-        .stderr(log)
-        .current_dir("/");
-    let mut child = command.spawn()?;
-    // With our own copy of the other end: it closes when nobody is left to speak.
-    drop(command);
+    // SAFETY: there is no other thread whose locks the child could find taken; a second start of the program would cost
+    // half a millisecond of each first `up`.
+    let keeper = match unsafe { fork() }? {
+        ForkResult::Child => {
+            stand_apart(report, log)?;
+            return Ok(Detached::Keeper);
+        }
+        ForkResult::Parent { child } => child,
+    };
+    // Our own copy of the other end: it closes when nobody is left to speak.
+    drop(report);
     let begun = Instant::now();
     if says_ready(&mut ready)? {
-        return Ok(true);
+        return Ok(Detached::Caller);
     }
     // The first supervisor is gone. The keeper may be starting another one, which says nothing.
     let socket = crate::protocol::socket_path(run_dir);
     while begun.elapsed() < PATIENCE {
         if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
-            return Ok(true);
+            return Ok(Detached::Caller);
         }
-        if let Some(status) = child.try_wait()? {
-            if !status.success() {
+        match end_of(keeper)? {
+            None => std::thread::sleep(Duration::from_millis(2)),
+            Some(true) => return Ok(Detached::Caller),
+            Some(false) => {
                 begun_outside.into_iter().for_each(|socket| outside::end(socket));
+                return Ok(Detached::Failed);
             }
-            return Ok(status.success());
         }
-        std::thread::sleep(Duration::from_millis(2));
     }
-    Ok(true)
+    Ok(Detached::Caller)
+}
+
+/// Nothing of the caller's is held: neither its streams nor its folder.
+fn stand_apart(output: std::io::PipeWriter, log: std::fs::File) -> std::io::Result<()> {
+    nix::unistd::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+    nix::unistd::dup2_stdout(output)?;
+    nix::unistd::dup2_stderr(log)?;
+    std::env::set_current_dir("/")
+}
+
+/// Whether a child has ended, and then whether well.
+fn end_of(child: Pid) -> std::io::Result<Option<bool>> {
+    Ok(match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
+        WaitStatus::StillAlive => None,
+        status => Some(matches!(status, WaitStatus::Exited(_, 0))),
+    })
 }
 
 /// False if it has closed without a word, or when patience is at its end.

@@ -1,8 +1,9 @@
 //! The program `portolan-supervisor`: one app's platform on this machine. Started by a client, never by hand.
 //!
-//! With `--keep` it is the app's keeper instead, and starts the supervisor; with `--keep-running-one` the keeper of a
-//! supervisor that has lost its own; with `--outside` what an unprivileged user's app leaves in the machine's network, and
-//! with `--outside-beside` the other one of these; with `--detach` it starts the keeper, and ends once the supervisor listens.
+//! With `--keep` it goes on in the background as the app's keeper instead, which starts the supervisor, and ends in the
+//! foreground once that listens; with `--keep-running-one` it is the keeper of a supervisor that has lost its own; with
+//! `--outside` what an unprivileged user's app leaves in the machine's network, and with `--outside-beside` the other
+//! one of these.
 //!
 //! Exit codes: 0 after a hand-over, when nothing was left, or when another one serves the app already; 1 on a failure,
 //! told in the last line of the log; 2 on wrong arguments.
@@ -16,17 +17,18 @@ use portolan_supervisor::balance::HostSockets;
 use portolan_supervisor::driver::{self, Settings};
 use portolan_supervisor::error::chain;
 use portolan_supervisor::keeper::{self, KeeperError};
-use portolan_supervisor::{launch, outside};
+use portolan_supervisor::launch::{self, Detached};
+use portolan_supervisor::outside;
 
 const USAGE: &str = "usage: portolan-supervisor --app NAMESPACE/NAME --run-dir DIR --state-dir DIR --data-dir DIR \
-                     --runtime PROGRAM [--port-helper SOCKET] [--detach | --outside | --keep | --keep-running-one]";
+                     --runtime PROGRAM [--port-helper SOCKET] [--outside | --keep | --keep-running-one]";
 
 fn main() -> ExitCode {
     let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let mode = words.pop_if(|word| {
         matches!(
             word.to_str(),
-            Some("--detach" | "--outside" | "--outside-beside" | "--keep" | "--keep-running-one")
+            Some("--outside" | "--outside-beside" | "--keep" | "--keep-running-one")
         )
     });
     let Some(settings) = Settings::parse(&words) else {
@@ -34,18 +36,19 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     match mode.as_ref().and_then(|mode| mode.to_str()) {
-        Some("--detach") => detach(words, &settings),
         Some("--outside") => stay_outside(words, &settings, outside::serve),
         Some("--outside-beside") => stay_outside(words, &settings, outside::serve_beside),
-        Some(mode) => keep(words, settings, mode == "--keep"),
+        Some("--keep") => begin_keeping(words, settings),
+        Some(_) => keep(words, settings, false),
         None => supervise(settings),
     }
 }
 
-fn detach(words: Vec<OsString>, settings: &Settings) -> ExitCode {
-    match launch::detach(&words, settings) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+fn begin_keeping(words: Vec<OsString>, settings: Settings) -> ExitCode {
+    match launch::detach(&words, &settings) {
+        Ok(Detached::Keeper) => keep(words, settings, true),
+        Ok(Detached::Caller) => ExitCode::SUCCESS,
+        Ok(Detached::Failed) => ExitCode::FAILURE,
         Err(error) => failed(&error),
     }
 }

@@ -2,7 +2,7 @@
 //! links that root makes in the machine's. One process of the app stays outside ([`pair`] says why it is two): it holds
 //! the namespace, so that all others of the app may be killed, and makes listening sockets of the machine for those inside.
 //!
-//! It is this same program with `--outside`. `--detach` starts it before anything else, and enters the namespace; the last
+//! It is this same program with `--outside`. `--keep` starts it before anything else, and enters the namespace; the last
 //! supervisor ends it.
 
 mod pair;
