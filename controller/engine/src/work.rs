@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use portolan_core::manifest::{App, Target};
+use portolan_core::manifest::{App, Approval, Target};
 use portolan_core::name::hash_of;
 use portolan_core::plan::{PlanOptions, SavedPlan};
 use portolan_core::resolve::ResolveInput;
@@ -102,27 +102,28 @@ impl Work {
         matches!(self.wish, Wish::Delete { .. })
     }
 
-    /// The options that planning sees: what the user allows, and what the wish implies.
+    /// The options that planning sees: what the user allows, what the target asks for, and what the wish implies.
     pub fn plan_options(&self) -> PlanOptions {
+        let given = PlanOptions {
+            ask_always: self.target.spec.approval == Approval::Always,
+            ..self.options
+        };
         match self.wish {
-            Wish::Apply | Wish::Keep => PlanOptions {
-                delete: false,
-                ..self.options
-            },
+            Wish::Apply | Wish::Keep => PlanOptions { delete: false, ..given },
             Wish::Again { retry } => PlanOptions {
                 delete: false,
                 retry,
-                ..self.options
+                ..given
             },
             Wish::Rollback { .. } => PlanOptions {
                 delete: false,
                 retry: true,
-                ..self.options
+                ..given
             },
             Wish::Delete { erase_data } => PlanOptions {
                 delete: true,
                 allow_data_loss: erase_data,
-                ..self.options
+                ..given
             },
         }
     }

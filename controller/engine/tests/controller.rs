@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use harness::manifests::{apply, failing, hello, with};
+use portolan_core::manifest::Approval;
 use portolan_engine::controller::{
     AppReport, Assignment, Assignments, Board, Controller, Listener, Settings, Standing,
 };
@@ -41,6 +42,7 @@ struct World {
     journal: MemoryJournal,
     images: FakeImages,
     provider: Provider,
+    approval: Approval,
 }
 
 /// A controller that runs.
@@ -62,14 +64,19 @@ impl World {
             cloud,
             journal: MemoryJournal::default(),
             images: FakeImages::default(),
+            approval: Approval::default(),
         }
     }
 
     fn assignments(&self, manifests: &[Value]) -> Assignments {
         let assignment = |manifest: &Value| {
             let Work {
-                app, target, folder, ..
+                app,
+                mut target,
+                folder,
+                ..
             } = apply(manifest.clone());
+            target.spec.approval = self.approval;
             let work = Work::keep(app, target, folder);
             let provider = self.provider.clone();
             (work.key(), Assignment { provider, work })
@@ -352,6 +359,28 @@ async fn a_plan_that_deletes_much_waits_until_it_is_approved() {
     sleep(MINUTE).await;
     assert_eq!(running.report().standing, Standing::Converged);
     assert_eq!(world.cloud.objects().len(), before - 19);
+    running.hand_over().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_that_wants_a_yes_to_every_change_gets_it() {
+    let world = World {
+        approval: Approval::Always,
+        ..World::new()
+    };
+    let running = world.start(&[hello()]);
+    for change in [hello(), version(2)] {
+        let before = world.writes();
+        running.bring(&world, &[change]);
+        sleep(HOUR).await;
+        assert_eq!(world.writes(), before, "nobody has said yes");
+        let report = running.report();
+        assert_eq!(report.standing, Standing::AwaitingApproval);
+        let plan = report.plan.expect("its digest");
+        world.give(&hello(), Order::Approve { plan });
+        sleep(MINUTE).await;
+        assert_eq!(running.report().standing, Standing::Converged);
+    }
     running.hand_over().await;
 }
 

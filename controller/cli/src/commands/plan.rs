@@ -76,6 +76,7 @@ pub fn options(allow: AllowArgs) -> PlanOptions {
         retry: true,
         delete: false,
         prune_threshold: allow.prune_threshold,
+        ask_always: false,
         leave_observed: false,
     }
 }

@@ -54,6 +54,24 @@ pub struct TargetSpec {
     /// How much the account behind this Target may be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// Which changes wait for a yes: `deletes`, more deletes at once than ten or `--prune-threshold`; `always`, every change.
+    #[serde(default, skip_serializing_if = "Approval::is_of_deletes")]
+    pub approval: Approval,
+}
+
+/// Which changes wait for a yes: `--yes`, an answer at the terminal, `portolan approve`, or a plan that was kept and read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Approval {
+    #[default]
+    Deletes,
+    Always,
+}
+
+impl Approval {
+    fn is_of_deletes(&self) -> bool {
+        *self == Self::Deletes
+    }
 }
 
 /// Settings of the provider `local`: this machine.
@@ -130,6 +148,7 @@ impl Target {
                 bindings: BTreeMap::new(),
                 secrets: TargetSecrets::default(),
                 budget: None,
+                approval: Approval::default(),
             },
         }
     }

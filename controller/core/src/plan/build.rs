@@ -37,6 +37,8 @@ pub struct PlanOptions {
     pub take_over: bool,
     /// `--prune-threshold`: deletes above this number ask first, unless the whole app is deleted.
     pub prune_threshold: Option<usize>,
+    /// Said by the target: every step asks first, unless the whole app is deleted.
+    pub ask_always: bool,
     /// Said by a controller: fields that a manifest lets others change stay as they are found.
     pub leave_observed: bool,
 }
@@ -232,10 +234,17 @@ impl Draft {
             .filter(|draft| draft.step.verb == Verb::Delete)
             .count();
         let threshold = input.options.prune_threshold.unwrap_or(PRUNE_THRESHOLD);
-        if input.options.delete || deletes <= threshold {
+        if input.options.delete || self.steps.is_empty() {
             return Vec::new();
         }
-        vec![format!("it deletes {deletes} resources, more than {threshold} at once")]
+        let many =
+            (deletes > threshold).then(|| format!("it deletes {deletes} resources, more than {threshold} at once"));
+        let target = &input.scope.target;
+        let any = input
+            .options
+            .ask_always
+            .then(|| format!("the target `{target}` wants a yes to every change"));
+        many.into_iter().chain(any).collect()
     }
 }
 
@@ -532,6 +541,10 @@ mod tests {
             allow_data_loss: true,
             ..none
         };
+        let ask = PlanOptions {
+            ask_always: true,
+            ..none
+        };
         let one = || json!({"v": 1});
         let open = || json!({"path": Open::Ref { resource: id("Volume/data"), output: "path".into() }.into_value()});
         type Case = (
@@ -649,6 +662,22 @@ mod tests {
                 none,
                 true,
                 "approval",
+            ),
+            (
+                "so does every change of a target that wants it",
+                vec![desired("A/web", one(), &[])],
+                vec![],
+                ask,
+                true,
+                "approval",
+            ),
+            (
+                "but not what changes nothing",
+                vec![desired("A/web", one(), &[])],
+                vec![observed("A/web", one(), &[])],
+                ask,
+                true,
+                "",
             ),
         ];
         for (reason, want, have, options, complete, expected) in cases {
