@@ -15,6 +15,7 @@ pub mod fault;
 pub mod init;
 pub mod interpolate;
 pub mod manifest;
+pub mod mutant;
 pub mod name;
 pub mod observation;
 pub mod parse;

@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::mutant::Mutant;
+
 /// Who a native object belongs to: hash of namespace, app, target and the account or cluster. 20 lower-case hex digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -62,12 +64,17 @@ impl NameGrammar {
 pub fn native_name(parts: &[&str], grammar: NameGrammar) -> String {
     let hash = &hash_of(parts)[..HASH_DIGITS];
     let room = grammar.max_length - HASH_DIGITS - 1;
-    let readable: String = parts
-        .join(&grammar.separator.to_string())
-        .chars()
-        .map(|c| allowed(c, grammar))
-        .take(room)
-        .collect();
+    let whole = parts.join(&grammar.separator.to_string());
+    let allowed = whole.chars().map(|c| allowed(c, grammar));
+    if Mutant::NamesAreCutBlindly.is_on() {
+        return allowed.take(grammar.max_length).collect();
+    }
+    let room = if Mutant::NamesAreNotCut.is_on() {
+        usize::MAX
+    } else {
+        room
+    };
+    let readable: String = allowed.take(room).collect();
     let readable = readable.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     match readable.starts_with(|c: char| c.is_ascii_alphabetic()) {
         true => format!("{readable}{}{hash}", grammar.separator),

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use portolan_core::mutant::Mutant;
+
 use crate::machine::Timestamp;
 
 /// Tokens come back at a steady rate, up to a burst. Whoever finds none is told when there will be one, and has it then.
@@ -36,7 +38,7 @@ impl Budget {
             self.full_at = now;
             self.fraction = 0;
         }
-        self.fraction += 1000;
+        self.fraction += if Mutant::BudgetsHaveNoEnd.is_on() { 0 } else { 1000 };
         let rate = u64::from(self.per_second);
         self.full_at = Timestamp(self.full_at.0 + self.fraction / rate);
         self.fraction %= rate;
@@ -47,12 +49,15 @@ impl Budget {
 
     /// How long a token that is held must wait still.
     pub fn pause(&self, now: Timestamp) -> Duration {
-        self.paused_until.since(now)
+        let paused_until = Some(self.paused_until).filter(|_| !Mutant::TokensOutlastPauses.is_on());
+        paused_until.unwrap_or_default().since(now)
     }
 
     /// Nobody spends a token before then.
     pub fn pause_until(&mut self, at: Timestamp) {
-        self.paused_until = self.paused_until.max(at);
+        if !Mutant::RetryAfterIsIgnored.is_on() {
+            self.paused_until = self.paused_until.max(at);
+        }
     }
 }
 

@@ -89,6 +89,11 @@ impl Account {
         runs.map(|(_, count)| count).sum()
     }
 
+    pub fn has_run(&self, job: &ResourceId, revision: Option<&str>) -> bool {
+        let run = (job.name.clone(), revision.unwrap_or_default().to_string());
+        self.runs.contains_key(&run)
+    }
+
     pub fn take_token(&mut self, now: u64) -> Result<(), CallError> {
         self.bucket.as_mut().map_or(Ok(()), |bucket| bucket.take(now))
     }
@@ -196,8 +201,11 @@ impl Account {
         let object = self.objects.get(&request.id);
         let foreign = object.is_some_and(|object| object.owner != scope.owner);
         if foreign && !request.take_over {
-            self.violations
-                .push(format!("{:?} of a foreign {}", request.verb, request.id));
+            // Whoever finds a name free may be too late; what is changed was seen.
+            if request.verb != Verb::Create {
+                self.violations
+                    .push(format!("{:?} of a foreign {}", request.verb, request.id));
+            }
             return Err(conflict(format!("{} belongs to somebody else", request.id)));
         }
         Ok(())

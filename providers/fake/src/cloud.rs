@@ -165,6 +165,11 @@ impl FakeCloud {
         self.guard().account.runs(job)
     }
 
+    /// Whether the job ran in that revision, or began to.
+    pub fn has_run(&self, job: &ResourceId, revision: Option<&str>) -> bool {
+        self.guard().account.has_run(job, revision)
+    }
+
     /// What there is, data that was kept left out.
     pub fn objects(&self) -> BTreeMap<ResourceId, Object> {
         let now = (self.clock)();

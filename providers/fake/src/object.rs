@@ -105,6 +105,11 @@ impl Object {
         operation.is_some_and(|operation| operation.fails && now >= operation.ends_at)
     }
 
+    /// Whether it is a job that had run in this revision before it was written once more.
+    pub fn ran_before(&self) -> bool {
+        self.changed_at == 0
+    }
+
     /// The revision that answers at that moment: the wanted one once it is ready, until then the one before.
     pub fn serves(&self, kind: &Kind, now: u64) -> Option<&str> {
         match self.state(kind, now) {

@@ -401,4 +401,18 @@ const RUN_CREATE: &str = "https://cloud.google.com/run/docs/reference/rest/v2/pr
 const RUN_SERVICE: &str = "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services";
 const RPC_CODES: &str = "https://cloud.google.com/run/docs/reference/rpc/google.rpc#google.rpc.Code";
 
+/// As simple, and its account may ask seldom.
+pub const SMALL_QUOTA: Platform = Platform {
+    name: "small-quota",
+    facts: &[Fact {
+        is: Throttles {
+            burst: 10,
+            per_second: 2,
+            code: "TooManyRequests",
+            retry_after: None,
+        },
+        source: "made up: what a budget is for shows where it is used up",
+    }],
+};
+
 pub const PLATFORMS: [&Platform; 3] = [&PLAIN, &ECS_LIKE, &CLOUD_RUN_LIKE];

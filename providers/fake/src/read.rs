@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use portolan_core::mutant::Mutant;
 use portolan_core::observation::{Observation, ObservedResource, Ownership, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
@@ -114,12 +115,16 @@ fn turn(list: Option<&mut Value>, chance: u64) {
 /// What the provider makes of that: what means the same reads the same.
 pub fn normalise(body: &mut Value, rules: &KindRules) {
     for field in &rules.reordered {
-        if let Some(Value::Array(items)) = body.get_mut(*field) {
+        if let Some(Value::Array(items)) = body.get_mut(*field)
+            && !Mutant::OrderIsDrift.is_on()
+        {
             items.sort_by_cached_key(ToString::to_string);
         }
     }
     for field in &rules.recased {
-        if let Some(Value::String(text)) = body.get_mut(*field) {
+        if let Some(Value::String(text)) = body.get_mut(*field)
+            && !Mutant::CaseIsDrift.is_on()
+        {
             text.make_ascii_lowercase();
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use portolan_core::capability::{Capability, Support};
 use portolan_core::desired::{After, DesiredContainer, DesiredService, DesiredState, EnvPart, EnvValue};
 use portolan_core::fault::Fault;
+use portolan_core::mutant::Mutant;
 use portolan_core::name::{NameGrammar, native_name};
 use portolan_core::observation::ObservedResource;
 use portolan_core::plan::{FieldChange, Scope, field_changes};
@@ -127,7 +128,7 @@ fn named(scope: &Scope, kind: Kind, name: &str, grammar: NameGrammar) -> Resourc
 /// A field that the platform has filled in by itself.
 fn is_default(rules: &KindRules, change: &FieldChange) -> bool {
     let filled_in = |(field, value): &(&str, Value)| change.field == *field && change.old.as_ref() == Some(value);
-    change.new.is_none() && rules.defaults.iter().any(filled_in)
+    change.new.is_none() && !Mutant::DefaultsAreDrift.is_on() && rules.defaults.iter().any(filled_in)
 }
 
 fn mark_replacement(rules: &KindRules, change: &mut FieldChange) {

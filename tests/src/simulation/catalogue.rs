@@ -33,6 +33,8 @@ pub enum Version {
     HelloPublic,
     /// Another port.
     HelloPort,
+    /// So, and it never gets ready.
+    HelloPortFails,
     /// A database with a volume, a migration after it, and a service after that.
     Shop,
     ShopImage,
@@ -44,7 +46,7 @@ pub enum Version {
     DeleteWithData,
 }
 
-pub const VERSIONS: [Version; 17] = [
+pub const VERSIONS: [Version; 18] = [
     Version::Hello,
     Version::HelloImage,
     Version::HelloEnv,
@@ -55,6 +57,7 @@ pub const VERSIONS: [Version; 17] = [
     Version::HelloStalls,
     Version::HelloPublic,
     Version::HelloPort,
+    Version::HelloPortFails,
     Version::Shop,
     Version::ShopImage,
     Version::ShopMigration,
@@ -67,7 +70,10 @@ pub const VERSIONS: [Version; 17] = [
 impl Version {
     /// Whether it can get ready at all.
     pub fn is_sound(self) -> bool {
-        !matches!(self, Self::HelloFails | Self::HelloStalls | Self::ShopFails)
+        !matches!(
+            self,
+            Self::HelloFails | Self::HelloStalls | Self::HelloPortFails | Self::ShopFails
+        )
     }
 
     pub fn is_delete(self) -> bool {
@@ -101,7 +107,8 @@ pub struct Catalogue {
 /// Apps that share a target.
 pub const APPS: usize = NAMES.len();
 
-const NAMES: [&str; 3] = ["shop", "blog", "mail"];
+/// One of them is long: cut at 32 or at 63 characters, a name made of it would end with a `-`.
+const NAMES: [&str; 3] = ["shop", "blog-of-all-their-ports-and-all-the-pilots-with-charts", "mail"];
 
 pub const REALM: &str = "fake-account";
 
@@ -182,6 +189,11 @@ fn manifest(app: usize, version: Version) -> Value {
         })),
         Version::HelloPublic => hello(public(8080)),
         Version::HelloPort => hello(public(9090)),
+        Version::HelloPortFails => {
+            let mut web = public(9090);
+            web["env"] = json!({ "FAKE_FAILS": "yes" });
+            hello(web)
+        }
         Version::HelloWorker => json!({
             "services": { "web": { "image": IMAGE }, "worker": { "image": "registry.example/worker:1" } }
         }),

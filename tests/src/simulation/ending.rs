@@ -33,7 +33,7 @@ impl World<'_> {
         let kind = result.as_ref().ok().map(|outcome| &outcome.kind);
         match (self.apps[app].stage, kind) {
             (Stage::Last(_) | Stage::Retrying(_), Some(OutcomeKind::Converged)) if sound => {
-                self.check_truth(app);
+                self.check_truth(app, self.apps[app].position);
                 self.be_silent(app, 0);
             }
             (Stage::Last(_) | Stage::Retrying(_), Some(OutcomeKind::Converged)) => {

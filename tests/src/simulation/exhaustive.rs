@@ -75,6 +75,7 @@ pub fn workloads() -> Vec<Workload> {
         alone("another port", &[HelloPublic, HelloPort]),
         alone("failed rollout with rollback", &[Hello, HelloFails]),
         alone("stalled rollout with rollback", &[HelloPublic, HelloStalls]),
+        alone("failed rollout with another port", &[HelloPublic, HelloPortFails]),
         alone("delete a shop with its data", &[Shop, DeleteWithData]),
         Workload {
             scripts: vec![vec![
@@ -102,6 +103,13 @@ pub fn workloads() -> Vec<Workload> {
                 (25_000, Outside::ChangedByHand { app: 0, nth: 0 }),
             ],
             ..alone("manual drift", &[Hello])
+        },
+        Workload {
+            outside: vec![
+                (0, Outside::NameTaken { app: 0, nth: 1 }),
+                (20_000, Outside::NameFreed { app: 0, nth: 1 }),
+            ],
+            ..alone("a name that is taken", &[Hello])
         },
     ]
 }

@@ -105,9 +105,12 @@ impl Fault {
         )
     }
 
-    /// Whether a generation may have failed for it, so that holding it is right.
+    /// Whether a generation may have failed for it, so that holding it is right. What passes is tried again.
     pub fn may_fail_a_generation(self) -> bool {
-        !self.is_crash()
+        matches!(
+            self,
+            Self::AnswerLost | Self::OtherWriter | Self::FailedLate | Self::CredentialsExpired | Self::Oversize
+        )
     }
 
     /// Whether an account with these rules can do that.

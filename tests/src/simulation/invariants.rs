@@ -4,14 +4,16 @@
 
 use portolan_core::observation::ResourceState;
 use portolan_core::plan::Verb;
-use portolan_core::resource::{Resource, ResourceId};
-use portolan_engine::Outcome;
+use portolan_core::resource::{EdgeCondition, Resource, ResourceId};
 use portolan_engine::journal::{AppRecord, HistoryOutcome, JournalEntry};
 use portolan_engine::machine::{Ask, Timestamp};
+use portolan_engine::{Outcome, OutcomeKind};
 use portolan_provider_api::WriteRequest;
+use portolan_provider_fake::Object;
 use portolan_provider_fake::kinds::SERVICE;
 
 use super::catalogue::Version;
+use super::fault::Fault;
 use super::site::Site;
 use super::world::World;
 
@@ -79,6 +81,9 @@ impl World<'_> {
         if self.controllers[controller].lease.is_some_and(|until| now >= until) {
             self.broken("I8", format!("{:?} {} after the lease", request.verb, request.id));
         }
+        if request.verb != Verb::Delete {
+            self.check_edges(app, controller, request);
+        }
         match request.verb {
             Verb::Create => self.check_create(app, controller, request),
             Verb::Update => {}
@@ -108,6 +113,33 @@ impl World<'_> {
             .is_some_and(|rules| !rules.kind.names_are_unique);
         if once && !intended {
             self.broken("I3", format!("{} is created without a durable intent", request.id));
+        }
+    }
+
+    /// I7: what comes after a job comes when the job has run, now or before it was deleted.
+    fn check_edges(&mut self, app: usize, controller: usize, request: &WriteRequest) {
+        let back = self.is_rolling_back(app, controller);
+        let goal = self
+            .journal
+            .read(&self.apps[app].key, |record| goal(record, back).cloned())
+            .flatten();
+        let Some(goal) = goal else { return };
+        let edges = goal.get(&request.id).into_iter().flat_map(|resource| &resource.edges);
+        let jobs = edges.filter(|edge| edge.condition == EdgeCondition::Completed);
+        let early = jobs.map(|edge| &edge.to).find(|job| {
+            let revision = goal.get(job).map(|resource| &resource.revision);
+            let has_run = |object: &Object, state: &ResourceState| {
+                let is_done = *state == ResourceState::Completed || object.ran_before();
+                is_done && Some(&object.revision) == revision
+            };
+            let ran_once = || revision.is_some_and(|revision| self.cloud.has_run(job, revision.as_deref()));
+            !self.cloud.truth(job, has_run).unwrap_or_else(ran_once)
+        });
+        if let Some(job) = early
+            && self.now >= self.apps[app].by_hand_until
+        {
+            let job = job.clone();
+            self.broken("I7", format!("{} is written before {job} has run", request.id));
         }
     }
 
@@ -294,9 +326,30 @@ impl World<'_> {
             .sum()
     }
 
+    /// I1: what is said to have converged has, unless something has gone by itself since it was looked at; and what is held
+    /// has a reason.
+    pub(super) fn check_verdict(&mut self, app: usize, position: usize, outcome: &Outcome) {
+        let state = &self.apps[app];
+        let (by_hand, excused) = (self.now < state.by_hand_until, state.excused);
+        let version = self.wanted(app, position).version;
+        let sound = version.is_sound();
+        let goes_by_itself = self.result.met.iter().any(|(_, fault)| *fault == Fault::FailedLate);
+        match &outcome.kind {
+            // Data that an earlier delete has kept is in no record: a list that lags does not show it.
+            OutcomeKind::Converged if version == Version::DeleteWithData => {}
+            OutcomeKind::Converged if !by_hand && !goes_by_itself => self.check_truth(app, position),
+            OutcomeKind::Held(failure) | OutcomeKind::RolledBack { failure, .. }
+                if sound && !by_hand && !excused && !version.is_delete() =>
+            {
+                self.broken("I1", format!("app {app} is held without a reason: {failure:?}"));
+            }
+            _ => {}
+        }
+    }
+
     /// What the app must have come to, as the target truly is: all of it, and nothing besides.
-    pub(super) fn check_truth(&mut self, app: usize) {
-        let wanted = self.wanted(app, self.apps[app].position);
+    pub(super) fn check_truth(&mut self, app: usize, position: usize) {
+        let wanted = self.wanted(app, position);
         let resources = wanted.resources.clone();
         for resource in resources.values() {
             if let Some(wrong) = self.differs(resource) {
@@ -336,6 +389,13 @@ impl World<'_> {
                     "I7",
                     format!("{missing} served before, and does not after the rollback"),
                 );
+            }
+            let other = back
+                .resources
+                .values()
+                .find_map(|resource| Some((resource.id.clone(), self.differs(resource)?)));
+            if let Some((id, wrong)) = other {
+                return self.broken("I7", format!("after the rollback {id} is not as before: {wrong}"));
             }
         }
         let desired = |id: &ResourceId| match &back {

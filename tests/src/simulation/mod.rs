@@ -19,6 +19,7 @@ pub mod seeds;
 mod shrink;
 pub mod site;
 mod stand;
+pub mod ways;
 mod world;
 
 pub use catalogue::Version;

@@ -49,6 +49,16 @@ pub enum Outside {
         app: usize,
         nth: usize,
     },
+    /// Somebody else has an object under a name that the app would give to one of its own.
+    NameTaken {
+        app: usize,
+        nth: usize,
+    },
+    /// That object is gone again.
+    NameFreed {
+        app: usize,
+        nth: usize,
+    },
     /// No call reaches the target for a while.
     TargetAway {
         ms: u64,
@@ -75,11 +85,26 @@ pub enum Faults {
 
 impl Outside {
     pub fn is_about(self, one: usize) -> bool {
-        matches!(self, Self::RemovedByHand { app, .. } | Self::ChangedByHand { app, .. } if app == one)
+        let (Self::RemovedByHand { app, .. }
+        | Self::ChangedByHand { app, .. }
+        | Self::NameTaken { app, .. }
+        | Self::NameFreed { app, .. }) = self
+        else {
+            return false;
+        };
+        app == one
     }
 }
 
 impl Scenario {
+    /// So, with these faults.
+    pub fn with_faults(&self, faults: Vec<(u64, Fault)>) -> Self {
+        Self {
+            faults: Faults::Listed(faults),
+            ..self.clone()
+        }
+    }
+
     /// One app on its own, and nothing goes wrong.
     pub fn alone(platform: &'static Platform, lag: Lag, versions: &[Version]) -> Self {
         let script = versions.iter().map(|version| (Start::After(5_000), *version)).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portolan_core::plan::Scope;
 use portolan_core::resolve::scope_of;
 use portolan_provider_api::Shape;
-use portolan_provider_fake::platform::{PLATFORMS, Platform};
+use portolan_provider_fake::platform::{PLATFORMS, Platform, SMALL_QUOTA};
 use portolan_provider_fake::{FakeShape, Rules};
 
 use super::catalogue::{APPS, Catalogue, REALM, VERSIONS};
@@ -26,7 +26,8 @@ pub struct Stands(Vec<(&'static str, Stand)>);
 
 impl Default for Stands {
     fn default() -> Self {
-        Self(PLATFORMS.map(|platform| (platform.name, Stand::of(platform))).into())
+        let platforms = PLATFORMS.into_iter().chain([&SMALL_QUOTA]);
+        Self(platforms.map(|platform| (platform.name, Stand::of(platform))).collect())
     }
 }
 

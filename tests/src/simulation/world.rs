@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use portolan_core::name::OwnerId;
+use portolan_core::resource::ResourceId;
 use portolan_engine::budget::Budget;
 use portolan_engine::journal::{AppKey, Journal, MemoryJournal};
 use portolan_engine::machine::{Ask, Effect, Event, Input, Policy, State, Timestamp, step};
 use portolan_engine::{EngineError, EngineEvent, Outcome, OutcomeKind, Work};
 use portolan_provider_api::Shape;
-use portolan_provider_fake::{FakeCloud, FakeImages, Tally};
+use portolan_provider_fake::{FakeCloud, FakeImages, Object, Tally};
 
 use super::agenda::{Agenda, FlightId, Token};
 use super::calls::{Flight, Phase};
@@ -388,6 +390,8 @@ impl<'a> World<'a> {
         match outside {
             Outside::RemovedByHand { app, nth } => self.by_hand(app, nth, true),
             Outside::ChangedByHand { app, nth } => self.by_hand(app, nth, false),
+            Outside::NameTaken { app, nth } => self.take_name(app, nth),
+            Outside::NameFreed { app, nth } => self.free_name(app, nth),
             Outside::TargetAway { ms } => {
                 self.away_until = self.now + ms;
                 self.apps.iter_mut().for_each(|app| app.excused = true);
@@ -425,6 +429,22 @@ impl<'a> World<'a> {
             object.body["somebody"] = "was here".into();
             self.cloud.put_by_hand(id, object);
         }
+    }
+
+    fn name_of(&self, app: usize, nth: usize) -> ResourceId {
+        let resources = &self.wanted(app, 0).resources;
+        let id = resources.keys().nth(nth % resources.len());
+        id.expect("the remainder is less than the length").clone()
+    }
+
+    fn take_name(&self, app: usize, nth: usize) {
+        let somebody = OwnerId::from_tag("somebody");
+        let object = Object::by_hand(somebody, serde_json::json!({}));
+        self.cloud.put_by_hand(self.name_of(app, nth), object);
+    }
+
+    fn free_name(&self, app: usize, nth: usize) {
+        self.cloud.remove_by_hand(&self.name_of(app, nth));
     }
 
     // Scripts.
@@ -570,6 +590,7 @@ impl<'a> World<'a> {
         self.note(|_| format!("run {} of app {app}: {told}", run.number));
         if let Ok(outcome) = &result {
             self.check_outcome(app, outcome);
+            self.check_verdict(app, run.position, outcome);
         }
         self.ended(app, run.position, run.retry, result);
     }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::order::{DraftStep, numbered};
 use super::{FieldChange, Kept, Plan, Problem, Scope, Stage, Step, Verb};
-use crate::observation::{Observation, ObservedResource, Ownership};
+use crate::mutant::Mutant;
+use crate::observation::{Observation, ObservedResource, Ownership, ResourceState};
 use crate::resolve::REVISION_VARIABLE;
 use crate::resource::{Resource, ResourceId, Resources, close_references};
 
@@ -49,7 +50,7 @@ const PRUNE_THRESHOLD: usize = 10;
 /// Compares and decides. Never fails: what forbids a plan is listed in it.
 pub fn plan(input: &PlanInput<'_>) -> Plan {
     let mut draft = Draft::default();
-    if !input.observed.complete {
+    if !input.observed.complete && !Mutant::PartialReadsAreWhole.is_on() {
         draft.problems.push(partial_read());
     } else {
         draft.creates_and_updates(input);
@@ -97,7 +98,8 @@ impl Draft {
             let mut changes = (input.diff)(resource, observed);
             forget_the_told_revision(&mut changes, resource, observed);
             let failure = observed.failure();
-            let tried_again = failure.is_some_and(|failure| failure.lost || input.options.retry);
+            let tried_again = failure.is_some_and(|failure| failure.lost || input.options.retry)
+                || Mutant::JobsRunAgain.is_on() && observed.state == ResourceState::Completed;
             let becomes_ours = !matches!(observed.ownership, Ownership::Ours { .. });
             match changes.iter().any(|change| change.replace) {
                 _ if changes.is_empty() && !tried_again && !becomes_ours => self.unchanged.push(resource.id.clone()),
@@ -186,6 +188,7 @@ impl Draft {
             }
             match &observed.ownership {
                 Ownership::Foreign => {}
+                _ if Mutant::DeletesAreForWorkloads.is_on() && observed.revision.is_none() => {}
                 _ if observed.retained && !input.options.delete => {}
                 Ownership::OtherSource { source } if !input.options.take_over => self.kept.push(Kept {
                     id: observed.id.clone(),
@@ -197,7 +200,7 @@ impl Draft {
     }
 
     fn delete(&mut self, input: &PlanInput<'_>, observed: &ObservedResource) {
-        if observed.holds_data && !input.options.allow_data_loss {
+        if observed.holds_data && !input.options.allow_data_loss && !Mutant::VolumesGoInPassing.is_on() {
             match input.options.delete {
                 true => self.kept.push(Kept {
                     id: observed.id.clone(),
@@ -339,7 +342,7 @@ fn givers_of<'a>(input: &'a PlanInput<'_>, resource: &'a Resource) -> impl Itera
 fn conflict(resource: &Resource, observed: &ObservedResource, options: PlanOptions) -> Option<Problem> {
     let whose = match &observed.ownership {
         Ownership::Ours { .. } => return None,
-        _ if options.take_over => return None,
+        _ if options.take_over || Mutant::ForeignObjectsAreTaken.is_on() => return None,
         Ownership::OtherSource { source } => format!("belongs to the source `{source}`"),
         Ownership::Foreign => "exists and was not made by Portolan".to_string(),
     };
@@ -375,7 +378,6 @@ mod tests {
 
     use super::*;
     use crate::name::OwnerId;
-    use crate::observation::ResourceState;
     use crate::resource::{Edge, EdgeCondition, KnownAfter, Open};
     use serde_json::json;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use portolan_core::facts::{ContainerPath, PinnedImage};
 use portolan_core::manifest::Drift;
+use portolan_core::mutant::Mutant;
 use portolan_core::name::OwnerId;
 use portolan_core::observation::Failure;
 use portolan_core::plan::Verb;
@@ -160,6 +161,9 @@ impl AppRecord {
                 self.owner = Some(owner.clone());
                 self.latest = Some(generation.clone());
                 self.held = None;
+                if Mutant::TheInventoryAdvancesEarly.is_on() {
+                    self.converged = self.latest.clone();
+                }
             }
             JournalEntry::IntentOpened(intent) => {
                 self.intents.insert(intent.id.clone(), intent.clone());

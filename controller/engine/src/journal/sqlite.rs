@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use portolan_core::mutant::Mutant;
 use portolan_core::name::OwnerId;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
 use serde::Serialize;
@@ -364,6 +365,9 @@ fn begin(transaction: &Transaction<'_>, app: i64, owner: &OwnerId, generation: &
     let sql = "DELETE FROM generations WHERE app = ?1 AND number <= ?2 AND number NOT IN
                (SELECT latest FROM apps WHERE id = ?1 UNION SELECT coalesce(converged, latest) FROM apps WHERE id = ?1)";
     let kept = i64::try_from(GENERATIONS_KEPT)?;
+    if Mutant::GenerationsAreKeptForEver.is_on() {
+        return Ok(());
+    }
     run(transaction, sql, params![app, number - kept])
 }
 

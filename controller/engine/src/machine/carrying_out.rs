@@ -1,6 +1,8 @@
 //! Carrying out and watching: step by step, look by look, until everything is as it shall be or patience has run out.
 
+use portolan_core::mutant::Mutant;
 use portolan_core::observation::{Failure, Pause};
+use portolan_core::plan::{Plan, Step, Verb};
 use portolan_core::resource::{Resource, ResourceId};
 use portolan_provider_api::{Accepted, CallError};
 
@@ -70,7 +72,8 @@ impl Pursuit {
 
     /// What is certainly gone, or in another revision, and not about to be written.
     fn lost(&self, turn: &Turn) -> Option<&ResourceId> {
-        if self.world.asked() < self.began.plus(turn.base.shape.read_lag()) {
+        let certain = self.world.asked() >= self.began.plus(turn.base.shape.read_lag());
+        if !certain || Mutant::DriftMeanwhileIsNotSeen.is_on() {
             return None;
         }
         let lost = |resource: &&Resource| self.world.is_gone(&resource.id) || self.world.is_another(resource);
@@ -99,27 +102,42 @@ impl Pursuit {
         match execution.answered(number, answer, &mut self.world, turn) {
             Verdict::GoOn => {}
             Verdict::PlanAnew(failure) => {
-                let plan = execution.plan.digest();
-                self.met_a_conflict(plan, failure, turn);
+                let plan = execution.plan.clone();
+                let moves = plan.step(number).is_some_and(|step| self.world.is_moving(&step.id));
+                let moves = moves && !Mutant::LeavingObjectsAreUpdated.is_on();
+                self.met_a_conflict(&plan, moves, failure, turn);
             }
             Verdict::Fail(failure) => self.wind(Winding::Fail(failure), turn),
         }
     }
 
     /// Whoever wrote in between has changed what the next plan is made from. Where that very plan meets the very conflict
-    /// again nobody has, and it will not pass.
-    fn met_a_conflict(&mut self, plan: String, failure: Failure, turn: &mut Turn) {
+    /// again nobody has, and it will not pass; unless the resource still moves: then our own earlier write, whose answer was
+    /// lost, may be what is in the way, and it ends by itself.
+    fn met_a_conflict(&mut self, plan: &Plan, moves: bool, failure: Failure, turn: &mut Turn) {
         if self.winding.is_some() {
             return;
         }
+        let (plan, at) = (plan.digest(), turn.now);
         let known = self.conflict.as_ref();
-        let lasts = known.is_some_and(|known| known.plan == plan && known.failure == failure);
-        let winding = match lasts {
-            true => Winding::Fail(failure.clone()),
-            false => Winding::Anew(failure.clone()),
+        let known = known.filter(|known| known.plan == plan && known.failure == failure);
+        let since = known.map_or(at, |known| known.since);
+        let passes = moves && at < since.plus(self.world.goal.patience);
+        let winding = match known {
+            Some(_) if !passes => Winding::Fail(failure.clone()),
+            Some(_) => {
+                // The very same again is not another plan.
+                self.replans = self.replans.saturating_sub(1);
+                Winding::Anew(failure.clone())
+            }
+            None => Winding::Anew(failure.clone()),
         };
-        let at = turn.now;
-        self.conflict = Some(Conflict { plan, failure, at });
+        self.conflict = Some(Conflict {
+            plan,
+            failure,
+            at,
+            since,
+        });
         self.wind(winding, turn);
     }
 
@@ -146,17 +164,30 @@ impl Pursuit {
         let Some(plan) = self.make_plan(turn) else {
             return Next::Wait;
         };
-        if plan.is_empty() && !self.world.is_settled() || self.is_read_too_old(&plan, turn) {
+        let unfinished = match plan.is_empty() {
+            true => !self.world.is_settled(),
+            false => plan.steps.iter().all(|step| self.only_drains(step)),
+        };
+        if unfinished || self.is_read_too_old(&plan, turn) {
             self.look.ask_if_due(&self.scope, &self.world, turn);
             return self.stay_patient(turn);
         }
         if plan.is_empty() {
             return self.decide(turn);
         }
+        if Mutant::RefusalsArePassedOver.is_on() {
+            self.converge(turn);
+            return Next::Again;
+        }
         let names: Vec<String> = plan.steps.iter().map(|step| step.id.to_string()).collect();
         let message = format!("{} differ again after they were written", names.join(", "));
         self.wind(Winding::Anew(Failure::new("NotConverging", message)), turn);
         Next::Again
+    }
+
+    /// A read may show again, on its way out, what an earlier one has not shown any more.
+    fn only_drains(&self, step: &Step) -> bool {
+        step.verb == Verb::Delete && self.world.is_draining(&step.id)
     }
 
     /// All that could be done is done, and only somebody's word is missing. Going back never waits for one.
@@ -175,7 +206,8 @@ impl Pursuit {
             self.last_progress = turn.now;
         }
         let busy = turn.calls_under_way() > 0;
-        if busy || !turn.is_due(self.last_progress.plus(self.world.goal.patience)) {
+        let until = self.last_progress.plus(self.world.goal.patience);
+        if busy || Mutant::PatienceHasNoEnd.is_on() || !turn.is_due(until) {
             return Next::Wait;
         }
         let waited = turn.now.since(self.last_progress).as_secs();

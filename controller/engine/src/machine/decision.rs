@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portolan_core::mutant::Mutant;
 use portolan_core::observation::Failure;
 use portolan_core::plan::{Plan, Problem, Step, Verb};
 use portolan_core::resource::{Resource, ResourceId, Resources};
@@ -90,8 +91,10 @@ impl Pursuit {
         let lag = turn.base.shape.read_lag();
         let asked = self.world.asked();
         // What is gone back to looks as it did before it was left: nothing but time tells a read of then from one of now.
-        let turning_back = !self.world.goal.is_forward() && asked < self.world.writes.last().plus(lag);
-        let doubted = asked < self.began.plus(lag) && {
+        let turning_back = !self.world.goal.is_forward()
+            && asked < self.world.writes.last().plus(lag)
+            && !Mutant::TurningBackIsBelieved.is_on();
+        let doubted = asked < self.began.plus(lag) && !Mutant::TheJournalIsNotAsked.is_on() && {
             let cut = plan.is_empty() && self.before.is_unfinished();
             cut || self.contradicts_the_journal(plan)
         };
@@ -111,6 +114,7 @@ impl Pursuit {
         let ended_well = record.converged.as_ref().is_some_and(|one| one.number == latest.number);
         let rolled_back = record.held.is_some() && latest.kind == GenerationKind::Apply;
         let made_before = |step: &Step| match step.verb {
+            Verb::Create if Mutant::IntentsAreForgotten.is_on() => false,
             Verb::Create => step.needs_intent && !ended_well || converged(&step.id).is_some(),
             Verb::Update => converged(&step.id).is_some_and(|applied| desired.get(&step.id) == Some(applied)),
             Verb::Delete => false,
@@ -175,13 +179,13 @@ impl Pursuit {
             .record()
             .held
             .as_ref()
-            .filter(|hold| hold.hash == goal.hash && !tried_again)?;
+            .filter(|hold| hold.hash == goal.hash && !tried_again && !Mutant::FailuresAreNotHeld.is_on())?;
         Some(hold.failure.clone())
     }
 
     /// A rollback that was not finished is, before anything else.
     fn resumes_rollback(&mut self, turn: &mut Turn) -> bool {
-        if self.is_held(turn).is_none() {
+        if self.is_held(turn).is_none() || Mutant::RollbacksAreNotResumed.is_on() {
             return false;
         }
         let record = turn.record();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portolan_core::mutant::Mutant;
 use portolan_core::observation::Failure;
 use portolan_core::plan::Problem;
 
@@ -195,7 +196,8 @@ impl Pursuit {
         let goal = &self.world.goal;
         let converged = turn.record().converged.as_ref()?;
         let both_apply = [goal.kind, converged.kind] == [GenerationKind::Apply; 2];
-        (both_apply && converged.hash != goal.hash).then(|| converged.clone())
+        let back = both_apply && converged.hash != goal.hash && !Mutant::FailuresAreNotRolledBack.is_on();
+        back.then(|| converged.clone())
     }
 
     /// From here on the goal is what served before.

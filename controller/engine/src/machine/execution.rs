@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use portolan_core::mutant::Mutant;
 use portolan_core::name::hash_of;
 use portolan_core::observation::Failure;
 use portolan_core::plan::{Plan, PlanOptions, Scope, Stage, Step, Verb};
@@ -95,7 +96,7 @@ impl Execution {
     pub fn advance(&mut self, world: &World, turn: &mut Turn) -> bool {
         self.settle(world);
         let Some(stage) = self.open_stage() else { return false };
-        if stage == Stage::Prune && !world.is_settled() {
+        if stage == Stage::Prune && !world.is_settled() && !Mutant::PrunesDoNotWait.is_on() {
             return true;
         }
         let plan = self.plan.clone();
@@ -136,7 +137,9 @@ impl Execution {
         match run.progress {
             Progress::Calling | Progress::Done => return true,
             Progress::Accepted => return false,
-            Progress::Noting(mark) if !turn.base.scribe.is_durable(mark) => return true,
+            Progress::Noting(mark) if !turn.base.scribe.is_durable(mark) && !Mutant::IntentsAreNotAwaited.is_on() => {
+                return true;
+            }
             Progress::Pausing(until) if !turn.is_due(until) => return true,
             _ if turn.calls_under_way() >= turn.base.policy.calls_at_once => return true,
             Progress::Waiting | Progress::Noting(_) | Progress::Pausing(_) => {}
@@ -154,7 +157,7 @@ impl Execution {
     /// The body with every reference closed; `None` while something elsewhere has not come as far as the step needs.
     fn body_if_ready(&mut self, step: &Step, world: &World, turn: &mut Turn) -> Option<Value> {
         let unmet: Vec<_> = step.edges.iter().filter(|edge| !world.holds(edge)).cloned().collect();
-        if !unmet.is_empty() {
+        if !unmet.is_empty() && !Mutant::EdgesAreNotAwaited.is_on() {
             let run = &mut self.steps[step.number - 1];
             if !std::mem::replace(&mut run.told, true) {
                 let step = self.name(step);
@@ -173,7 +176,7 @@ impl Execution {
         let noted = matches!(self.steps[step.number - 1].progress, Progress::Noting(_));
         let known = turn.record().intents.get(&step.id);
         let known = known.is_some_and(|intent| intent.generation == self.plan.generation && intent.verb == step.verb);
-        if !step.needs_intent || noted || known {
+        if !step.needs_intent || noted || known || Mutant::IntentsAreNotNoted.is_on() {
             return None;
         }
         Some(turn.note(JournalEntry::IntentOpened(Intent {
@@ -239,7 +242,10 @@ impl Execution {
         let generation = self.plan.generation.to_string();
         let verb = format!("{:?}", step.verb);
         let id = step.id.to_string();
-        let began = self.steps[step.number - 1].began;
+        let began = match Mutant::TokensRepeat.is_on() {
+            true => Some(Timestamp::default()),
+            false => self.steps[step.number - 1].began,
+        };
         let at = began.unwrap_or(turn.now).0.to_string();
         let observed = &self.plan.observed;
         let parts = [self.scope.owner.as_str(), &id, &generation, &verb, observed, &at];
@@ -271,6 +277,7 @@ impl Execution {
     fn accepted(&mut self, step: &Step, accepted: Accepted, world: &mut World, turn: &mut Turn) {
         let run = &mut self.steps[step.number - 1];
         run.progress = Progress::Accepted;
+        let is_first_try = run.failures == 0;
         let body = std::mem::take(&mut run.sent);
         let desired = world.goal.resources.get(&step.id).filter(|_| step.verb != Verb::Delete);
         let written = desired.map(|resource| Resource {
@@ -290,9 +297,10 @@ impl Execution {
         };
         // Its intent stays open until the resource is seen: after a crash a read may be too old to show it.
         let generation = self.plan.generation;
+        // A try whose answer was lost may have been taken as well, and looks the same.
         let is_told = written
             .as_ref()
-            .is_none_or(|written| world.is_told_from(written, generation, &*turn.base.shape));
+            .is_none_or(|written| is_first_try && world.is_told_from(written, generation, &*turn.base.shape));
         let taken = Taken {
             at: turn.now,
             generation,
@@ -323,6 +331,11 @@ impl Execution {
                 turn.publish(EngineEvent::StepRetrying { step: name, error, at });
                 Verdict::GoOn
             }
+            _ if Mutant::RefusalsArePassedOver.is_on() => {
+                run.progress = Progress::Done;
+                Verdict::GoOn
+            }
+            ErrorClass::Conflict if Mutant::ConflictsFailAtOnce.is_on() => Verdict::Fail(failure),
             ErrorClass::Conflict => Verdict::PlanAnew(failure),
             ErrorClass::Denied | ErrorClass::Quota | ErrorClass::Invalid | ErrorClass::Bug => {
                 close_intent(step, turn);
@@ -354,6 +367,9 @@ const LONGEST_LINE: usize = 500;
 /// The last lines, none of them without end.
 fn last_words(evidence: &[String]) -> Vec<String> {
     let first = evidence.len().saturating_sub(MOST_LINES);
+    if Mutant::EvidenceHasNoEnd.is_on() {
+        return evidence.to_vec();
+    }
     let lines = evidence[first..].iter();
     lines.map(|line| cut(line, LONGEST_LINE)).collect()
 }

@@ -9,6 +9,7 @@ use portolan_core::desired::DesiredState;
 use portolan_core::facts::{ContainerPath, Facts, PinnedImage};
 use portolan_core::fault::Fault;
 use portolan_core::manifest::Drift;
+use portolan_core::mutant::Mutant;
 use portolan_core::name::hash_of;
 use portolan_core::observation::{Failure, Observation, ObservedResource, Ownership};
 use portolan_core::plan::{FieldChange, Plan, PlanInput, PlanOptions, Scope, plan};
@@ -155,6 +156,7 @@ impl Goal {
             desired: &self.resources,
             observed: &ordered,
             diff: &|resource, seen| match options.leave_observed {
+                _ if Mutant::RollbacksAreForWorkloads.is_on() && self.leaves(resource) => Vec::new(),
                 true => self.changes_of_ours(resource, seen, record, shape),
                 false => shape.diff(resource, seen),
             },
@@ -165,6 +167,11 @@ impl Goal {
             plan.generation = self.number;
         }
         plan
+    }
+
+    /// What a rollback of workloads alone leaves as it is.
+    fn leaves(&self, resource: &Resource) -> bool {
+        !self.is_forward() && resource.revision.is_none()
     }
 
     /// The difference without what somebody else may have changed since it was applied.
@@ -250,6 +257,9 @@ fn hash(kind: GenerationKind, resources: &Resources) -> String {
 fn patience(desired: &DesiredState, policy: &Policy) -> Duration {
     let rollouts = desired.services.values().map(|service| service.rollout.deadline);
     let runs = desired.jobs.values().map(|job| job.timeout * (job.retries + 1));
+    if Mutant::PatienceIsShort.is_on() {
+        return policy.poll_longest;
+    }
     rollouts.chain(runs).max().unwrap_or(policy.patience) + policy.grace
 }
 

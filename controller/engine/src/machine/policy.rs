@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use portolan_core::mutant::Mutant;
+
 /// Settings of a machine. The defaults suit a platform that answers at once and one that takes minutes alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -60,7 +62,7 @@ impl Policy {
     /// The pause before the next try, after `failures` in a row: what the platform named, to the tick, or anything up to a
     /// bound that doubles, so that those who failed together do not come back together.
     pub fn pause(&self, failures: u32, after: Option<Duration>, random: u64) -> Duration {
-        if let Some(after) = after {
+        if let Some(after) = after.filter(|_| !Mutant::RetryAfterIsIgnored.is_on()) {
             return after;
         }
         let bound = self.retry_first.saturating_mul(1 << failures.saturating_sub(1).min(16));

@@ -1,7 +1,9 @@
 //! Pursuing a goal: where the pursuit stands, what comes in, and who has to deal with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use portolan_core::mutant::Mutant;
 use portolan_core::observation::{Failure, Observation};
 use portolan_core::plan::{Plan, Problem, Scope};
 use portolan_core::resource::ResourceId;
@@ -52,6 +54,8 @@ pub(super) struct Conflict {
     pub plan: String,
     pub failure: Failure,
     pub at: Timestamp,
+    /// When it was met for the first time.
+    pub since: Timestamp,
 }
 
 /// Where between planning and the end it stands.
@@ -129,7 +133,11 @@ impl Pursuit {
             Leg::Observing => self.observe(turn),
             Leg::Approving(_) => Next::Wait,
             Leg::Checking { .. } => self.check(turn),
-            Leg::Beginning(mark, _) if !turn.base.scribe.is_durable(*mark) => Next::Wait,
+            Leg::Beginning(mark, _)
+                if !turn.base.scribe.is_durable(*mark) && !Mutant::GenerationsAreNotAwaited.is_on() =>
+            {
+                Next::Wait
+            }
             Leg::Beginning(..) => self.begin(turn),
             Leg::Executing(_) => self.execute(turn),
             Leg::Watching => self.watch(turn),
@@ -195,6 +203,11 @@ impl Pursuit {
         let asked = self.world.asked();
         // Its call was made long after the intent, if it was tried again; and a run before may have made it until its end.
         let sent = |intent: &Intent| self.world.writes.answered_at(&intent.id).max(self.began).max(intent.at);
+        let lag = if Mutant::IntentsAreForgotten.is_on() {
+            Duration::ZERO
+        } else {
+            lag
+        };
         let known = |intent: &&Intent| self.world.is_there(&intent.id) || asked >= sent(intent).plus(lag);
         let answered: Vec<_> = turn
             .record()
@@ -229,6 +242,7 @@ impl Pursuit {
             generation: record
                 .latest
                 .as_ref()
+                .filter(|_| !Mutant::StatusIsEarly.is_on())
                 .map_or(self.world.goal.number, |latest| latest.number),
             reconciling: false,
             held: record.held.as_ref().map(|hold| hold.failure.clone()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_core::facts::ContainerPath;
+use portolan_core::mutant::Mutant;
 use portolan_core::name::OwnerId;
 use portolan_provider_api::Shape;
 
@@ -94,6 +95,7 @@ impl Turn {
             .values()
             .filter_map(|question| question.deadline)
             .min()
+            .filter(|_| !Mutant::DeadlinesWaitForALook.is_on())
         {
             self.is_due(deadline);
         }
@@ -164,7 +166,8 @@ impl Turn {
 
     /// Whether somebody else may write by now. If not, the machine is woken once that may be so.
     pub fn has_lost_lease(&mut self) -> bool {
-        self.lease.is_some_and(|until| self.is_due(until))
+        let lease = self.lease.filter(|_| !Mutant::HoldersOfLeasesDoNotLook.is_on());
+        lease.is_some_and(|until| self.is_due(until))
     }
 
     /// When to try again after `failures` in a row.

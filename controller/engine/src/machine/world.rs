@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use portolan_core::mutant::Mutant;
 use portolan_core::observation::{Failure, Observation, ObservedResource, Ownership, Pause, ResourceState};
 use portolan_core::plan::{FieldChange, Step};
 use portolan_core::resource::{Edge, EdgeCondition, Resource, ResourceId};
@@ -106,6 +107,17 @@ impl Writes {
         self.lines.push(line(step));
     }
 
+    /// What was written to without a good answer, which says nothing about whether the write was taken, so that a read of
+    /// then may or may not show it.
+    fn in_doubt(&self, lag: Duration, asked: Timestamp) -> impl Iterator<Item = &ResourceId> {
+        let in_doubt = move |write: &Write| {
+            let known = write.accepted.as_ref().is_some_and(|taken| taken.at == write.answered);
+            !known && asked < write.answered.plus(lag)
+        };
+        let in_doubt = self.by_id.iter().filter(move |(_, write)| in_doubt(write));
+        in_doubt.map(|(id, _)| id)
+    }
+
     /// What may be older in a read that was asked for then than it is.
     fn recent(&self, lag: Duration, asked: Timestamp) -> impl Iterator<Item = (&ResourceId, &Taken)> {
         let accepted = self
@@ -125,13 +137,17 @@ impl Seen {
             match (&accepted.written, seen) {
                 (Some(written), Some(seen)) => {
                     let old = !accepted.is_told || is_before(seen, accepted.generation);
+                    let old = old && !Mutant::OldPassesForNew.is_on();
                     old || !shape.diff(written, seen).is_empty()
                 }
                 (Some(_), None) => true,
                 (None, seen) => seen.is_some_and(|seen| seen.state != ResourceState::Deleting),
             }
         });
-        let behind = behind.map(|(id, _)| id.clone()).collect();
+        let behind = behind.map(|(id, _)| id);
+        let behind = behind.chain(writes.in_doubt(shape.read_lag(), asked));
+        let behind = behind.filter(|_| !Mutant::ReadsShowEveryWrite.is_on());
+        let behind = behind.cloned().collect();
         Self {
             observation,
             answered,
@@ -173,14 +189,21 @@ impl World {
     }
 
     pub fn is_gone(&self, id: &ResourceId) -> bool {
-        self.is_fresh(id) && self.shown(id).is_none_or(|seen| seen.retained)
+        let draining =
+            |seen: &ObservedResource| seen.state == ResourceState::Deleting && Mutant::DrainingIsGone.is_on();
+        self.is_fresh(id) && self.shown(id).is_none_or(|seen| seen.retained || draining(seen))
     }
 
     /// Whether what was begun on it has ended, as far as can be seen.
     pub fn has_come_to_rest(&self, id: &ResourceId) -> bool {
+        self.is_fresh(id) && !self.is_moving(id)
+    }
+
+    /// Whether the last observation, however old, shows that something goes on with it.
+    pub fn is_moving(&self, id: &ResourceId) -> bool {
         let moving =
             |seen: &ObservedResource| matches!(seen.state, ResourceState::Progressing { .. } | ResourceState::Deleting);
-        self.is_fresh(id) && !self.shown(id).is_some_and(moving)
+        self.shown(id).is_some_and(moving)
     }
 
     pub fn holds(&self, edge: &Edge) -> bool {
@@ -200,12 +223,15 @@ impl World {
     /// Whether everything desired is as far as it shall come, and stays.
     pub fn is_settled(&self) -> bool {
         let mut resources = self.goal.resources.values();
-        !self.is_operated_on && resources.all(|resource| self.is_resource_settled(resource))
+        let awaited = self.is_operated_on && !Mutant::OperationsAreNotAwaited.is_on();
+        !awaited && resources.all(|resource| self.is_resource_settled(resource))
     }
 
     fn is_resource_settled(&self, resource: &Resource) -> bool {
         match self.fresh(&resource.id) {
-            Some(seen) if resource.awaited => seen.meets(EdgeCondition::Ready, resource.revision.as_deref()),
+            Some(seen) if resource.awaited && !Mutant::StartingIsReady.is_on() => {
+                seen.meets(EdgeCondition::Ready, resource.revision.as_deref())
+            }
             Some(seen) => seen.state != ResourceState::Deleting,
             None => !resource.awaited,
         }
@@ -230,6 +256,12 @@ impl World {
         shown.is_none_or(|seen| is_before(seen, generation) || !shape.diff(written, seen).is_empty())
     }
 
+    /// Whether this run has deleted it and it is still on its way out: it needs no second delete.
+    pub fn is_draining(&self, id: &ResourceId) -> bool {
+        let leaving = self.shown(id).is_some_and(|seen| seen.state == ResourceState::Deleting);
+        leaving && self.writes.was_taken(id)
+    }
+
     /// Whether the last observation shows it, however old it is.
     pub fn is_shown(&self, id: &ResourceId) -> bool {
         self.shown(id).is_some()
@@ -238,7 +270,7 @@ impl World {
     /// Whether something desired is on its way out: until it is gone it can be neither changed nor made.
     pub fn is_something_leaving(&self) -> bool {
         let leaving = |id: &ResourceId| self.shown(id).is_some_and(|seen| seen.state == ResourceState::Deleting);
-        self.goal.resources.keys().any(leaving)
+        self.goal.resources.keys().any(leaving) && !Mutant::LeavingObjectsAreUpdated.is_on()
     }
 
     /// Whether it is there in another revision than the one desired.
@@ -276,7 +308,8 @@ impl World {
     fn current_failure(&self, resource: &Resource) -> Option<&Failure> {
         let seen = self.fresh(&resource.id)?;
         let current = resource.revision.is_none() || seen.revision == resource.revision;
-        seen.failure().filter(|_| current)
+        let counted = current && !Mutant::PatienceHasNoEnd.is_on();
+        seen.failure().filter(|_| counted)
     }
 
     /// What has failed for good in the revision that is wanted; `pending` tells what is still to be written to, whose
@@ -284,6 +317,7 @@ impl World {
     pub fn failure(&self, pending: impl Fn(&ResourceId) -> bool, lag: Duration) -> Option<Failure> {
         let recent: BTreeSet<&ResourceId> = self.writes.recent(lag, self.asked()).map(|(id, _)| id).collect();
         let passing = |id: &ResourceId| pending(id) || recent.contains(id) || self.excused.contains(id);
+        let passing = |id: &ResourceId| passing(id) && !Mutant::OldFailuresCount.is_on();
         let mut candidates = self.goal.resources.values().filter(|resource| !passing(&resource.id));
         candidates.find_map(|resource| {
             let failure = self.current_failure(resource)?;
