@@ -1,10 +1,15 @@
 //! What a target can do with each field of a manifest, and the portability report made from it.
 //!
 //! Nothing is ever dropped silently: a provider's table names every field of the schema, and the report names every
-//! field of a manifest that a target takes otherwise than exactly.
+//! field of a manifest that a target takes otherwise than exactly. What is impossible is refused before anything is rendered,
+//! and what is less than was asked for is said in the plan.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::fault::Fault;
+use crate::manifest::App;
+use crate::schema::app_schema;
 
 /// How a target takes a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -80,6 +85,70 @@ pub fn report(table: &[Capability], spec: &Value) -> Vec<Finding> {
         });
     });
     findings
+}
+
+/// A field that the target takes with less than was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Degraded {
+    /// JSON pointer into the manifest.
+    pub pointer: String,
+    /// What follows.
+    pub because: String,
+}
+
+/// What of an app a target does not take as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// A fault for each field that the target cannot have.
+    pub impossible: Vec<Fault>,
+    pub degraded: Vec<Degraded>,
+}
+
+/// Of what the app sets: a value that is its field's default says nothing.
+pub fn limits(table: &[Capability], app: &App) -> Limits {
+    let mut limits = Limits::default();
+    let spec = serde_json::to_value(&app.spec).expect("manifests hold only string keys");
+    for Finding { pointer, support } in report(table, &spec) {
+        match support {
+            Support::Impossible(because) if is_set(&spec, &pointer) => {
+                limits.impossible.push(refusal(pointer, because))
+            }
+            Support::Degraded(because) if is_set(&spec, &pointer) => limits.degraded.push(Degraded {
+                pointer,
+                because: because.to_string(),
+            }),
+            _ => {}
+        }
+    }
+    limits
+}
+
+fn refusal(pointer: String, because: &str) -> Fault {
+    let field = pointer.trim_start_matches("/spec/").replace('/', ".");
+    let message = format!("`{field}` cannot be had on this target: {because}");
+    let hint = "leave it out; `overrides` can say so for this target alone";
+    Fault::new("FieldUnsupported", message, pointer).with_hint(hint)
+}
+
+fn is_set(spec: &Value, pointer: &str) -> bool {
+    let inside = pointer.trim_start_matches("/spec");
+    let words: Vec<&str> = inside.split('/').skip(1).collect();
+    spec.pointer(inside) != default_of(&words)
+}
+
+/// The default that the schema gives for a field, by its path below `spec`.
+fn default_of(words: &[&str]) -> Option<&'static Value> {
+    let spec = &app_schema()["properties"]["spec"];
+    let field = words.iter().try_fold(spec, |schema, word| {
+        let inside = [
+            schema["properties"].get(*word),
+            schema.get("items"),
+            schema.get("additionalProperties"),
+        ];
+        inside.into_iter().flatten().next()
+    });
+    field?.get("default")
 }
 
 /// Segments matched and whether the value was named: what ranks one row above another.
@@ -173,6 +242,52 @@ mod tests {
         let mut sorted = words.clone();
         sorted.sort();
         assert_eq!(sorted, expected.map(|(pointer, word)| (pointer.to_string(), word)));
+    }
+
+    #[test]
+    fn what_is_set_is_told_and_a_default_says_nothing() {
+        const NARROW: &[Capability] = &[
+            Capability {
+                field: "*",
+                support: Support::Exact,
+            },
+            Capability {
+                field: "services.*.scale",
+                support: Support::Degraded("one is enough"),
+            },
+            Capability {
+                field: "services.*.stop",
+                support: Support::Impossible("nothing ends"),
+            },
+            Capability {
+                field: "services.*.env",
+                support: Support::Impossible("no variables"),
+            },
+        ];
+        let app = |web: Value| -> App {
+            let metadata = json!({ "name": "shop" });
+            let spec = json!({ "services": { "web": web } });
+            serde_json::from_value(
+                json!({"apiVersion": "portolan.dev/v1alpha1", "kind": "App", "metadata": metadata, "spec": spec}),
+            )
+            .unwrap()
+        };
+        let plain = app(json!({ "image": "a" }));
+        assert_eq!(limits(NARROW, &plain), Limits::default());
+        let rich = app(json!({"image": "a", "scale": {"min": 2}, "stop": {"drain": "9s"}, "env": {"A/B": "x"}}));
+        let limits = limits(NARROW, &rich);
+        let faults = limits.impossible;
+        let pointers: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(
+            pointers,
+            ["/spec/services/web/env/A~1B", "/spec/services/web/stop/drain"]
+        );
+        assert!(faults[1].message.contains("nothing ends"), "{}", faults[1].message);
+        let expected = Degraded {
+            pointer: "/spec/services/web/scale/min".into(),
+            because: "one is enough".into(),
+        };
+        assert_eq!(limits.degraded, [expected]);
     }
 
     #[test]

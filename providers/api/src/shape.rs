@@ -15,7 +15,8 @@ pub trait Shape: Send + Sync {
     /// The provider's name as `Target.spec.provider` spells it.
     fn name(&self) -> &'static str;
 
-    /// For each manifest field, how this target takes it. A constant.
+    /// For each manifest field, how this target takes it. A constant. The engine refuses what is impossible before anything
+    /// is rendered, and says in the plan what is degraded.
     fn capabilities(&self) -> &'static [Capability];
 
     /// The native resources for `desired` and the edges between them.

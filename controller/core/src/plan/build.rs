@@ -64,6 +64,7 @@ pub fn plan(input: &PlanInput<'_>) -> Plan {
         steps: numbered(draft.steps),
         unchanged: draft.unchanged,
         kept: draft.kept,
+        degraded: Vec::new(),
         problems: draft.problems,
         approval,
     }

@@ -18,6 +18,7 @@ pub use diff::field_changes;
 pub use saved::SavedPlan;
 pub use text::{human, markdown};
 
+use crate::capability::Degraded;
 use crate::name::{OwnerId, hash_of};
 use crate::resource::{Edge, ResourceId};
 
@@ -45,6 +46,9 @@ pub struct Plan {
     pub unchanged: Vec<ResourceId>,
     /// Present, not desired, and left alone.
     pub kept: Vec<Kept>,
+    /// What the target takes with less than the manifest asks for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<Degraded>,
     /// What forbids carrying the plan out.
     pub problems: Vec<Problem>,
     /// Why somebody has to say yes first, beyond what the caller asks anyway.

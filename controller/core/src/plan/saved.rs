@@ -150,6 +150,7 @@ mod tests {
             steps,
             unchanged: vec![],
             kept: vec![],
+            degraded: vec![],
             problems: vec![],
             approval: vec![],
         }

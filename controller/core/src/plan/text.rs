@@ -25,6 +25,14 @@ pub fn human(plan: &Plan) -> String {
     for kept in &plan.kept {
         _ = writeln!(text, "  = keep {}: {}", kept.id, kept.because);
     }
+    for one in &plan.degraded {
+        _ = writeln!(
+            text,
+            "  * {}: {}",
+            dotted(one.pointer.trim_start_matches("/spec")),
+            one.because
+        );
+    }
     for problem in &plan.problems {
         _ = writeln!(text, "  ! {}: {}", problem.code, problem.message);
         if let Some(hint) = &problem.hint {
@@ -71,6 +79,14 @@ pub fn markdown(plan: &Plan) -> String {
     }
     for kept in &plan.kept {
         _ = writeln!(text, "\n- keep `{}`: {}", kept.id, kept.because);
+    }
+    for one in &plan.degraded {
+        _ = writeln!(
+            text,
+            "\n- `{}` in part: {}",
+            dotted(one.pointer.trim_start_matches("/spec")),
+            one.because
+        );
     }
     for problem in &plan.problems {
         _ = writeln!(text, "\n> **{}**: {}", problem.code, problem.message);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portolan_core::capability::{Degraded, limits};
 use portolan_core::desired::DesiredState;
 use portolan_core::facts::{ContainerPath, Facts, PinnedImage};
 use portolan_core::fault::Fault;
@@ -36,6 +37,8 @@ pub struct Goal {
     pub intent: Option<String>,
     /// Fields that others may change, by the origin of their resource.
     pub drift: BTreeMap<String, Drift>,
+    /// What the target takes with less than the manifest asks for.
+    pub degraded: Vec<Degraded>,
 }
 
 /// Whether the goal is what the user wants, or what served before that failed.
@@ -61,12 +64,14 @@ impl Goal {
         }
         match work.wish {
             Wish::Apply | Wish::Keep | Wish::Again { .. } | Wish::Rollback { .. } => {
-                let desired = resolve(&work.resolve_input(realm), &facts)?;
+                let limits = limits(shape.capabilities(), &work.app);
+                let desired = resolved(work, realm, &facts, limits.impossible)?;
                 let resources = shape.render(&desired)?;
                 let patience = patience(&desired, policy);
                 Ok(Self {
                     intent: Some(work.intent()),
                     drift: drift(work),
+                    degraded: limits.degraded,
                     ..Self::forward(GenerationKind::Apply, resources, facts.images, patience)
                 })
             }
@@ -95,6 +100,7 @@ impl Goal {
             patience,
             intent: None,
             drift: BTreeMap::new(),
+            degraded: Vec::new(),
         }
     }
 
@@ -110,6 +116,7 @@ impl Goal {
             patience: generation.patience,
             intent: generation.intent.clone(),
             drift: generation.drift.clone(),
+            degraded: Vec::new(),
         }
     }
 
@@ -162,6 +169,7 @@ impl Goal {
             },
             options,
         });
+        plan.degraded.clone_from(&self.degraded);
         if self.is_forward() {
             self.number = number(&self.hash, record, observed, plan.is_empty());
             plan.generation = self.number;
@@ -218,6 +226,18 @@ impl Goal {
             patience: self.patience,
             intent: self.intent.clone(),
             drift: self.drift.clone(),
+        }
+    }
+}
+
+/// What the app means, unless it asks for what the target cannot have: no provider is asked to render that.
+fn resolved(work: &Work, realm: &str, facts: &Facts, mut impossible: Vec<Fault>) -> Result<DesiredState, Vec<Fault>> {
+    match resolve(&work.resolve_input(realm), facts) {
+        Ok(desired) if impossible.is_empty() => Ok(desired),
+        Ok(_) => Err(impossible),
+        Err(others) => {
+            impossible.extend(others);
+            Err(impossible)
         }
     }
 }
