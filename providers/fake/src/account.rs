@@ -1,6 +1,7 @@
 //! One account of the platform: what each call does to its objects. Time comes in with every call.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use portolan_core::name::OwnerId;
 use portolan_core::observation::Observation;
@@ -177,13 +178,14 @@ impl Account {
         }
         self.check_owner(scope, request)?;
         self.check_etag(&rules, request, fault)?;
-        if rules.one_operation_at_a_time && self.is_operated_on(&request.id, now) {
-            return Err(conflict(format!("another operation on {} goes on", request.id)));
-        }
-        let answer = match request.verb {
-            Verb::Create => self.create(&rules, scope, request, now, fault),
-            Verb::Update => self.update(&rules, scope, request, now, fault),
-            Verb::Delete => self.delete(&rules, request, now, fault),
+        let answer = match rules.one_operation_at_a_time && self.is_operated_on(&request.id, now) {
+            true if self.is_under_way(request) => Ok(self.handle()),
+            true => Err(conflict(format!("another operation on {} goes on", request.id))),
+            false => match request.verb {
+                Verb::Create => self.create(&rules, scope, request, now, fault),
+                Verb::Update => self.update(&rules, scope, request, now, fault),
+                Verb::Delete => self.delete(&rules, request, now, fault),
+            },
         }?;
         match (fault, answer) {
             (Some(Fault::TimeOut { .. }), _) => Err(time_out()),
@@ -199,7 +201,7 @@ impl Account {
 
     fn check_owner(&mut self, scope: &Scope, request: &WriteRequest) -> Result<(), CallError> {
         let object = self.objects.get(&request.id);
-        let foreign = object.is_some_and(|object| object.owner != scope.owner);
+        let foreign = object.is_some_and(|object| !object.is_of(scope));
         if foreign && !request.take_over {
             // Whoever finds a name free may be too late; what is changed was seen.
             if request.verb != Verb::Create {
@@ -229,6 +231,16 @@ impl Account {
             )),
             false => Err(conflict(format!("somebody else writes to {}", request.id))),
         }
+    }
+
+    /// Whether the operation that goes on does what is asked for: whoever asks again takes it up.
+    fn is_under_way(&self, request: &WriteRequest) -> bool {
+        let object = self.objects.get(&request.id);
+        let same = |object: &Arc<Object>| {
+            let wanted = (&object.body, &object.revision, object.generation);
+            object.deleted_at.is_none() && wanted == (&request.body, &request.revision, request.generation)
+        };
+        request.verb != Verb::Delete && object.is_some_and(same)
     }
 
     fn is_operated_on(&self, id: &ResourceId, now: u64) -> bool {

@@ -2,6 +2,7 @@
 
 use portolan_core::name::OwnerId;
 use portolan_core::observation::{Failure, Pause, ResourceState};
+use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use serde_json::Value;
 
@@ -62,6 +63,11 @@ impl Object {
             operation: None,
             serving: None,
         }
+    }
+
+    /// Whether the scope may write to it. Data that was kept is the owner's, whichever source names it again.
+    pub fn is_of(&self, scope: &Scope) -> bool {
+        self.owner == scope.owner && (self.retained || self.source == scope.source)
     }
 
     pub fn state(&self, kind: &Kind, now: u64) -> ResourceState {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_core::capability::{Capability, Support};
-use portolan_core::desired::{After, DesiredContainer, DesiredService, DesiredState, EnvPart, EnvValue};
+use portolan_core::desired::{
+    After, DesiredContainer, DesiredJob, DesiredService, DesiredState, DesiredUse, DesiredVolume, EnvPart, EnvValue,
+};
 use portolan_core::fault::Fault;
 use portolan_core::mutant::Mutant;
-use portolan_core::name::{NameGrammar, native_name};
+use portolan_core::name::{NameGrammar, hash_of, native_name};
 use portolan_core::observation::ObservedResource;
 use portolan_core::plan::{FieldChange, Scope, field_changes};
+use portolan_core::resolve::REVISION_VARIABLE;
 use portolan_core::resource::{Edge, EdgeCondition, Open, Resource, ResourceId, Resources, digest_or_open};
 use portolan_provider_api::Shape;
 use serde_json::{Value, json};
@@ -28,10 +31,16 @@ pub struct FakeShape {
     rules: Arc<Rules>,
 }
 
-const CAPABILITIES: &[Capability] = &[Capability {
-    field: "*",
-    support: Support::Exact,
-}];
+const CAPABILITIES: &[Capability] = &[
+    Capability {
+        field: "*",
+        support: Support::Exact,
+    },
+    Capability {
+        field: "services.*.scale.max",
+        support: Support::Degraded("nothing scales by itself in memory: `min` replicas are there"),
+    },
+];
 
 impl Default for FakeShape {
     fn default() -> Self {
@@ -79,16 +88,12 @@ impl Shape for FakeShape {
             shape: self,
         };
         let volumes = desired.volumes.values();
-        let volumes = volumes.map(|volume| native.resource(VOLUME, &volume.name, json!({}), &volume.origin));
-        let jobs = desired.jobs.values().map(|job| Resource {
-            revision: job.revision.clone(),
-            edges: native.edges(&job.container, &job.after),
-            ..native.resource(JOB, &job.name, native.workload(&job.container), &job.origin)
-        });
+        let volumes = volumes.map(|volume| native.volume(volume));
+        let jobs = desired.jobs.values().map(|job| native.job(job));
         let services = desired.services.values().map(|service| native.service(service));
         let balanced = desired.services.values().filter(|service| native.has_balancer(service));
         let balancers = balanced.map(|service| native.balancer(service));
-        let network = native.resource(NETWORK, NETWORK_NAME, json!({}), "/spec");
+        let network = native.network(&desired.uses);
         let all = volumes.chain(jobs).chain(services).chain(balancers).chain([network]);
         Ok(all
             .map(|resource| (resource.id.clone(), native.normal(resource)))
@@ -172,8 +177,33 @@ impl Native<'_> {
         resource
     }
 
+    fn network(&self, uses: &BTreeMap<String, DesiredUse>) -> Resource {
+        let body = match uses.is_empty() {
+            true => json!({}),
+            false => json!({ "serves": uses }),
+        };
+        self.resource(NETWORK, NETWORK_NAME, body, "/spec")
+    }
+
+    fn volume(&self, volume: &DesiredVolume) -> Resource {
+        let body = volume
+            .size_bytes
+            .map_or(json!({}), |bytes| json!({ "sizeBytes": bytes }));
+        self.resource(VOLUME, &volume.name, body, &volume.origin)
+    }
+
+    fn job(&self, job: &DesiredJob) -> Resource {
+        let rest = json!([of_process(&job.container), job.retries, job.timeout, job.logs]);
+        let body = self.workload(&job.container, rest_of([&job.container], &rest));
+        Resource {
+            revision: job.revision.clone(),
+            edges: self.edges(&job.container, &job.after),
+            ..self.resource(JOB, &job.name, body, &job.origin)
+        }
+    }
+
     fn service(&self, service: &DesiredService) -> Resource {
-        let mut body = self.workload(&service.container);
+        let mut body = self.workload(&service.container, rest_of_service(service));
         let public = service.ports.iter().filter(|port| port.public);
         let published: Vec<u16> = public.map(|port| port.port).collect();
         body["replicas"] = json!(service.replicas);
@@ -220,7 +250,7 @@ impl Native<'_> {
         }
     }
 
-    fn workload(&self, container: &DesiredContainer) -> Value {
+    fn workload(&self, container: &DesiredContainer, rest: Value) -> Value {
         let env: BTreeMap<&String, String> = container.env.iter().map(|(name, value)| (name, text(value))).collect();
         let mounts: BTreeMap<&String, Value> = container
             .mounts
@@ -234,6 +264,7 @@ impl Native<'_> {
             "env": env,
             "mounts": mounts,
             "uses": uses,
+            "rest": rest,
         })
     }
 
@@ -253,6 +284,55 @@ impl Native<'_> {
         let all = volumes.chain(after).chain([network]);
         all.map(|(to, condition)| Edge { to, condition }).collect()
     }
+}
+
+/// All that nothing here behaves by, as a hash, so that a change of it is one. Open while an image is: its config is a part.
+fn rest_of<'a>(containers: impl IntoIterator<Item = &'a DesiredContainer>, rest: &Value) -> Value {
+    let pinned = |container: &DesiredContainer| container.image.digest.is_some();
+    match containers.into_iter().all(pinned) {
+        true => json!(hash_of(&["rest", &rest.to_string()])[..20]),
+        false => digest_or_open(None),
+    }
+}
+
+fn rest_of_service(service: &DesiredService) -> Value {
+    let sidecars = service.sidecars.iter();
+    let sidecars = sidecars.map(|(name, one)| json!([name, of_container(&one.container), one.ports, one.probes]));
+    let init = service.init.iter().map(|(name, one)| json!([name, of_container(one)]));
+    let beside: Vec<Value> = sidecars.chain(init).collect();
+    let rest = json!([
+        of_process(&service.container),
+        beside,
+        service.ports,
+        service.probes,
+        service.rollout,
+        service.stop,
+        service.logs,
+        service.allow,
+    ]);
+    let sidecars = service.sidecars.values().map(|one| &one.container);
+    let init = service.init.iter().map(|(_, one)| one);
+    rest_of([&service.container].into_iter().chain(sidecars).chain(init), &rest)
+}
+
+/// One that has no object of its own. Its revision follows from what else there is.
+fn of_container(container: &DesiredContainer) -> Value {
+    let told = container.env.iter().filter(|(name, _)| *name != REVISION_VARIABLE);
+    let env: BTreeMap<&String, &EnvValue> = told.collect();
+    json!([container.image, env, of_process(container)])
+}
+
+fn of_process(container: &DesiredContainer) -> Value {
+    let DesiredContainer {
+        argv,
+        working_dir,
+        user,
+        files,
+        mounts,
+        resources,
+        ..
+    } = container;
+    json!([argv, working_dir, user, files, mounts, resources])
 }
 
 /// Only the shape of references matters here: nobody reads a secret.
