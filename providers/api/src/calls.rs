@@ -37,7 +37,7 @@ pub trait Calls: Send + Sync {
         open: &[OpenOperation],
     ) -> Result<Observation, CallError>;
 
-    /// Makes the resource. Creating what we made is success.
+    /// Makes the resource. Creating what we made is success, also while a long operation makes it.
     async fn create(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError>;
 
     /// Changes the resource to `request.body`. Changing it to what it is already is success.
@@ -61,7 +61,8 @@ pub struct WriteRequest {
     /// The platform's client token where it has one. The same for every try of one step, after a crash too; another once
     /// the step is planned again from another observation.
     pub idempotency_token: String,
-    /// Whether a foreign owner may be replaced.
+    /// Whether what another owner or another source wrote may be replaced. Where not, the write is refused as a conflict,
+    /// whatever the plan has seen: somebody may have put it there since.
     pub take_over: bool,
     /// For a delete of what holds data: whether the data goes too.
     pub erase_data: bool,

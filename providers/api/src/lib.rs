@@ -3,6 +3,8 @@
 //! A provider is the pair of both, plus the day-two traits in [`operations`] where the platform has them. The framework
 //! owns everything else: order, waiting, retries, budgets, the journal. Read [`shape`] first, then [`calls`].
 //!
+//! What the contract promises is checked by `portolan-conformance`, against every provider.
+//!
 //! This crate knows no provider and no engine; it depends on core's types alone.
 
 pub mod calls;

@@ -46,6 +46,13 @@ pub fn bug(message: String) -> CallError {
     CallError::new(ErrorClass::Bug, "Bug", message)
 }
 
+/// Somebody else's, under a name of ours.
+pub fn not_ours(id: &ResourceId) -> CallError {
+    CallError::new(ErrorClass::Conflict, "Conflict", format!("{id} is not ours"))
+        .about(id)
+        .with_hint("remove it, choose another name, or make it ours with --take-over")
+}
+
 /// A port of the host that is held by someone else.
 pub fn port_taken(id: &ResourceId, publish: Publish, failure: &std::io::Error) -> CallError {
     let Publish { address, port } = publish;

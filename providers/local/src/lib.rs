@@ -25,6 +25,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use client::folder_of;
 use portolan_core::manifest::Egress;
 use portolan_provider_api::{Images, Provider, Shape};
 

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Observation, Ownership};
 use portolan_core::plan::Scope;
 use portolan_core::reference::Digest;
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{Accepted, CallError, Calls, Images, OpenOperation, WriteRequest};
 use portolan_supervisor::client::Client;
 use portolan_supervisor::error::ClientError;
-use portolan_supervisor::protocol::ObjectState;
+use portolan_supervisor::protocol::{ObjectState, Observed};
 use portolan_supervisor::spec::{Kind, Object};
 use serde_json::json;
 
@@ -35,7 +35,10 @@ impl LocalCalls {
         }
         let object = object_of(scope, request)?;
         let mut held = self.platform.connection(scope).await?;
-        put_or_retry(&mut held.client, object).await.map_err(error::client)?;
+        let found = found(&mut held.client, scope, request).await?;
+        put_or_retry(&mut held.client, object, found)
+            .await
+            .map_err(error::client)?;
         held.give_back();
         Ok(Accepted::done())
     }
@@ -128,6 +131,7 @@ impl Calls for LocalCalls {
     async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
         let kind = native_kind(&request.id)?;
         let mut held = self.platform.connection(scope).await?;
+        found(&mut held.client, scope, request).await?;
         let deleted = held.client.delete(kind, &request.id.name, request.erase_data).await;
         deleted.map_err(error::client)?;
         held.give_back();
@@ -135,12 +139,24 @@ impl Calls for LocalCalls {
     }
 }
 
+/// What stands under the name, unless it is somebody else's and may not be taken over.
+async fn found(client: &mut Client, scope: &Scope, request: &WriteRequest) -> Result<Option<Observed>, CallError> {
+    let kind = native_kind(&request.id)?;
+    let seen = client.observe().await.map_err(error::client)?;
+    let found = seen.find(kind, &request.id.name).cloned();
+    let is_ours = |found: &Observed| matches!(read::observed(scope, found).ownership, Ownership::Ours { .. });
+    match request.take_over || found.as_ref().is_none_or(is_ours) {
+        true => Ok(found),
+        false => Err(error::not_ours(&request.id)),
+    }
+}
+
 /// The revision that has given up, put again, is how a user says `retry`. Anything else is left to the put: a job that
 /// succeeded does not run twice because an answer was lost.
-async fn put_or_retry(client: &mut Client, object: Object) -> Result<(), ClientError> {
+async fn put_or_retry(client: &mut Client, object: Object, found: Option<Observed>) -> Result<(), ClientError> {
     let (kind, name) = (object.kind(), object.name().to_string());
-    // Before the put: a new revision may fail while it is answered, and that is no failure to try again.
-    let failed = has_failed(client, &object).await?;
+    // As it was before the put: a new revision may fail while it is answered, and that is no failure to try again.
+    let failed = found.is_some_and(|found| has_failed(&found, &object));
     client.put(object).await?;
     match kind {
         Kind::Service if failed => client.retry(&name).await,
@@ -150,15 +166,8 @@ async fn put_or_retry(client: &mut Client, object: Object) -> Result<(), ClientE
 }
 
 /// Whether the very revision that is to be put has failed, whatever its labels and its generation are.
-async fn has_failed(client: &mut Client, object: &Object) -> Result<bool, ClientError> {
-    if !matches!(object.kind(), Kind::Service | Kind::Job) {
-        return Ok(false);
-    }
-    let observation = client.observe().await?;
-    let seen = observation.find(object.kind(), object.name());
-    Ok(seen.is_some_and(|seen| {
-        matches!(seen.state, ObjectState::Failed(_)) && seen.object.revision() == object.revision()
-    }))
+fn has_failed(found: &Observed, object: &Object) -> bool {
+    matches!(found.state, ObjectState::Failed(_)) && found.object.revision() == object.revision()
 }
 
 fn native_kind(id: &ResourceId) -> Result<Kind, CallError> {

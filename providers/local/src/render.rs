@@ -82,12 +82,12 @@ impl Shape for LocalShape {
         }
     }
 
-    /// The supervisor answers from what it has just stored.
     /// The store keeps images for whoever needs them, and `image rm` takes them out of it.
     fn is_pruned(&self, id: &ResourceId) -> bool {
         id.kind != kind::IMAGE
     }
 
+    /// The supervisor answers from what it has just stored.
     fn read_lag(&self) -> Duration {
         Duration::ZERO
     }
