@@ -18,7 +18,7 @@ use portolan_core::resource::ResourceId;
 use portolan_provider_api::{CallError, ErrorClass, ImageError, Images, PinRequest, Provider, WriteRequest};
 use portolan_provider_local::{LocalSettings, TargetSettings, local};
 use portolan_supervisor::Client;
-use portolan_supervisor::protocol::Observation as SupervisorObservation;
+use portolan_supervisor::protocol::{Observation as SupervisorObservation, socket_path};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
@@ -45,6 +45,8 @@ impl App {
             return None;
         }
         let folder = tempfile::tempdir().unwrap();
+        let secrets = folder.path().join("secrets.env");
+        std::fs::write(&secrets, "API_TOKEN=no-secret\n").unwrap();
         let settings = LocalSettings {
             supervisor: program("portolan-supervisor"),
             runtime: program("portolan-runtime"),
@@ -54,10 +56,10 @@ impl App {
             target: TargetSettings {
                 publish_address: Ipv4Addr::LOCALHOST,
                 egress: Egress::default(),
-                secret_files: Vec::new(),
+                secret_files: vec![secrets],
             },
         };
-        let named = format!("{test}-{}", std::process::id()).replace('_', "-");
+        let named = format!("{:.40}-{}", test, std::process::id()).replace('_', "-");
         let scope = Scope {
             namespace: "n".repeat(63),
             app: format!("{named}{}", "x".repeat(63 - named.len())),
@@ -74,7 +76,11 @@ impl App {
 
     /// The provider as each command makes it anew.
     pub fn command(&self) -> Provider {
-        local(self.settings.clone(), Arc::new(NoImages))
+        self.command_with(Arc::new(NoImages))
+    }
+
+    pub fn command_with(&self, images: Arc<dyn Images>) -> Provider {
+        local(self.settings.clone(), images)
     }
 
     pub async fn put(&self, provider: &Provider, id: &str, body: Value, generation: u64) {
@@ -116,6 +122,16 @@ impl App {
     pub async fn ready(&self, provider: &Provider, id: &str) -> ObservedResource {
         let ended = |state: &ResourceState| matches!(state, ResourceState::Ready | ResourceState::Completed);
         self.until(provider, id, ended).await
+    }
+
+    /// Where its supervisor listens, once there is one.
+    pub fn socket(&self) -> PathBuf {
+        socket_path(&self.below(&self.settings.run_dir))
+    }
+
+    /// For what a test keeps besides.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub async fn supervisor(&self) -> Option<Client> {
@@ -167,11 +183,12 @@ impl App {
     /// Deletes everything, what depends on others first, and waits until no file is left. The last command ends with it: a
     /// supervisor stays for as long as somebody is connected.
     pub async fn delete_everything(&self, provider: Provider) {
-        for kind in ["Service", "Job", "Network"] {
+        for kind in ["Service", "Job", "Volume", "Network"] {
             let seen = self.look(&provider).await.unwrap();
             for id in seen.resources.keys().filter(|id| id.kind == kind) {
                 let mut request = write(Verb::Delete, &id.to_string(), Value::Null, 1);
                 request.erase_data = true;
+                request.take_over = true;
                 provider.calls.delete(&self.scope, &request).await.unwrap();
             }
             self.until_gone(&provider, kind).await;
@@ -306,7 +323,7 @@ pub fn container(arguments: &[&str]) -> Value {
 }
 
 /// A folder with the supervisor's own test program as `/bin/app`.
-fn layer() -> PathBuf {
+pub fn layer() -> PathBuf {
     static LAYER: OnceLock<PathBuf> = OnceLock::new();
     LAYER.get_or_init(build_layer).clone()
 }

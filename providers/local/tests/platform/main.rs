@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod conformance;
 mod looking;
 mod operating;
 mod retrying;
+mod wire;
