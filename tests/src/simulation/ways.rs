@@ -160,6 +160,16 @@ fn found() -> Vec<(&'static str, Scenario)> {
             .meeting(&[(28, Fault::OperationSlow)]),
         ),
         (
+            "locked out by its own retry after that",
+            way(
+                7,
+                &CLOUD_RUN_LIKE,
+                (700, 300),
+                &[&[(After(0), Hello), (After(3_000), HelloImage), (Halfway(600), Hello)]],
+            )
+            .meeting(&[(59, Fault::ServerErrorApplied)]),
+        ),
+        (
             "made twice over, and read as the first time",
             way(7, &CLOUD_RUN_LIKE, (700, 300), &[&[(After(0), Hello)]]).meeting(&[(9, Fault::AnswerLost)]),
         ),

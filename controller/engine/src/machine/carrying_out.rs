@@ -103,7 +103,8 @@ impl Pursuit {
             Verdict::GoOn => {}
             Verdict::PlanAnew(failure) => {
                 let plan = execution.plan.clone();
-                let moves = plan.step(number).is_some_and(|step| self.world.is_moving(&step.id));
+                let retried = execution.is_retried(number);
+                let moves = retried || plan.step(number).is_some_and(|step| self.world.is_moving(&step.id));
                 let moves = moves && !Mutant::LeavingObjectsAreUpdated.is_on();
                 self.met_a_conflict(&plan, moves, failure, turn);
             }
@@ -112,8 +113,8 @@ impl Pursuit {
     }
 
     /// Whoever wrote in between has changed what the next plan is made from. Where that very plan meets the very conflict
-    /// again nobody has, and it will not pass; unless the resource still moves: then our own earlier write, whose answer was
-    /// lost, may be what is in the way, and it ends by itself.
+    /// again nobody has, and it will not pass; unless the resource still moves, or this was a retry: then our own earlier write,
+    /// whose answer was lost, may be what is in the way, and it ends by itself.
     fn met_a_conflict(&mut self, plan: &Plan, moves: bool, failure: Failure, turn: &mut Turn) {
         if self.winding.is_some() {
             return;

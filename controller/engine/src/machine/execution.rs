@@ -86,6 +86,11 @@ impl Execution {
         unwritten.any(|(step, _)| step.id == *id)
     }
 
+    /// Whether the step was tried before: a try without a good answer may have been taken.
+    pub fn is_retried(&self, number: usize) -> bool {
+        self.steps[number - 1].failures > 0
+    }
+
     /// Whether every step that is left waits for something else, and none is under way or to be tried again.
     pub fn only_waits(&self) -> bool {
         let idle = |run: &StepRun| matches!(run.progress, Progress::Waiting | Progress::Done);
