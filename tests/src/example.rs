@@ -14,7 +14,11 @@ pub struct Example {
 impl Example {
     /// `change` makes another manifest of the example's, for a port of the test's own at least.
     pub fn up(name: &str, change: impl FnOnce(String) -> String) -> Self {
-        let home = Home::new();
+        Self::up_in(Home::new(), name, change)
+    }
+
+    /// So in a home that the test has made.
+    pub fn up_in(home: Home, name: &str, change: impl FnOnce(String) -> String) -> Self {
         home.import_base_image();
         let folder = home.example(name);
         let manifest = folder.join("portolan.yaml");

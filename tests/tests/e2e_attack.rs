@@ -1,17 +1,21 @@
-//! `examples/hello` on this kernel while its processes are killed at random moments and its journal is damaged: each time
-//! the next `up` ends in the desired state with nothing twice, and at the end nothing is left over.
+//! `examples/hello` on this kernel while its processes are killed at random moments, its journal is damaged, the disk is full,
+//! the clock jumps and somebody takes its links, rules and cgroups away: each time it ends in the desired state with nothing
+//! twice, or in a refusal that loses nothing, and at the end nothing is left over.
 
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use portolan_tests::example::Example;
+use portolan_tests::home::Home;
 use portolan_tests::http::get;
 use portolan_tests::machine::Picture;
 use portolan_tests::processes::{self, kill};
@@ -99,8 +103,208 @@ fn a_journal_that_is_damaged_is_refused_and_one_that_is_lost_is_rebuilt() {
     assert_eq!(pids(&hello, "hello"), containers, "what runs is taken as it is");
 }
 
+#[test]
+fn what_is_taken_away_by_hand_is_put_back() {
+    let test = "what_is_taken_away_by_hand_is_put_back";
+    if !is_root() {
+        return skip(test, "containers are started by root");
+    }
+    if !has("ip") || !has("nft") {
+        return skip(test, "it takes `ip` and `nft` to take links and rules away");
+    }
+    let before = machine();
+    {
+        let hello = hello(18_304);
+        let there = || machine().beyond(&before);
+        let names = |kind: &str| -> Vec<String> {
+            let found = there().into_iter();
+            found
+                .filter_map(|line| Some(line.strip_prefix(kind)?.trim().to_string()))
+                .collect()
+        };
+        let lasting = || -> Vec<String> {
+            let lasts = |line: &String| !line.starts_with("process ");
+            there().into_iter().filter(lasts).collect()
+        };
+        let whole = lasting();
+        let links = names("link ");
+        assert!(links.len() >= 3, "a bridge and the links of two replicas: {links:?}");
+        let table = names("nft table ip ").pop().expect("an app has rules");
+        let table = table.trim_end_matches(" {").to_string();
+        for link in &links {
+            run("ip", &["link", "delete", link]);
+            is_whole_again(&hello, 18_304, &format!("without {link}"), || lasting() == whole);
+        }
+        run("nft", &["delete", "table", "ip", &table]);
+        is_whole_again(&hello, 18_304, "without rules", || lasting() == whole);
+        take_cgroups_away(&hello);
+        is_whole_again(&hello, 18_304, "without cgroups", || lasting() == whole);
+    }
+    let left = until_nothing(&before);
+    assert!(left.is_empty(), "left over: {left:?}");
+}
+
+/// Its processes run on, in the topmost group, without a limit.
+fn take_cgroups_away(hello: &Example) {
+    let mut groups = BTreeSet::new();
+    for pid in pids(hello, "hello") {
+        for line in fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap().lines() {
+            let (_, group) = line.rsplit_once(':').unwrap();
+            if group.contains("portolan") {
+                groups.insert(group.trim_start_matches('/').to_string());
+            }
+        }
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let is_cgroup = |line: &&str| line.contains(" - cgroup");
+    for mount in mounts
+        .lines()
+        .filter(is_cgroup)
+        .map(|line| line.split(' ').nth(4).unwrap())
+    {
+        for group in &groups {
+            let folder = Path::new(mount).join(group);
+            for pid in fs::read_to_string(folder.join("cgroup.procs"))
+                .unwrap_or_default()
+                .lines()
+            {
+                fs::write(Path::new(mount).join("cgroup.procs"), pid).unwrap();
+            }
+            _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+/// By itself: nobody runs a command.
+fn is_whole_again(hello: &Example, port: u16, told: &str, is_whole: impl Fn() -> bool) {
+    let whole = (0..150).any(|_| {
+        sleep(Duration::from_millis(100));
+        serves(port) && pids(hello, "hello").len() == 2 && is_whole()
+    });
+    assert!(whole, "{told}: {:#?}", machine());
+    is_as_desired(hello, port, told);
+}
+
+#[test]
+fn a_full_disk_is_said_and_loses_nothing() {
+    let test = "a_full_disk_is_said_and_loses_nothing";
+    if !is_root() {
+        return skip(test, "a file system is mounted by root");
+    }
+    let before = machine();
+    {
+        let home = Home::new();
+        let disk = Disk::mount(&home.portolan_home());
+        let hello = hello_in(home, 18_305);
+        let containers = pids(&hello, "hello");
+        sail(&hello, 0);
+        disk.fill();
+        for verb in ["up", "status"] {
+            let said = hello.fails(&[verb]);
+            assert!(said.contains("no space is left on its disk"), "{verb}: {said}");
+        }
+        assert!(serves(18_305), "the old revision goes on");
+        assert_eq!(pids(&hello, "hello"), containers);
+        disk.make_room();
+        is_as_desired(&hello, 18_305, "after room was made");
+    }
+    let left = until_nothing(&before);
+    assert!(left.is_empty(), "left over: {left:?}");
+}
+
+/// A small file system in memory, gone with the value.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(folder: &Path) -> Self {
+        fs::create_dir(folder).unwrap();
+        run(
+            "mount",
+            &["-t", "tmpfs", "-o", "size=512m", "none", folder.to_str().unwrap()],
+        );
+        Self(folder.into())
+    }
+
+    /// To the last byte.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("full")).unwrap();
+        let (mut size, zeroes) = (1 << 20, vec![0; 1 << 20]);
+        while size > 0 {
+            match file.write(&zeroes[..size]) {
+                Ok(_) => {}
+                Err(_) => size /= 2,
+            }
+        }
+    }
+
+    fn make_room(&self) {
+        fs::remove_file(self.0.join("full")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        run("umount", &["--lazy", self.0.to_str().unwrap()]);
+        // The home could not go while it was mounted there.
+        _ = fs::remove_dir_all(self.0.parent().unwrap());
+    }
+}
+
+#[test]
+fn a_clock_that_jumps_changes_nothing() {
+    let test = "a_clock_that_jumps_changes_nothing";
+    if !is_root() {
+        return skip(test, "containers are started by root");
+    }
+    let Some(library) = faketime() else {
+        return skip(test, "libfaketime is not there");
+    };
+    let hello = hello(18_306);
+    let containers = pids(&hello, "hello");
+    for offset in ["+400d", "-3000d", "+0 x100", "-1h"] {
+        let mut command = hello.home.portolan(&hello.folder, ["up", "-o", "json"]);
+        command
+            .env("LD_PRELOAD", &library)
+            .env("FAKETIME", offset)
+            .env("FAKETIME_NO_CACHE", "1");
+        let output = command.output().unwrap();
+        let said = portolan_tests::home::said(&output);
+        assert_eq!(output.status.code(), Some(0), "{offset}: {said}");
+        let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(reports[0]["outcome"], "converged", "{offset}: {said}");
+        assert_eq!(pids(&hello, "hello"), containers, "{offset}: nothing was to be done");
+        is_as_desired(&hello, 18_306, offset);
+    }
+    // A change is made under a clock that is wrong as under one that is right.
+    sail(&hello, 0);
+    let mut command = hello.home.portolan(&hello.folder, ["up"]);
+    command.env("LD_PRELOAD", &library).env("FAKETIME", "-3000d");
+    assert!(command.output().unwrap().status.success());
+    is_as_desired(&hello, 18_306, "changed in the past");
+}
+
+fn faketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut libraries = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    libraries.find(|library| library.exists())
+}
+
+fn has(program: &str) -> bool {
+    Command::new(program).arg("-V").output().is_ok()
+}
+
+fn run(program: &str, arguments: &[&str]) {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let said = portolan_tests::home::said(&output);
+    assert!(output.status.success(), "{program} {}: {said}", arguments.join(" "));
+}
+
 fn hello(port: u16) -> Example {
-    Example::up("hello", |manifest| {
+    hello_in(Home::new(), port)
+}
+
+fn hello_in(home: Home, port: u16) -> Example {
+    Example::up_in(home, "hello", |manifest| {
         let manifest = manifest.replace("port: 8090", &format!("port: {port}"));
         manifest.replace(
             "build: {}",

@@ -59,7 +59,7 @@ impl SqliteJournal {
         let path = folder.join("journal.db");
         let failed = |source: Failure| JournalError::Open {
             path: path.clone(),
-            source,
+            source: plainly(source),
         };
         let locks = folder.join("locks");
         create_private(&locks, &path).map_err(|error| failed(error.into()))?;
@@ -127,7 +127,29 @@ impl Journal for SqliteJournal {
 
 fn access(operation: &'static str, key: &AppKey) -> impl FnOnce(Failure) -> JournalError {
     let key = key.clone();
-    move |source| JournalError::Access { operation, key, source }
+    move |source| JournalError::Access {
+        operation,
+        key,
+        source: plainly(source),
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("no space is left on its disk")]
+struct DiskFull;
+
+/// SQLite says that a disk is full in two ways; of the file that it shares with other processes only by a number.
+fn plainly(source: Failure) -> Failure {
+    let error = source
+        .downcast_ref::<rusqlite::Error>()
+        .and_then(|error| error.sqlite_error());
+    let is_full = error.is_some_and(|error| {
+        error.code == rusqlite::ErrorCode::DiskFull || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
+    });
+    match is_full {
+        true => DiskFull.into(),
+        false => source,
+    }
 }
 
 /// SQLite gives its other files the mode of the first.

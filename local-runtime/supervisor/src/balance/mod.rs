@@ -43,6 +43,8 @@ pub struct Table {
 pub struct Balance {
     host: HostSockets,
     table: Table,
+    /// The bridge's number when the table came.
+    bridge: Option<u32>,
     open: Open,
     services: HashMap<String, Backends>,
     listening: BTreeMap<Front, Listening>,
@@ -88,6 +90,7 @@ impl Balance {
         Balance {
             host,
             table: Table::default(),
+            bridge: None,
             open: Open::default(),
             services: HashMap::new(),
             listening: BTreeMap::new(),
@@ -137,6 +140,7 @@ impl Balance {
     /// What cannot be listened on is told by `failures`.
     pub fn set(&mut self, table: Table) {
         let wanted = fronts(&table);
+        self.leave_another_bridge(table.bridge.as_deref(), &wanted);
         self.listening.retain(|front, _| wanted.contains_key(front));
         self.failed
             .retain(|front, _| wanted.contains_key(front) && !self.reserved.contains_key(front));
@@ -145,6 +149,18 @@ impl Balance {
         self.reserved.clear();
         self.table = table;
         self.follow_shares();
+    }
+
+    /// Sockets are bound to a link by its number: those of a bridge that was removed hear nothing of the next of its name.
+    fn leave_another_bridge(&mut self, bridge: Option<&str>, wanted: &BTreeMap<Front, Aim>) {
+        let number = bridge.and_then(|name| nix::net::if_::if_nametoindex(name).ok());
+        if number == self.bridge {
+            return;
+        }
+        self.bridge = number;
+        let is_inside = |front: &Front| wanted.get(front).is_none_or(|aim| aim.link.is_some());
+        self.listening.retain(|front, _| !is_inside(front));
+        self.used.clear();
     }
 
     /// Tries what has failed once more.

@@ -191,7 +191,7 @@ impl Platform {
     }
 }
 
-fn pods(state: &State) -> impl Iterator<Item = (u64, String, Ipv4Addr)> {
+pub(super) fn pods(state: &State) -> impl Iterator<Item = (u64, String, Ipv4Addr)> {
     let services = state
         .services
         .values()

@@ -151,6 +151,15 @@ impl Containers {
         }
     }
 
+    /// Those that have lost their cgroup, and their limits with it.
+    pub fn without_cgroup(&self) -> Vec<ContainerKey> {
+        if !self.0.limits_are_kept {
+            return vec![];
+        }
+        let keys: Vec<ContainerKey> = self.running().keys().cloned().collect();
+        usage::without_cgroup(keys, &self.0.settings.instance)
+    }
+
     /// By pod and name.
     pub fn all_running(&self) -> BTreeSet<(u64, String)> {
         self.running().keys().map(|key| (key.pod, key.name.clone())).collect()

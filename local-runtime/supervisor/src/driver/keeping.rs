@@ -64,6 +64,11 @@ impl Keeping {
         }
     }
 
+    /// The same table once more: what it names is there anew.
+    pub async fn set_again(&mut self) {
+        self.send_table().await;
+    }
+
     /// Ports of the host that a service is about to publish; held until the next table or `release`.
     pub async fn reserve(&mut self, spec: &ServiceSpec) -> Result<(), ErrorBody> {
         let request = ToKeeper::Reserve {

@@ -19,6 +19,7 @@ mod resume;
 mod runtime;
 mod server;
 mod settings;
+mod tending;
 mod usage;
 mod users;
 
@@ -176,9 +177,12 @@ impl Platform {
         let mut terminate = signal(SignalKind::terminate()).map_err(|e| system("wait for signals", e))?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| system("wait for signals", e))?;
         let mut prune = tokio::time::interval(PRUNE_LOGS);
+        let mut tend = tokio::time::interval(tending::EVERY);
+        tend.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = prune.tick() => self.prune_logs(),
+                _ = tend.tick() => self.tend().await,
                 Some(event) = events.recv() => self.take(event).await,
                 Some(command) = commands.recv() => self.answer(command).await,
                 () = sleep_until(self.wake_at) => self.take(Event::Tick).await,

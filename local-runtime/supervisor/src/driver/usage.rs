@@ -22,6 +22,13 @@ fn limit_of(stats: &Stats) -> Option<ReachedLimit> {
     refused.then_some(ReachedLimit::Pids(stats.pids.limit?))
 }
 
+/// Those whose limits nobody keeps any more.
+pub fn without_cgroup(keys: impl IntoIterator<Item = ContainerKey>, instance: &str) -> Vec<ContainerKey> {
+    let Ok(layout) = Layout::detect() else { return vec![] };
+    let keys = keys.into_iter();
+    keys.filter(|key| stats(&layout, instance, key).is_none()).collect()
+}
+
 /// Of every container that runs. Some ten small files are read for each.
 pub fn of_all(state: &State, instance: &str, now: Millis) -> Vec<Usage> {
     let Ok(layout) = Layout::detect() else { return vec![] };

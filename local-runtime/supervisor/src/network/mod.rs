@@ -86,6 +86,15 @@ enum Outward {
     Closed(String),
 }
 
+/// What was missing of an app's network, and is there again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mended {
+    pub bridge: bool,
+    pub rules: bool,
+    /// Pods that had lost their link.
+    pub pods: u32,
+}
+
 impl Network {
     pub fn of(instance: &str) -> Network {
         Network {
@@ -242,30 +251,83 @@ impl Network {
     /// A new namespace with the address on its `eth0`. Blocks for some milliseconds: not for the event loop.
     pub fn add_pod(&self, pod: u64, address: Ipv4Addr) -> Result<(), NetworkError> {
         let namespace = namespace::create(
-            |namespace| {
-                let mut outside = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
-                let bridge = self.bridge_index(&mut outside)?;
-                let name = names::veth_name(&self.instance, pod);
-                outside.remove_link(&name).map_err(|e| failed("remove", &name, e))?;
-                let pair = VethPair {
-                    outside: &name,
-                    inside: INSIDE,
-                    inside_mac: names::pod_mac(address),
-                    bridge,
-                    namespace: namespace.as_fd(),
-                };
-                outside.add_veth(&pair).map_err(|e| failed("make", &name, e))
-            },
-            || {
-                set_up_inside(address)?;
-                match self.outward() {
-                    Outward::Open(subnet) => set_default_route(subnet, true),
-                    _ => Ok(()),
-                }
-            },
+            |namespace| self.link(pod, address, namespace),
+            || self.set_up_inside(address),
         )?;
         lock(&self.namespaces).insert(pod, Arc::new(namespace));
         Ok(())
+    }
+
+    /// A pair of links from the bridge into the pod's namespace, in the place of one that may be there.
+    fn link(&self, pod: u64, address: Ipv4Addr, namespace: &OwnedFd) -> Result<(), NetworkError> {
+        let mut outside = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+        let bridge = self.bridge_index(&mut outside)?;
+        let name = names::veth_name(&self.instance, pod);
+        outside.remove_link(&name).map_err(|e| failed("remove", &name, e))?;
+        let pair = VethPair {
+            outside: &name,
+            inside: INSIDE,
+            inside_mac: names::pod_mac(address),
+            bridge,
+            namespace: namespace.as_fd(),
+        };
+        outside.add_veth(&pair).map_err(|e| failed("make", &name, e))
+    }
+
+    /// In the namespace of the calling thread.
+    fn set_up_inside(&self, address: Ipv4Addr) -> Result<(), NetworkError> {
+        set_up_inside(address)?;
+        match self.outward() {
+            Outward::Open(subnet) => set_default_route(subnet, true),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts back what somebody has taken away by hand: the bridge, the rules, the links of these pods. Where nothing is
+    /// missing this is one question for each. What was there again is told.
+    pub fn mend(
+        &self,
+        subnet: Subnet,
+        egress: Egress,
+        pods: impl IntoIterator<Item = (u64, Ipv4Addr)>,
+    ) -> Result<Mended, NetworkError> {
+        let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
+        let found = netlink
+            .link_index(&self.bridge)
+            .map_err(|e| failed("find", &self.bridge, e))?;
+        let mut mended = Mended::default();
+        if found.is_none() {
+            self.create(Some(subnet))?;
+            let addresses = std::mem::take(&mut *lock(&self.service_addresses));
+            self.set_service_addresses(addresses)?;
+            mended.bridge = true;
+        }
+        if mended.bridge || self.lacks_rules()? {
+            self.set_egress(subnet, egress);
+            mended.rules = true;
+        }
+        let bridge = self.bridge_index(&mut netlink)?;
+        for (pod, address) in pods {
+            let Some(namespace) = self.pod_namespace(pod) else {
+                continue;
+            };
+            let name = names::veth_name(&self.instance, pod);
+            let on = netlink.bridge_of(&name).map_err(|e| failed("find", &name, e))?;
+            if on != Some(bridge) {
+                self.link(pod, address, &namespace)?;
+                namespace::within(&namespace, || self.set_up_inside(address))?;
+                mended.pods += 1;
+            }
+        }
+        Ok(mended)
+    }
+
+    /// Rules that could not be written are not missed, nor are those that are just being written.
+    fn lacks_rules(&self) -> Result<bool, NetworkError> {
+        match &*lock(&self.outward.outward) {
+            Outward::Opening | Outward::Closed(_) => Ok(false),
+            Outward::NotWanted | Outward::Open(_) => Ok(!outward::is_set(&self.instance)?),
+        }
     }
 
     /// Takes up the namespace of a process that is in it: a pod of the supervisor before us.

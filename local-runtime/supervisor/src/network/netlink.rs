@@ -46,6 +46,29 @@ impl Netlink {
         }
     }
 
+    /// The index of the bridge that a link is on; `None` if it is on none, or is not there.
+    pub fn bridge_of(&mut self, name: &str) -> io::Result<Option<u32>> {
+        let mut link = LinkMessage::default();
+        link.attributes.push(LinkAttribute::IfName(name.into()));
+        self.send(RouteNetlinkMessage::GetLink(link), NLM_F_REQUEST)?;
+        for answer in self.receive()? {
+            match answer.payload {
+                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                    let bridge = |attribute: &LinkAttribute| match attribute {
+                        LinkAttribute::Controller(index) => Some(*index),
+                        _ => None,
+                    };
+                    return Ok(link.attributes.iter().find_map(bridge));
+                }
+                NetlinkPayload::Error(error) if error.to_io().raw_os_error() != Some(nix::libc::ENODEV) => {
+                    return Err(error.to_io());
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
     /// Makes a bridge and brings it up. Errors: EEXIST.
     ///
     /// Without a hardware address of its own it would take the lowest of its ports', another one as ports come and go.

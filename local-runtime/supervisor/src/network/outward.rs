@@ -54,6 +54,13 @@ pub fn set(instance: &str, bridge: &str, subnet: Subnet, egress: Egress) -> Resu
     }
 }
 
+/// Whether the app's rules are there.
+pub fn is_set(instance: &str) -> Result<bool, NetworkError> {
+    let mut nftables = Nftables::open().map_err(|e| failed("open", "a socket of nf_tables", e))?;
+    let comments = nftables.comments().map_err(|e| failed("list", "tables of rules", e))?;
+    Ok(comments.contains_key(&table_name(instance)))
+}
+
 /// Leaves the machine as it was before [`set`].
 pub fn remove(instance: &str) -> Result<(), NetworkError> {
     let _alone = alone()?;
