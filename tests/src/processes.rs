@@ -28,9 +28,12 @@ pub fn of(home: &Home) -> Vec<Process> {
                 Some(String::from_utf8_lossy(&text).into_owned())
             };
             let name = text("comm")?.trim().to_string();
-            let is_ours = name.starts_with("portolan-") || text("cgroup")?.contains("portolan");
-            let tells = |file: &&str| text(file).is_some_and(|text| text.contains(home));
-            let is_of_home = is_ours && ["cmdline", "mountinfo"].iter().any(tells);
+            // Ours are told which home is theirs; a container sees nothing else of it than what is mounted there.
+            let (is_ours, file) = match name.starts_with("portolan-") {
+                true => (true, "cmdline"),
+                false => (text("cgroup")?.contains("portolan"), "mountinfo"),
+            };
+            let is_of_home = is_ours && text(file).is_some_and(|text| text.contains(home));
             is_of_home.then_some(Process { pid, name })
         })
         .collect()

@@ -77,7 +77,7 @@ impl World {
                 ..
             } = apply(manifest.clone());
             target.spec.approval = self.approval;
-            let work = Work::keep(app, target, folder);
+            let work = Arc::new(Work::keep(app, target, folder));
             let provider = self.provider.clone();
             (work.key(), Assignment { provider, work })
         };

@@ -143,7 +143,7 @@ impl Fleet {
             let Work {
                 app, target, folder, ..
             } = work(&name(number), 1);
-            let work = Work::keep(app, target, folder);
+            let work = Arc::new(Work::keep(app, target, folder));
             let provider = self.provider.clone();
             (work.key(), Assignment { provider, work })
         };
@@ -154,10 +154,11 @@ impl Fleet {
 /// One app that is changed again and again: what a look costs then, and how much the journal grows.
 async fn age() -> Result<Value, Failure> {
     let folder = tempfile::tempdir()?;
-    let (fleet, engine) = (Fleet::new(), engine(folder.path())?);
+    let fleet = Fleet::new();
     let mut found = vec![];
     let mut version = 0;
     for generations in [SHORT_HISTORY, LONG_HISTORY] {
+        let engine = engine(folder.path())?;
         while version < generations {
             version += 1;
             reconcile(engine.clone(), fleet.provider.clone(), work("aged", version)).await?;
@@ -167,6 +168,8 @@ async fn age() -> Result<Value, Failure> {
             reconcile(engine.clone(), fleet.provider.clone(), work("aged", version)).await?;
         }
         let cpu = used.until_now().cpu / f64::from(LOOKS);
+        // Closed, so that all of it is in one file.
+        drop(engine);
         found.push(json!({ "generations": generations, "lookCpuS": cpu, "journalBytes": size_of(folder.path())? }));
     }
     Ok(json!(found))

@@ -99,7 +99,7 @@ async fn follow(
 fn assignments(session: &Session, deployments: Vec<Deployment>) -> Result<Assignments, Failure> {
     let deployed = session.deployed_all(deployments)?;
     let assignment = |deployed: crate::session::Deployed| {
-        let work = deployed.for_a_controller();
+        let work = Arc::new(deployed.for_a_controller());
         let provider = deployed.provider;
         (work.key(), Assignment { provider, work })
     };

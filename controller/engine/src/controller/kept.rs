@@ -15,7 +15,7 @@ use crate::error::EngineError;
 use crate::event::EngineEvent;
 use crate::journal::{AppKey, Orders};
 use crate::outcome::{Outcome, OutcomeKind};
-use crate::work::Wish;
+use crate::work::{Wish, Work};
 
 pub struct Kept {
     assignment: Assignment,
@@ -130,7 +130,7 @@ impl Kept {
             asked: Arc::clone(&asked),
         });
         self.running = Some(Running { stop, asked });
-        let mut work = self.assignment.work.clone();
+        let mut work = Work::clone(&self.assignment.work);
         if std::mem::take(&mut self.afresh) {
             work.wish = Wish::Apply;
         }

@@ -37,7 +37,7 @@ use queue::Queue;
 pub struct Assignment {
     pub provider: Provider,
     /// With [`crate::Wish::Keep`].
-    pub work: Work,
+    pub work: Arc<Work>,
 }
 
 /// Everything that is to be kept. Whoever watches the manifests sends another set whenever they change.
