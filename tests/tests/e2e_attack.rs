@@ -230,9 +230,8 @@ impl Disk {
         let mut file = fs::File::create(self.0.join("full")).unwrap();
         let (mut size, zeroes) = (1 << 20, vec![0; 1 << 20]);
         while size > 0 {
-            match file.write(&zeroes[..size]) {
-                Ok(_) => {}
-                Err(_) => size /= 2,
+            if file.write_all(&zeroes[..size]).is_err() {
+                size /= 2;
             }
         }
     }
