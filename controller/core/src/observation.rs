@@ -175,7 +175,9 @@ impl Observation {
     /// A hash over what a plan was made from: bodies, owners and revisions, not states and counters, which move by
     /// themselves. A plan made from another fingerprint is stale.
     pub fn fingerprint(&self) -> String {
-        let text = serde_json::to_string(&(self.complete, self.fingerprints()));
+        let resources = self.resources.iter().map(|(id, one)| (id, one.fingerprint()));
+        let resources: BTreeMap<&ResourceId, String> = resources.collect();
+        let text = serde_json::to_string(&(self.complete, resources));
         hash_of(&["observation", &text.expect("observations hold only string keys")])[..20].to_string()
     }
 

@@ -29,7 +29,9 @@ impl ResourceId {
 
 impl fmt::Display for ResourceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.kind, self.name)
+        f.write_str(&self.kind)?;
+        f.write_str("/")?;
+        f.write_str(&self.name)
     }
 }
 
@@ -168,6 +170,15 @@ pub fn open_values(body: &Value) -> Vec<(String, Open)> {
     found
 }
 
+/// Whether nothing inside `body` is open.
+pub fn is_closed(body: &Value) -> bool {
+    match body {
+        Value::Array(items) => items.iter().all(is_closed),
+        Value::Object(fields) => Open::of(body).is_none() && fields.values().all(is_closed),
+        _ => true,
+    }
+}
+
 /// `body` with every reference replaced by what `lookup` answers; what it does not know stays open.
 pub fn close_references(body: &Value, lookup: &dyn Fn(&ResourceId, &str) -> Option<Value>) -> Value {
     if let Some(Open::Ref { resource, output }) = Open::of(body) {
@@ -222,10 +233,12 @@ mod tests {
             "image": Open::Unknown(KnownAfter::AfterBuild).into_value(),
         });
         assert_eq!(open_values(&body).len(), 2);
+        assert!(!is_closed(&body));
         let closed = close_references(&body, &|id, output| {
             (id == &volume && output == "path").then(|| json!("/data"))
         });
         assert_eq!(closed["path"], "/data");
+        assert!(is_closed(&closed["path"]) && !is_closed(&closed));
         assert_eq!(
             open_values(&closed),
             [("/image".to_string(), Open::Unknown(KnownAfter::AfterBuild))]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use portolan_core::name::OwnerId;
 use portolan_core::observation::Observation;
 use portolan_core::plan::{Scope, Verb};
-use portolan_core::resource::{ResourceId, open_values};
+use portolan_core::resource::{ResourceId, is_closed};
 use portolan_provider_api::{Accepted, CallError, ErrorClass, Handle, WriteRequest};
 
 use crate::faults::{Fault, answer_lost};
@@ -173,7 +173,7 @@ impl Account {
         let rules = self.rules.kind(&request.id.kind).cloned();
         let rules = rules
             .ok_or_else(|| CallError::new(ErrorClass::Bug, "UnknownKind", format!("there is no {}", request.id)))?;
-        if !open_values(&request.body).is_empty() {
+        if !is_closed(&request.body) {
             self.violations.push(format!("an open value reached {}", request.id));
         }
         self.check_owner(scope, request)?;

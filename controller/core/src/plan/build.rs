@@ -1,5 +1,6 @@
 //! From resources and an observation to a plan.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use super::{FieldChange, Kept, Plan, Problem, Scope, Stage, Step, Verb};
 use crate::mutant::Mutant;
 use crate::observation::{Observation, ObservedResource, Ownership, ResourceState};
 use crate::resolve::REVISION_VARIABLE;
-use crate::resource::{Resource, ResourceId, Resources, close_references};
+use crate::resource::{Resource, ResourceId, Resources, close_references, is_closed};
 
 /// All that a plan is a function of.
 pub struct PlanInput<'a> {
@@ -95,7 +96,7 @@ impl Draft {
                 self.problems.push(problem);
                 continue;
             }
-            let resource = &closed(resource, input.observed);
+            let resource = &*closed(resource, input.observed);
             let mut changes = (input.diff)(resource, observed);
             forget_the_told_revision(&mut changes, resource, observed);
             let failure = observed.failure();
@@ -273,12 +274,15 @@ fn loses_data(changes: &[FieldChange]) -> bool {
 
 /// The resource with every reference closed that the observation can answer: an output known from an earlier apply is
 /// no difference.
-fn closed(resource: &Resource, observed: &Observation) -> Resource {
+fn closed<'a>(resource: &'a Resource, observed: &Observation) -> Cow<'a, Resource> {
+    if is_closed(&resource.body) {
+        return Cow::Borrowed(resource);
+    }
     let lookup = |id: &ResourceId, output: &str| observed.resources.get(id)?.outputs.get(output).cloned();
-    Resource {
+    Cow::Owned(Resource {
         body: close_references(&resource.body, &lookup),
         ..resource.clone()
-    }
+    })
 }
 
 fn step_for(resource: &Resource, verb: Verb) -> Step {

@@ -1,6 +1,6 @@
 //! Two JSON bodies compared field by field: what most providers' `diff` begins with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ fn compare(path: &mut String, old: Option<&Value>, new: Option<&Value>, changes:
     match (old.map(fields_of), new.map(fields_of)) {
         (None, None) => {}
         (Some(Some(old)), Some(Some(new))) => {
-            let keys: std::collections::BTreeSet<_> = old.keys().chain(new.keys()).collect();
+            let keys: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
             for key in keys {
                 let length = path.len();
                 if !path.is_empty() {
@@ -37,15 +37,15 @@ fn compare(path: &mut String, old: Option<&Value>, new: Option<&Value>, changes:
 }
 
 /// The parts of a value that are compared one by one; `None` for a leaf. An open value is a leaf.
-fn fields_of(value: &Value) -> Option<BTreeMap<String, &Value>> {
+fn fields_of(value: &Value) -> Option<BTreeMap<&str, &Value>> {
     match value {
         Value::Object(fields) if crate::resource::Open::of(value).is_none() => {
-            Some(fields.iter().map(|(key, value)| (key.clone(), value)).collect())
+            Some(fields.iter().map(|(key, value)| (key.as_str(), value)).collect())
         }
         Value::Array(items) => {
             let named: Option<BTreeMap<_, _>> = items
                 .iter()
-                .map(|item| Some((item.get("name")?.as_str()?.to_string(), item)))
+                .map(|item| Some((item.get("name")?.as_str()?, item)))
                 .collect();
             named.filter(|named| named.len() == items.len())
         }

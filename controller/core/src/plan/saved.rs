@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::text::{change_line, word};
 use super::{FieldChange, Plan, Step, field_changes};
 use crate::observation::Observation;
-use crate::resource::{Open, ResourceId, Resources, open_values};
+use crate::resource::{Open, ResourceId, Resources, is_closed};
 
 /// A plan, and what it was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ fn find<'a>(plan: &'a Plan, wanted: &Step) -> Option<&'a Step> {
 }
 
 fn is_open(step: &Step) -> bool {
-    step.body.as_ref().is_some_and(|body| !open_values(body).is_empty())
+    step.body.as_ref().is_some_and(|body| !is_closed(body))
 }
 
 #[cfg(test)]

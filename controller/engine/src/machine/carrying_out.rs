@@ -1,5 +1,7 @@
 //! Carrying out and watching: step by step, look by look, until everything is as it shall be or patience has run out.
 
+use std::sync::Arc;
+
 use portolan_core::mutant::Mutant;
 use portolan_core::observation::{Failure, Pause};
 use portolan_core::plan::{Plan, Step, Verb};
@@ -106,7 +108,7 @@ impl Pursuit {
                 let retried = execution.is_retried(number);
                 let moves = retried || plan.step(number).is_some_and(|step| self.world.is_moving(&step.id));
                 let moves = moves && !Mutant::LeavingObjectsAreUpdated.is_on();
-                self.met_a_conflict(&plan, moves, failure, turn);
+                self.met_a_conflict(plan, moves, failure, turn);
             }
             Verdict::Fail(failure) => self.wind(Winding::Fail(failure), turn),
         }
@@ -115,11 +117,11 @@ impl Pursuit {
     /// Whoever wrote in between has changed what the next plan is made from. Where that very plan meets the very conflict
     /// again nobody has, and it will not pass; unless the resource still moves, or this was a retry: then our own earlier write,
     /// whose answer was lost, may be what is in the way, and it ends by itself.
-    fn met_a_conflict(&mut self, plan: &Plan, moves: bool, failure: Failure, turn: &mut Turn) {
+    fn met_a_conflict(&mut self, plan: Arc<Plan>, moves: bool, failure: Failure, turn: &mut Turn) {
         if self.winding.is_some() {
             return;
         }
-        let (plan, at) = (plan.digest(), turn.now);
+        let at = turn.now;
         let known = self.conflict.as_ref();
         let known = known.filter(|known| known.plan == plan && known.failure == failure);
         let since = known.map_or(at, |known| known.since);

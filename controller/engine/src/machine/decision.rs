@@ -147,15 +147,14 @@ impl Pursuit {
         let conflict = self.conflict.as_ref()?;
         let pause = turn.base.shape.read_lag().max(turn.base.policy.poll_longest);
         let until = conflict.at.plus(pause);
-        (turn.now < until && plan.digest() == conflict.plan).then_some(until)
+        (turn.now < until && *plan == *conflict.plan).then_some(until)
     }
 
     /// Each plan once, however often it is made again.
-    fn tell(&mut self, plan: &Plan, turn: &mut Turn) {
-        let digest = Some(plan.digest());
-        if self.told != digest {
+    fn tell(&mut self, plan: &Arc<Plan>, turn: &mut Turn) {
+        if self.told.as_ref() != Some(plan) {
             turn.publish(planned(plan));
-            self.told = digest;
+            self.told = Some(plan.clone());
         }
     }
 
@@ -208,11 +207,10 @@ impl Pursuit {
         let options = turn.base.work.plan_options();
         let execution = Execution::new(plan.clone(), self.scope.clone(), options);
         self.world.excuse_failures();
-        let digest = plan.digest();
-        let agreed = turn.base.work.only.is_some() || self.approved.as_ref() == Some(&digest);
+        let agreed = turn.base.work.only.is_some() || self.approved.as_ref() == Some(&plan);
         if !plan.approval.is_empty() && !agreed {
             turn.publish(EngineEvent::AwaitingApproval {
-                plan: digest,
+                plan: plan.digest(),
                 reasons: plan.approval.clone(),
             });
             let reasons = plan.approval.clone();
@@ -233,7 +231,7 @@ impl Pursuit {
     pub(super) fn approval_given(&mut self, yes: bool, turn: &mut Turn) {
         let Leg::Approving(execution) = &self.leg else { return };
         if yes {
-            self.approved = Some(execution.plan.digest());
+            self.approved = Some(execution.plan.clone());
             self.observe_anew(turn.now);
         } else {
             self.wind(Winding::End(Ok(OutcomeKind::Declined)), turn);

@@ -8,7 +8,7 @@ use portolan_core::mutant::Mutant;
 use portolan_core::name::hash_of;
 use portolan_core::observation::Failure;
 use portolan_core::plan::{Plan, PlanOptions, Scope, Stage, Step, Verb};
-use portolan_core::resource::{Resource, ResourceId, close_references, open_values};
+use portolan_core::resource::{Resource, ResourceId, close_references, is_closed};
 use portolan_provider_api::{Accepted, CallError, ErrorClass, OpenOperation, WriteRequest};
 use serde_json::Value;
 
@@ -173,7 +173,7 @@ impl Execution {
         let body = step.body.as_ref().map_or(Value::Null, |body| {
             close_references(body, &|id, output| world.output(id, output))
         });
-        open_values(&body).is_empty().then_some(body)
+        is_closed(&body).then_some(body)
     }
 
     /// Notes the intent of a create that may not be repeated, if that was not done before.

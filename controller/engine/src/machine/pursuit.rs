@@ -31,10 +31,10 @@ pub struct Pursuit {
     pub(super) leg: Leg,
     /// The plan that was made last.
     pub(super) plan: Option<Arc<Plan>>,
-    /// Digest of the plan that somebody said yes to.
-    pub(super) approved: Option<String>,
-    /// Digest of the plan that was told last.
-    pub(super) told: Option<String>,
+    /// The plan that somebody said yes to.
+    pub(super) approved: Option<Arc<Plan>>,
+    /// The plan that was told last.
+    pub(super) told: Option<Arc<Plan>>,
     /// How often a plan had to be made anew.
     pub(super) replans: u32,
     /// What the plan before this one ended with, if it was a conflict.
@@ -50,8 +50,7 @@ pub struct Pursuit {
 /// A plan that could not be carried out because somebody else wrote.
 #[derive(Debug)]
 pub(super) struct Conflict {
-    /// Digest.
-    pub plan: String,
+    pub plan: Arc<Plan>,
     pub failure: Failure,
     pub at: Timestamp,
     /// When it was met for the first time.
