@@ -5,13 +5,15 @@ mod harness;
 use std::time::Duration;
 
 use harness::manifests::{apply, delete, hello, shop, with, with_options};
-use harness::{Run, Sim, plain};
+use harness::{Cut, Run, Sim, plain};
 use portolan_core::name::OwnerId;
 use portolan_core::plan::PlanOptions;
+use portolan_engine::journal::{Intent, Journal, JournalEntry};
 use portolan_engine::machine::Ask;
 use portolan_engine::{EngineError, EngineEvent, OutcomeKind, Work};
 use portolan_provider_api::{CallError, ErrorClass};
-use portolan_provider_fake::kinds::{NETWORK, SERVICE};
+use portolan_provider_fake::kinds::{JOB, NETWORK, SERVICE};
+use portolan_provider_fake::platform::ECS_LIKE;
 use portolan_provider_fake::{Called, Fault, Object, On};
 use serde_json::json;
 
@@ -330,6 +332,98 @@ fn what_never_gets_ready_has_failed_after_its_deadline() {
     let took = (sim.now_ms() - began) / 1000;
     // The longest of all services' deadlines, 10 minutes by default, and the grace.
     assert!((600..700).contains(&took), "{took} s");
+}
+
+/// Each read is late by something else, up to five seconds: one that is answered later may show what was so before.
+fn reads_vary(seed: u64) -> Sim {
+    let mut sim = Sim::new();
+    sim.cloud.set_lags(5_000, 5_000, Some(seed));
+    sim.shape.read_lag = Duration::from_millis(5_500);
+    sim
+}
+
+#[test]
+fn what_was_made_at_an_account_is_not_made_once_more_when_the_app_comes_back() {
+    for seed in 0..60 {
+        let here = reads_vary(seed);
+        assert_eq!(here.run(&apply(shop())).kind(), OutcomeKind::Converged, "{seed}");
+        let mut there = here.fork();
+        there.journal = here.journal.clone();
+        there
+            .cloud
+            .objects()
+            .keys()
+            .for_each(|id| there.cloud.remove_by_hand(id));
+        there.cloud.set_realm("another-account");
+        there.sleep_ms(10_000);
+        assert_eq!(there.run(&apply(shop())).kind(), OutcomeKind::Converged, "{seed}");
+        assert_eq!(here.run(&apply(shop())).kind(), OutcomeKind::Converged, "{seed}");
+        assert_eq!(here.cloud.violations(), [""; 0], "{seed}");
+    }
+}
+
+/// The platform takes the token of a create that has failed since for one that it has done.
+#[test]
+fn an_intent_that_somebody_left_whose_clock_is_ahead_ends_too() {
+    let work = apply(shop());
+    let sim = Sim::new();
+    let (mut asks, mut call) = (0, None);
+    sim.fork().drive_with(&work, &mut |ask| {
+        if matches!(ask, Ask::Call { request, .. } if request.id.kind == SERVICE.name) {
+            call.get_or_insert(asks);
+        }
+        asks += 1;
+    });
+    let db = sim.shops(SERVICE, "db");
+    sim.cloud.fail_next(On::Write(db), Fault::FailLate { ms: 200 });
+    sim.drive(&work, call.map(Cut::CrashAfter));
+    let left = sim.journal.load(&work.key()).unwrap().intents.into_values();
+    let ahead: Vec<JournalEntry> = left
+        .map(|intent| Intent {
+            at: intent.at.plus(Duration::from_secs(7200)),
+            ..intent
+        })
+        .map(JournalEntry::IntentOpened)
+        .collect();
+    assert_eq!(ahead.len(), 1, "the answer to the create was lost with the process");
+    sim.journal.append(&work.key(), &ahead).unwrap();
+    sim.sleep_ms(1_000);
+    assert_eq!(sim.run(&work).kind(), OutcomeKind::Converged);
+}
+
+/// A service drains for half a minute, and is not shown in lists while it does.
+#[test]
+fn what_was_seen_gone_by_an_old_read_is_waited_for() {
+    for seed in 0..60 {
+        let mut sim = Sim::of(&ECS_LIKE);
+        sim.cloud.set_lags(0, 5_000, Some(seed));
+        sim.shape.read_lag = Duration::from_millis(5_500);
+        let two = with(
+            hello(),
+            "/spec/services/worker",
+            json!({ "image": "registry.example/worker:1" }),
+        );
+        assert_eq!(sim.run(&apply(two)).kind(), OutcomeKind::Converged, "{seed}");
+        let run = sim.run(&apply(hello()));
+        let anew = run
+            .events
+            .iter()
+            .filter(|event| matches!(event, EngineEvent::PlanningAnew { .. }));
+        assert_eq!(anew.count(), 0, "{seed}");
+        assert_eq!(run.kind(), OutcomeKind::Converged, "{seed}");
+    }
+}
+
+#[test]
+fn what_a_read_has_shown_is_not_made_once_more_by_an_older_one() {
+    for seed in 0..60 {
+        let sim = reads_vary(seed);
+        let migration = On::Write(sim.shops(JOB, "migrate"));
+        sim.cloud.fail_next(migration.clone(), Fault::TimeOut { ms: 1_000 });
+        sim.cloud.fail_next(migration, Fault::OtherWriter);
+        assert_eq!(sim.run(&apply(shop())).kind(), OutcomeKind::Converged, "{seed}");
+        assert_eq!(sim.cloud.violations(), [""; 0], "{seed}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Deciding: what the plan allows, who has to agree to it, and what must be durable before it begins.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use portolan_core::mutant::Mutant;
 use portolan_core::observation::Failure;
@@ -85,8 +86,9 @@ impl Pursuit {
         intents.into_iter().any(|intent| !repeated(intent))
     }
 
-    /// A read is too old if it does not show what this run has written; and, for the verdict that nothing is left to do,
-    /// if it may not show what a run before wrote that was cut off.
+    /// A read is too old if it does not show what this run has written, or what an earlier read has shown; for the verdict that
+    /// nothing is left to do, if it may not show what a run before wrote that was cut off; and where the journal spoke of
+    /// another account, if it may not show what was done at this one before that.
     pub(super) fn is_read_too_old(&self, plan: &Plan, turn: &mut Turn) -> bool {
         let lag = turn.base.shape.read_lag();
         let asked = self.world.asked();
@@ -96,9 +98,16 @@ impl Pursuit {
             && !Mutant::TurningBackIsBelieved.is_on();
         let doubted = asked < self.began.plus(lag) && !Mutant::TheJournalIsNotAsked.is_on() && {
             let cut = plan.is_empty() && self.before.is_unfinished();
-            cut || self.contradicts_the_journal(plan)
+            turn.base.scribe.spoke_of_another() || cut || self.contradicts_the_journal(plan)
         };
-        doubted || turning_back || !self.world.is_all_fresh()
+        doubted || turning_back || self.makes_what_was_shown(plan, lag) || !self.world.is_all_fresh()
+    }
+
+    /// Whether an earlier read has shown what may not be made twice, and would be.
+    fn makes_what_was_shown(&self, plan: &Plan, lag: Duration) -> bool {
+        let made = |step: &&Step| step.verb == Verb::Create && step.needs_intent && !step.replacement;
+        let mut made = plan.steps.iter().filter(made);
+        made.any(|step| self.world.was_shown_lately(&step.id, lag))
     }
 
     /// Whether the plan makes what was made before, mends what was as it shall be, leaves alone what was something else,

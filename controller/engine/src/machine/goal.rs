@@ -298,7 +298,8 @@ fn number(hash: &str, record: &AppRecord, observed: &Observation, is_there: bool
     }
 }
 
-fn newest_shown(observed: &Observation) -> u64 {
+/// The newest generation by the target's tags; 0 where it shows none of ours.
+pub fn newest_shown(observed: &Observation) -> u64 {
     let generations = observed.resources.values().filter_map(|seen| match seen.ownership {
         Ownership::Ours { generation } => Some(generation),
         _ => None,

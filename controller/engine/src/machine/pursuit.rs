@@ -13,7 +13,7 @@ use portolan_provider_api::CallError;
 use super::effect::Answer;
 use super::ending::{Ending, Winding};
 use super::execution::Execution;
-use super::goal::Goal;
+use super::goal::{Goal, newest_shown};
 use super::look::{self, Look};
 use super::scribe::Mark;
 use super::turn::{Purpose, Turn};
@@ -172,6 +172,7 @@ impl Pursuit {
             Ok(observation) => {
                 let shape = &*turn.base.shape;
                 self.world.seen = Some(Seen::new(observation, answered, asked, &self.world.writes, shape));
+                self.world.remember_shown(turn.now);
                 self.look.saw(turn);
                 self.world.forget_excuses();
                 self.close_questions(turn);
@@ -200,8 +201,11 @@ impl Pursuit {
         let lag = turn.base.shape.read_lag();
         let calling = |id: &ResourceId| self.execution().is_some_and(|execution| execution.is_pending(id));
         let asked = self.world.asked();
-        // Its call was made long after the intent, if it was tried again; and a run before may have made it until its end.
-        let sent = |intent: &Intent| self.world.writes.answered_at(&intent.id).max(self.began).max(intent.at);
+        // Its call was made long after the intent, if it was tried again; and a run before may have made it until its end, by
+        // a clock that says nothing here.
+        let of_before = |intent: &Intent| self.before.intents.get(&intent.id) == Some(intent);
+        let noted = |intent: &Intent| if of_before(intent) { self.began } else { intent.at };
+        let sent = |intent: &Intent| self.world.writes.answered_at(&intent.id).max(noted(intent));
         let lag = if Mutant::IntentsAreForgotten.is_on() {
             Duration::ZERO
         } else {
@@ -238,11 +242,12 @@ impl Pursuit {
         let seen = self.world.seen.as_ref()?;
         let record = turn.record();
         let standing = Standing {
-            generation: record
-                .latest
-                .as_ref()
-                .filter(|_| !Mutant::StatusIsEarly.is_on())
-                .map_or(self.world.goal.number, |latest| latest.number),
+            generation: match &record.latest {
+                _ if Mutant::StatusIsEarly.is_on() => self.world.goal.number,
+                Some(latest) => latest.number,
+                // A number that was planned and not begun may be another one's yet.
+                None => newest_shown(&seen.observation),
+            },
             reconciling: false,
             held: record.held.as_ref().map(|hold| hold.failure.clone()),
             drifted: Vec::new(),

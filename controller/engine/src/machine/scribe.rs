@@ -7,6 +7,7 @@ use crate::journal::{AppRecord, JournalEntry};
 /// One write is under way at a time, so that entries become durable in the order in which they were noted.
 pub struct Scribe {
     record: AppRecord,
+    spoke_of_another: bool,
     unwritten: Vec<JournalEntry>,
     noted: u64,
     under_way: Option<u64>,
@@ -22,6 +23,7 @@ impl Scribe {
     pub fn new(record: AppRecord) -> Self {
         Self {
             record,
+            spoke_of_another: false,
             unwritten: Vec::new(),
             noted: 0,
             under_way: None,
@@ -36,7 +38,13 @@ impl Scribe {
 
     /// Forgets, in memory, what speaks of somebody else's account.
     pub fn keep_only_of(&mut self, owner: &OwnerId) {
+        self.spoke_of_another = self.record.owner.as_ref().is_some_and(|known| known != owner);
         self.record = std::mem::take(&mut self.record).of(owner);
+    }
+
+    /// Whether it knew somebody else's account, and so nothing of what may have been done at this one.
+    pub fn spoke_of_another(&self) -> bool {
+        self.spoke_of_another
     }
 
     pub fn note(&mut self, entry: JournalEntry) -> Mark {

@@ -19,6 +19,8 @@ pub struct World {
     pub goal: Goal,
     pub seen: Option<Seen>,
     pub writes: Writes,
+    /// When a read last showed what may not be made twice.
+    shown_at: BTreeMap<ResourceId, Timestamp>,
     /// Whether a long operation has not been seen to end: what it works on may yet fail.
     pub is_operated_on: bool,
     /// What had failed before the plan began and is not written to by it: what the plan does may heal it.
@@ -163,6 +165,7 @@ impl World {
             goal,
             seen: None,
             writes: Writes::default(),
+            shown_at: BTreeMap::new(),
             is_operated_on: false,
             excused: BTreeSet::new(),
         }
@@ -260,6 +263,24 @@ impl World {
     pub fn is_draining(&self, id: &ResourceId) -> bool {
         let leaving = self.shown(id).is_some_and(|seen| seen.state == ResourceState::Deleting);
         leaving && self.writes.was_taken(id)
+    }
+
+    /// Keeps in mind what the observation shows that may not be made twice: a later one may be older.
+    pub fn remember_shown(&mut self, now: Timestamp) {
+        let once = self
+            .goal
+            .resources
+            .values()
+            .filter(|resource| !resource.create_is_idempotent);
+        let shown = once.filter(|resource| self.shown(&resource.id).is_some_and(|seen| !seen.retained));
+        let shown: Vec<_> = shown.map(|resource| (resource.id.clone(), now)).collect();
+        self.shown_at.extend(shown);
+    }
+
+    /// Whether an observation before the last one has shown it, so short a time ago that the last may be the older one.
+    pub fn was_shown_lately(&self, id: &ResourceId, lag: Duration) -> bool {
+        let shown = self.shown_at.get(id);
+        shown.is_some_and(|at| self.asked() < at.plus(lag))
     }
 
     /// Whether the last observation shows it, however old it is.

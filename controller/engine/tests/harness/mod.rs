@@ -18,6 +18,7 @@ use portolan_engine::machine::{
 };
 use portolan_engine::{EngineError, EngineEvent, Outcome, OutcomeKind, Work};
 use portolan_provider_fake::kinds::Kind;
+use portolan_provider_fake::platform::{PLAIN, Platform};
 use portolan_provider_fake::{FakeCloud, FakeImages, FakeShape, object};
 use serde_json::Value;
 
@@ -72,15 +73,20 @@ type OnTheirWay = BTreeMap<(u64, EffectId), Answer>;
 
 impl Sim {
     pub fn new() -> Self {
+        Self::of(&PLAIN)
+    }
+
+    /// On that platform.
+    pub fn of(platform: &Platform) -> Self {
         let now = Arc::new(AtomicU64::new(1_000_000));
         let clock = now.clone();
         Self {
-            cloud: FakeCloud::new(Arc::new(move || clock.load(Ordering::Relaxed))),
+            cloud: FakeCloud::of(platform, Arc::new(move || clock.load(Ordering::Relaxed))),
             now,
             images: FakeImages::default(),
             journal: MemoryJournal::default(),
             policy: Policy::default(),
-            shape: FakeShape::default(),
+            shape: FakeShape::of(platform),
             approves: true,
             latency_ms: 10,
         }
