@@ -14,6 +14,7 @@ use crate::account::{Account, Tally};
 use crate::faults::{Fault, Faults, On, answer_lost};
 use crate::object::Object;
 use crate::platform::{PLAIN, Platform};
+use crate::vault::Vault;
 
 /// Tells the time, in milliseconds.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -30,6 +31,7 @@ struct Inner {
     account: Account,
     realm: String,
     faults: Faults,
+    vault: Vault,
     /// `None`: nobody will ask.
     record: Option<Record>,
 }
@@ -67,6 +69,7 @@ impl FakeCloud {
             account: Account::new(platform),
             realm: "fake-account".to_string(),
             faults: Faults::default(),
+            vault: Vault::default(),
             record: Some(Record::default()),
         };
         Self {
@@ -105,6 +108,16 @@ impl FakeCloud {
     /// Another account stands behind the target from now on.
     pub fn set_realm(&self, realm: &str) {
         self.guard().realm = realm.to_string();
+    }
+
+    /// The platform keeps this value for the secret that is named `name/key`.
+    pub fn keep_secret(&self, name: &str, value: &str) {
+        self.guard().vault.values.insert(name.to_string(), value.to_string());
+    }
+
+    /// From now on the provider repeats what the platform says of a request, the values of its secrets too.
+    pub fn repeat_secrets(&self) {
+        self.guard().vault.is_repeated = true;
     }
 
     /// Calls are counted no more: a run of days would fill the memory with them.
@@ -300,11 +313,12 @@ impl FakeCloud {
         if let Some(record) = &mut inner.record {
             record.write_times.push((request.id.clone(), now));
         }
-        if let Some(Fault::Refuse(error)) = fault {
-            return Err(error.clone());
-        }
-        inner.account.take_token(now)?;
-        inner.account.write(scope, request, now, fault)
+        let answer = match fault {
+            Some(Fault::Refuse(error)) => Err(error.clone()),
+            _ => inner.account.take_token(now),
+        };
+        let answer = answer.and_then(|()| inner.account.write(scope, request, now, fault));
+        answer.map_err(|error| inner.vault.explain(request, error))
     }
 
     /// Starts a job that has run once more, in the revision that is there.

@@ -21,6 +21,7 @@ mod read;
 mod render;
 mod rules;
 mod throttle;
+mod vault;
 
 pub use account::Tally;
 pub use cloud::{Called, Clock, FakeCloud};

@@ -22,6 +22,7 @@ use crate::kinds::{BALANCER, JOB, Kind, NETWORK, SERVICE, VOLUME};
 use crate::platform::{PLAIN, Platform};
 use crate::read;
 use crate::rules::{KindRules, Rules};
+use crate::vault::reference;
 
 /// The pure half of the fake provider.
 #[derive(Clone, Debug)]
@@ -335,11 +336,11 @@ fn of_process(container: &DesiredContainer) -> Value {
     json!([argv, working_dir, user, files, mounts, resources])
 }
 
-/// Only the shape of references matters here: nobody reads a secret.
+/// A secret stays a reference: the platform alone reads it.
 fn text(value: &EnvValue) -> String {
     let part = |part: &EnvPart| match part {
         EnvPart::Text(text) => text.clone(),
-        EnvPart::Secret(secret) => format!("secret {secret:?}"),
+        EnvPart::Secret(secret) => reference(&secret.to_string()),
         EnvPart::Service { service, field } => format!("{field:?} of {service}"),
     };
     value.0.iter().map(part).collect()

@@ -5,6 +5,8 @@ use std::collections::BinaryHeap;
 
 use portolan_engine::machine::EffectId;
 
+use super::lease::LeaseAsk;
+
 /// Something that is going to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Token {
@@ -36,6 +38,10 @@ pub enum Token {
     Lease {
         controller: usize,
     },
+    /// It is asked for where it is kept.
+    LeaseAsked(LeaseAsk),
+    /// The answer is there: it was given.
+    LeaseGiven(LeaseAsk),
 }
 
 /// Which call of which run.

@@ -8,17 +8,20 @@ use portolan_provider_api::{CallError, ErrorClass, ImageError};
 use portolan_provider_fake::{self as fake, answer_lost, throttled};
 
 use super::agenda::{FlightId, Token};
-use super::catalogue::REALM;
+use super::catalogue::REALMS;
+use super::controllers::Share;
 use super::fault::{Fault, exclusion};
 use super::scenario::Faults;
 use super::site::Site;
-use super::world::World;
+use super::world::{LARGEST_SKEW_MS, Place, World};
 
 /// A call on its way.
 pub struct Flight {
     pub id: FlightId,
     pub app: usize,
     pub controller: usize,
+    /// Where its run works.
+    pub account: usize,
     pub ask: Ask,
     pub site: Site,
     pub phase: Phase,
@@ -48,24 +51,29 @@ impl Flight {
 pub struct Crashed;
 
 impl World<'_> {
-    pub(super) fn asked(&mut self, id: FlightId, app: usize, controller: usize, ask: Ask) -> Result<(), Crashed> {
-        let Some(site) = Site::of(&ask) else {
-            self.approve(id, app, controller, ask);
-            return Ok(());
-        };
-        let flight = Flight {
+    pub(super) fn asked(&mut self, id: FlightId, from: Place, ask: Ask) -> Result<(), Crashed> {
+        let site = Site::of(&ask);
+        let mut flight = Flight {
             id,
-            app,
-            controller,
+            app: from.app,
+            controller: from.controller,
+            account: from.account,
             ask,
-            site,
+            site: site.unwrap_or(Site::Preflight),
             phase: Phase::Waiting,
             fault: None,
             is_heard: true,
         };
-        let now = self.time_of(controller);
-        let wait = match site.is_budgeted() {
-            true => self.controllers[controller].budget.take(now),
+        if site.is_none() {
+            // A person says yes, after a while.
+            flight.phase = Phase::Answered(Answer::Approve(true));
+            self.agenda.plan(self.now + 1_000, Token::Flight(id));
+            self.flights.push(flight);
+            return Ok(());
+        }
+        let now = self.time_of(flight.controller);
+        let wait = match flight.site.is_budgeted() {
+            true => self.share(&flight).budget.take(now),
             false => Duration::ZERO,
         };
         if wait.is_zero() {
@@ -76,19 +84,9 @@ impl World<'_> {
         Ok(())
     }
 
-    /// A person says yes, after a while.
-    fn approve(&mut self, id: FlightId, app: usize, controller: usize, ask: Ask) {
-        self.agenda.plan(self.now + 1_000, Token::Flight(id));
-        self.flights.push(Flight {
-            id,
-            app,
-            controller,
-            ask,
-            site: Site::Preflight,
-            phase: Phase::Answered(Answer::Approve(true)),
-            fault: None,
-            is_heard: true,
-        });
+    /// What the flight's controller may ask of its account.
+    fn share(&mut self, flight: &Flight) -> &mut Share {
+        &mut self.controllers[flight.controller].shares[flight.account]
     }
 
     pub(super) fn abandon(&mut self, id: FlightId) {
@@ -120,7 +118,7 @@ impl World<'_> {
     /// Its turn has come, unless somebody was told meanwhile to leave the platform alone.
     fn leave(&mut self, flight: Flight) -> Result<(), Crashed> {
         let now = self.time_of(flight.controller);
-        let pause = self.controllers[flight.controller].budget.pause(now);
+        let pause = self.share(&flight).budget.pause(now);
         if pause.is_zero() {
             return self.send(flight);
         }
@@ -138,7 +136,7 @@ impl World<'_> {
             self.flights.push(flight);
             return Ok(());
         }
-        self.check_send(flight.controller, flight.site);
+        self.check_send(&flight);
         flight.fault = self.strike(&flight);
         self.mix(flight.site.index() as u64 ^ (flight.fault.map_or(0, |fault| fault.index() as u64 + 1) << 8));
         self.note(|_| match flight.fault {
@@ -151,7 +149,7 @@ impl World<'_> {
                 return Err(Crashed);
             }
             Some(Fault::ClockSkewed) => {
-                let skew = 7_200_000 - i64::try_from(self.chance.below(14_400_000)).unwrap_or_default();
+                let skew = LARGEST_SKEW_MS.cast_signed() - self.chance.below(2 * LARGEST_SKEW_MS).cast_signed();
                 self.crash(flight.controller, Some(skew));
                 return Err(Crashed);
             }
@@ -170,7 +168,7 @@ impl World<'_> {
     }
 
     /// How long one way takes.
-    fn takes(&mut self) -> u64 {
+    pub(super) fn takes(&mut self) -> u64 {
         match self.latency.below(64) {
             0 => 20 + self.latency.below(480),
             _ => self.latency.below(20),
@@ -200,23 +198,32 @@ impl World<'_> {
         Some(fault)
     }
 
+    /// One fault is kept for what is aimed at.
     fn drawn(&mut self, site: Site) -> Option<Fault> {
-        if self.faults_left == 0 || !self.chance.chance(likely(site)) {
+        if let Some(aim) = self.aim.filter(|aim| aim.site == site)
+            && self.chance.chance(500)
+        {
+            self.aim = None;
+            self.faults_left -= 1;
+            return Some(aim.fault);
+        }
+        if self.faults_left <= usize::from(self.aim.is_some()) || !self.chance.chance(likely(site)) {
             return None;
         }
-        let fault = *self.chance.one_of(self.stand.possible(site));
         self.faults_left -= 1;
-        Some(fault)
+        Some(*self.chance.one_of(self.stand.possible(site)))
     }
 
     /// The other side does what it was asked for.
     fn arrive(&mut self, mut flight: Flight) {
-        let away = self.now < self.away_until && flight.site != Site::Journal && flight.site != Site::Pin;
+        let away = self.now < self.accounts[flight.account].away_until
+            && flight.site != Site::Journal
+            && flight.site != Site::Pin;
         let answer = match away {
             true => unreachable_target(&flight.ask),
             false => self.answer(&flight),
         };
-        self.check_target();
+        self.check_target(flight.account);
         if !flight.is_heard || flight.fault == Some(Fault::AnswerLost) {
             return;
         }
@@ -232,17 +239,18 @@ impl World<'_> {
 
     fn answer(&mut self, flight: &Flight) -> Answer {
         let fault = flight.fault.and_then(|fault| self.at_the_platform(fault, flight.site));
+        let cloud = &self.accounts[flight.account].cloud;
         match &flight.ask {
-            Ask::Realm => Answer::Realm(refusal(fault).map_or(Ok(REALM.to_string()), Err)),
+            Ask::Realm => Answer::Realm(refusal(fault).map_or(Ok(REALMS[flight.account].to_string()), Err)),
             Ask::Pin(request) => Answer::Pin(match refusal(fault) {
                 Some(error) => Err(image_error(error)),
                 None => Ok(self.images.pin_now(request)),
             }),
             Ask::Preflight { .. } => Answer::Preflight(refusal(fault).map_or(Ok(Vec::new()), Err)),
             Ask::Observe { scope, wanted, open } => {
-                Answer::Observe(self.cloud.observe_with(scope, wanted, open, fault.as_ref()))
+                Answer::Observe(cloud.observe_with(scope, wanted, open, fault.as_ref()))
             }
-            Ask::Call { scope, request } => Answer::Call(self.cloud.write_with(scope, request, fault.as_ref())),
+            Ask::Call { scope, request } => Answer::Call(cloud.write_with(scope, request, fault.as_ref())),
             Ask::Write(_) => Answer::Write(self.record(flight)),
             Ask::Approve { .. } => Answer::Approve(true),
         }
@@ -273,14 +281,14 @@ impl World<'_> {
         {
             let key = self.apps[flight.app].key.clone();
             self.journal.append(&key, entries).expect("memory can be written");
-            self.check_entries(flight.app, entries);
+            self.check_entries(flight.app, flight.account, entries);
         }
     }
 
     /// The fault as the platform knows it; `None` for what happens on this side, or on the way.
     fn at_the_platform(&mut self, fault: Fault, site: Site) -> Option<fake::Fault> {
         let code = self.stand.rules.throttle.map_or("Throttled", |throttle| throttle.code);
-        let stale = self.scenario.lag.list.max(self.scenario.lag.description) + 500;
+        let stale = self.scenario.lag.longest() + 500;
         let span = |random: &mut super::random::Random, least: u64, most: u64| least + random.below(most - least);
         Some(match fault {
             Fault::Throttled => fake::Fault::Refuse(throttled(code, None)),
@@ -326,15 +334,16 @@ impl World<'_> {
             self.crash(flight.controller, None);
             return;
         }
-        let Phase::Answered(answer) = flight.phase else { return };
         let now = self.time_of(flight.controller);
+        let share = &mut self.controllers[flight.controller].shares[flight.account];
+        let Phase::Answered(answer) = flight.phase else { return };
         if let Some(after) = retry_after(&answer) {
             let until = now.plus(after);
-            self.controllers[flight.controller].budget.pause_until(until);
-            self.controllers[flight.controller].limits.told_to_wait(until);
+            share.budget.pause_until(until);
+            share.limits.told_to_wait(until);
         }
         if matches!(answer, Answer::Realm(Ok(_))) {
-            self.controllers[flight.controller].budget.take(now);
+            share.budget.take(now);
         }
         if flight.is_heard {
             self.advance(flight.app, flight.controller, Event::Done(flight.id.effect, answer));

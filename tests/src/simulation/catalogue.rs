@@ -13,6 +13,8 @@ use portolan_provider_api::{PinRequest, Shape};
 use portolan_provider_fake::FakeImages;
 use serde_json::{Value, json};
 
+use super::secrets::{PRIVATE, SECRET_NAME};
+
 /// One version of an app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
@@ -110,7 +112,8 @@ pub const APPS: usize = NAMES.len();
 /// One of them is long: cut at 32 or at 63 characters, a name made of it would end with a `-`.
 const NAMES: [&str; 3] = ["shop", "blog-of-all-their-ports-and-all-the-pilots-with-charts", "mail"];
 
-pub const REALM: &str = "fake-account";
+/// What accounts call themselves.
+pub const REALMS: [&str; 2] = ["fake-account", "other-account"];
 
 impl Catalogue {
     pub fn of(shape: &dyn Shape) -> Self {
@@ -159,7 +162,7 @@ fn wanted(app: usize, version: Version, shape: &dyn Shape) -> Wanted {
 
 fn rendered(work: &Work, shape: &dyn Shape) -> Resources {
     let images = FakeImages::default();
-    let input = work.resolve_input(REALM);
+    let input = work.resolve_input(REALMS[0]);
     let requests = image_requests(&input).expect("its images can be named");
     let pinned = requests.into_iter().map(|(container, source)| {
         let request = PinRequest { container, source };
@@ -179,7 +182,7 @@ fn manifest(app: usize, version: Version) -> Value {
     let spec = match version {
         Version::Hello => hello(json!({ "image": IMAGE })),
         Version::HelloImage => hello(json!({ "image": "registry.example/web:2" })),
-        Version::HelloEnv => hello(json!({ "image": IMAGE, "env": { "COLOUR": "blue" } })),
+        Version::HelloEnv => hello(json!({ "image": IMAGE, "env": { "COLOUR": PRIVATE } })),
         Version::HelloScaled => hello(json!({ "image": IMAGE, "scale": { "min": 3 } })),
         Version::HelloFails => hello(json!({ "image": IMAGE, "env": { "FAKE_FAILS": "yes" } })),
         Version::HelloStalls => hello(json!({
@@ -212,8 +215,14 @@ fn manifest(app: usize, version: Version) -> Value {
     })
 }
 
-fn hello(web: Value) -> Value {
+fn hello(mut web: Value) -> Value {
+    web["secrets"] = secrets();
     json!({ "services": { "web": web } })
+}
+
+fn secrets() -> Value {
+    let (name, key) = SECRET_NAME.split_once('/').expect("it has a key");
+    json!({ "TOKEN": { "name": name, "key": key } })
 }
 
 fn public(port: u16) -> Value {
@@ -222,9 +231,14 @@ fn public(port: u16) -> Value {
 
 fn shop(mut web: Value, migration: &str) -> Value {
     let mut services = json!({
-        "db": { "image": "registry.example/db:1", "volumes": [{ "name": "data", "path": "/data" }] }
+        "db": {
+            "image": "registry.example/db:1",
+            "secrets": secrets(),
+            "volumes": [{ "name": "data", "path": "/data" }],
+        }
     });
     if !web.is_null() {
+        web["secrets"] = secrets();
         web["after"] = json!(["migrate"]);
         services["web"] = web;
     }

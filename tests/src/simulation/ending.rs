@@ -33,7 +33,7 @@ impl World<'_> {
         let kind = result.as_ref().ok().map(|outcome| &outcome.kind);
         match (self.apps[app].stage, kind) {
             (Stage::Last(_) | Stage::Retrying(_), Some(OutcomeKind::Converged)) if sound => {
-                self.check_truth(app, self.apps[app].position);
+                self.check_truth(app, self.apps[app].account, self.apps[app].position);
                 self.be_silent(app, 0);
             }
             (Stage::Last(_) | Stage::Retrying(_), Some(OutcomeKind::Converged)) => {
@@ -98,6 +98,8 @@ impl World<'_> {
     /// At the target and in the journal.
     fn writes_of(&self, app: usize) -> u64 {
         let journal = self.journal.writes(&self.apps[app].key);
-        self.cloud.writes_by(&self.stand.scopes[app].owner) + journal as u64
+        let account = self.apps[app].account;
+        let owner = &self.scope(app, account).owner;
+        self.accounts[account].cloud.writes_by(owner) + journal as u64
     }
 }

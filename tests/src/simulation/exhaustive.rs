@@ -1,9 +1,17 @@
 //! Every single fault at every call of each workload, and pairs of them for the smallest.
+//!
+//! A workload runs without faults first, which tells its calls, and what any run of it must come to.
 
 use portolan_provider_fake::platform::{CLOUD_RUN_LIKE, ECS_LIKE, PLAIN, Platform};
 
 use super::catalogue::Version;
+use super::fault::{FAULTS, Fault, exclusion};
+use super::invariants::Broken;
 use super::scenario::{Faults, Lag, Outside, Scenario, Start};
+use super::site::Site;
+use super::stand::Stands;
+use super::world::Run;
+use super::{exact, run};
 
 /// What users do, as scenarios in which nothing goes wrong.
 pub struct Workload {
@@ -39,6 +47,7 @@ impl Workload {
             platform,
             lag,
             controllers: 1,
+            accounts: 1,
             scripts: self.scripts.clone(),
             outside: self.outside.clone(),
             faults,
@@ -112,4 +121,66 @@ pub fn workloads() -> Vec<Workload> {
             ..alone("a name that is taken", &[Hello])
         },
     ]
+}
+
+/// A workload on a platform, and what comes of it where nothing goes wrong.
+pub struct Case {
+    pub scenario: Scenario,
+    pub is_small: bool,
+    pub plain: Run,
+}
+
+/// Each workload on each platform, with the lag that goes with it.
+pub fn cases(stands: &Stands) -> Vec<Case> {
+    let all = workloads().into_iter().flat_map(|workload| {
+        let one = move |(lag, platform)| {
+            let scenario = workload.scenario(platform, lag, Faults::Listed(Vec::new()));
+            Case {
+                plain: run(&scenario, stands),
+                is_small: workload.is_small,
+                scenario,
+            }
+        };
+        LAGS.into_iter().zip(PLATFORM_OF_LAG).map(one).collect::<Vec<_>>()
+    });
+    all.collect()
+}
+
+impl Case {
+    /// So, with these faults.
+    pub fn with(&self, faults: Vec<(u64, Fault)>) -> Scenario {
+        Scenario {
+            faults: Faults::Listed(faults),
+            ..self.scenario.clone()
+        }
+    }
+
+    /// Every fault at every call at which it is possible.
+    pub fn singles(&self) -> Vec<(u64, Fault)> {
+        let calls = (0..).zip(&self.plain.calls);
+        let possible = |fault: &Fault, site: Site| exclusion(*fault, site).is_none();
+        let of_one = |(at, site): (u64, &Site)| {
+            let site = *site;
+            let faults = FAULTS.into_iter().filter(move |fault| possible(fault, site));
+            faults.map(move |fault| (at, fault))
+        };
+        calls.flat_map(of_one).collect()
+    }
+
+    /// Every two of them that stand at different calls.
+    pub fn pairs(&self) -> Vec<[(u64, Fault); 2]> {
+        let singles = self.singles();
+        let with_later = |nth: usize| {
+            let first = singles[nth];
+            let later = singles[nth..].iter().filter(move |second| second.0 > first.0);
+            later.map(move |second| [first, *second])
+        };
+        (0..singles.len()).flat_map(with_later).collect()
+    }
+
+    /// How a run with faults differs from the one without, more than it may.
+    pub fn difference(&self, run: &Run) -> Option<Broken> {
+        let comparable = exact::is_comparable(&self.scenario);
+        exact::difference(&self.plain, run).filter(|_| comparable)
+    }
 }

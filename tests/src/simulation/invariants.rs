@@ -9,13 +9,14 @@ use portolan_engine::journal::{AppRecord, HistoryOutcome, JournalEntry};
 use portolan_engine::machine::{Ask, Timestamp};
 use portolan_engine::{Outcome, OutcomeKind};
 use portolan_provider_api::WriteRequest;
-use portolan_provider_fake::Object;
 use portolan_provider_fake::kinds::SERVICE;
+use portolan_provider_fake::{Object, Tally};
 
+use super::calls::Flight;
 use super::catalogue::Version;
 use super::fault::Fault;
 use super::site::Site;
-use super::world::World;
+use super::world::{AppRun, Place, World};
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,27 +76,30 @@ impl World<'_> {
     }
 
     /// The machine asks: a write must be one that it may make.
-    pub(super) fn check_ask(&mut self, app: usize, controller: usize, ask: &Ask) {
+    pub(super) fn check_ask(&mut self, place: Place, ask: &Ask) {
         let Ask::Call { request, .. } = ask else { return };
-        let now = self.time_of(controller);
-        if self.controllers[controller].lease.is_some_and(|until| now >= until) {
+        let now = self.time_of(place.controller);
+        if self.controllers[place.controller]
+            .lease
+            .is_some_and(|until| now >= until)
+        {
             self.broken("I8", format!("{:?} {} after the lease", request.verb, request.id));
         }
         if request.verb != Verb::Delete {
-            self.check_edges(app, controller, request);
+            self.check_edges(place, request);
         }
         match request.verb {
-            Verb::Create => self.check_create(app, controller, request),
+            Verb::Create => self.check_create(place, request),
             Verb::Update => {}
-            Verb::Delete => self.check_delete(app, controller, request),
+            Verb::Delete => self.check_delete(place, request),
         }
     }
 
     /// I3: what is created is desired by a generation that is durable, and where a second create would make a second one,
     /// the intent is too.
-    fn check_create(&mut self, app: usize, controller: usize, request: &WriteRequest) {
-        let back = self.is_rolling_back(app, controller);
-        let known = self.journal.read(&self.apps[app].key, |record| {
+    fn check_create(&mut self, place: Place, request: &WriteRequest) {
+        let back = self.is_rolling_back(place);
+        let known = self.journal.read(&self.apps[place.app].key, |record| {
             let desired = goal(record, back).is_some_and(|resource| resource.contains_key(&request.id));
             (desired, record.intents.contains_key(&request.id))
         });
@@ -117,8 +121,10 @@ impl World<'_> {
     }
 
     /// I7: what comes after a job comes when the job has run, now or before it was deleted.
-    fn check_edges(&mut self, app: usize, controller: usize, request: &WriteRequest) {
-        let back = self.is_rolling_back(app, controller);
+    fn check_edges(&mut self, place: Place, request: &WriteRequest) {
+        let back = self.is_rolling_back(place);
+        let app = place.app;
+        let cloud = &self.accounts[place.account].cloud;
         let goal = self
             .journal
             .read(&self.apps[app].key, |record| goal(record, back).cloned())
@@ -132,8 +138,8 @@ impl World<'_> {
                 let is_done = *state == ResourceState::Completed || object.ran_before();
                 is_done && Some(&object.revision) == revision
             };
-            let ran_once = || revision.is_some_and(|revision| self.cloud.has_run(job, revision.as_deref()));
-            !self.cloud.truth(job, has_run).unwrap_or_else(ran_once)
+            let ran_once = || revision.is_some_and(|revision| cloud.has_run(job, revision.as_deref()));
+            !cloud.truth(job, has_run).unwrap_or_else(ran_once)
         });
         if let Some(job) = early
             && self.now >= self.apps[app].by_hand_until
@@ -144,8 +150,13 @@ impl World<'_> {
     }
 
     /// I5, I7, I14: what is deleted is not desired, holds no data that is to stay, and what takes its place is ready.
-    fn check_delete(&mut self, app: usize, controller: usize, request: &WriteRequest) {
-        let back = self.is_rolling_back(app, controller);
+    fn check_delete(&mut self, place: Place, request: &WriteRequest) {
+        let back = self.is_rolling_back(place);
+        let Place {
+            app,
+            controller,
+            account,
+        } = place;
         let id = &request.id;
         let run = self.apps[app].runs[controller].as_ref();
         let wanted = run.map(|run| self.wanted(app, run.position));
@@ -161,7 +172,7 @@ impl World<'_> {
             return self.broken("I5", format!("{id} is deleted, and nobody has said so"));
         };
         if let Some(resource) = goal.get(id)
-            && !self.is_replaced(resource)
+            && !self.is_replaced(account, resource)
         {
             self.broken("I5", format!("{id} is deleted, and it is desired"));
         }
@@ -176,26 +187,26 @@ impl World<'_> {
         if id.kind == SERVICE.name && self.now >= self.apps[app].by_hand_until {
             let missing = goal
                 .values()
-                .find(|resource| !self.serves(resource) && !self.makes_room(resource, id));
+                .find(|resource| !self.serves(account, resource) && !self.makes_room(account, resource, id));
             if let Some(missing) = missing.map(|resource| resource.id.clone()) {
                 self.broken("I7", format!("{id} is deleted while {missing} does not serve"));
             }
         }
     }
 
-    fn is_rolling_back(&self, app: usize, controller: usize) -> bool {
-        self.apps[app].runs[controller]
+    fn is_rolling_back(&self, place: Place) -> bool {
+        self.apps[place.app].runs[place.controller]
             .as_ref()
             .is_some_and(|run| run.rolling_back)
     }
 
     /// Whether the platform can only delete it and make it anew.
-    fn is_replaced(&self, resource: &Resource) -> bool {
+    fn is_replaced(&self, account: usize, resource: &Resource) -> bool {
         let Some(rules) = self.stand.rules.kind(&resource.id.kind) else {
             return false;
         };
         let differs = |field: &str| {
-            let there = self
+            let there = self.accounts[account]
                 .cloud
                 .truth(&resource.id, |object, _| object.body.get(field).cloned());
             there.flatten().as_ref() != resource.body.get(field)
@@ -203,16 +214,16 @@ impl World<'_> {
         rules.immutable.iter().any(|field| differs(field))
     }
 
-    fn serves(&self, resource: &Resource) -> bool {
+    fn serves(&self, account: usize, resource: &Resource) -> bool {
         if resource.id.kind != SERVICE.name {
             return true;
         }
-        self.cloud.serves(&resource.id) == resource.revision
+        self.accounts[account].cloud.serves(&resource.id) == resource.revision
     }
 
     /// Whether `resource` has to wait for the port of the one that is to go.
-    fn makes_room(&self, resource: &Resource, gone: &ResourceId) -> bool {
-        let ports = self
+    fn makes_room(&self, account: usize, resource: &Resource, gone: &ResourceId) -> bool {
+        let ports = self.accounts[account]
             .cloud
             .truth(gone, |object, _| object.body.get("publishes").cloned());
         let ports = ports.flatten();
@@ -228,26 +239,32 @@ impl World<'_> {
             .is_some_and(|claims| claims.iter().any(held))
     }
 
-    /// I11: a call leaves.
-    pub(super) fn check_send(&mut self, controller: usize, site: Site) {
-        if !site.is_budgeted() {
+    /// I8, I11: a call leaves. What changes something does so while nobody else could, also by the clock of whoever gives the
+    /// lease.
+    pub(super) fn check_send(&mut self, flight: &Flight) {
+        let writes = matches!(flight.site, Site::Write(..));
+        if writes && self.has_lease() && !self.lease.is_held(flight.controller, self.now) {
+            self.broken("I8", format!("{} leaves, and the lease has passed", flight.site));
+        }
+        if !flight.site.is_budgeted() {
             return;
         }
-        let now = self.time_of(controller).0;
-        if let Some(wrong) = self.controllers[controller].limits.call(now) {
+        let now = self.time_of(flight.controller).0;
+        let share = &mut self.controllers[flight.controller].shares[flight.account];
+        if let Some(wrong) = share.limits.call(now) {
             self.broken("I11", wrong);
         }
     }
 
     /// I4, and whatever else the platform itself can tell.
-    pub(super) fn check_target(&mut self) {
-        if let Some(violation) = self.cloud.take_violation() {
+    pub(super) fn check_target(&mut self, account: usize) {
+        if let Some(violation) = self.accounts[account].cloud.take_violation() {
             self.broken("I4", violation);
         }
     }
 
     /// I13: what failed is not begun again unless somebody says so. And a transaction is no larger than it need be.
-    pub(super) fn check_entries(&mut self, app: usize, entries: &[JournalEntry]) {
+    pub(super) fn check_entries(&mut self, app: usize, account: usize, entries: &[JournalEntry]) {
         for entry in entries {
             match entry {
                 JournalEntry::Begun { generation, .. } => {
@@ -256,7 +273,7 @@ impl World<'_> {
                     let deleting = generation.kind == portolan_engine::journal::GenerationKind::Delete;
                     // What is found to be as desired after all is written down, and nothing is tried.
                     let found = entries.contains(&JournalEntry::Converged);
-                    if !retry && !deleting && !found && held.as_ref() == Some(&generation.hash) {
+                    if !retry && !deleting && !found && held == Some((account, generation.hash.clone())) {
                         self.broken(
                             "I13",
                             format!("generation {} failed, and is begun again", generation.number),
@@ -268,53 +285,58 @@ impl World<'_> {
                     if evidence > LONGEST_ENTRY {
                         self.broken("I10", format!("a status of {evidence} bytes"));
                     }
-                    self.apps[app].held = Some(hold.hash.clone());
+                    self.apps[app].held = Some((account, hold.hash.clone()));
                     self.result.failed += 1;
                 }
                 JournalEntry::Converged => self.apps[app].held = None,
                 JournalEntry::History(line) => {
                     let back = self.apps[app].runs.iter().flatten().any(|run| run.rolling_back);
-                    self.apps[app].is_stuck = back && matches!(line.outcome, HistoryOutcome::Held { .. });
+                    let held = matches!(line.outcome, HistoryOutcome::Held { .. });
+                    let came_back = matches!(line.outcome, HistoryOutcome::RolledBack { .. });
+                    self.apps[app].is_stuck = back && held;
+                    if held || came_back {
+                        self.result.held.push((line.generation, came_back));
+                    }
                 }
                 _ => {}
             }
         }
     }
 
-    /// I10: what is told of an app never goes back.
-    pub(super) fn check_outcome(&mut self, app: usize, outcome: &Outcome) {
+    /// I10: what is told of an app never goes back, as long as the same account stands behind its target.
+    pub(super) fn check_outcome(&mut self, app: usize, account: usize, outcome: &Outcome) {
         let Some(status) = &outcome.status else { return };
-        let before = self.apps[app].last_generation;
-        if status.observed_generation < before {
-            let now = status.observed_generation;
+        let now = status.observed_generation;
+        let told = self.apps[app].told.filter(|(where_told, _)| *where_told == account);
+        let before = told.map_or(0, |(_, generation)| generation);
+        if now < before {
             self.broken(
                 "I10",
                 format!("the observed generation goes from {before} back to {now}"),
             );
         }
-        self.apps[app].last_generation = before.max(status.observed_generation);
+        self.apps[app].told = Some((account, before.max(now)));
     }
 
     /// I6: nothing is made more often than it was wanted, was lost, or failed after it was taken.
     pub(super) fn count_creates(&mut self) {
-        let tally = self.cloud.tally();
-        for app in 0..self.apps.len() {
-            let extra = self.apps[app].rollbacks + self.apps[app].removed_by_hand + self.result.failed;
-            let owner = self.stand.scopes[app].owner.clone();
-            let mine = tally.made.iter().filter(|(id, _)| self.is_of(id, app, &owner));
-            for (id, made) in mine.map(|(id, made)| (id.clone(), *made)).collect::<Vec<_>>() {
-                let failed = tally.failed_late.get(&id).copied().unwrap_or(0);
-                let wanted = self.times_wanted(app, &id);
-                if made > wanted + failed + extra {
-                    self.broken("I6", format!("{id} was made {made} times, and wanted {wanted} times"));
-                }
+        for account in 0..self.accounts.len() {
+            let tally = self.accounts[account].cloud.tally();
+            for app in 0..self.apps.len() {
+                self.count_creates_of(app, &tally);
             }
         }
     }
 
-    fn is_of(&self, id: &ResourceId, app: usize, _owner: &portolan_core::name::OwnerId) -> bool {
-        let script = &self.scenario.scripts[app];
-        (0..script.len()).any(|position| self.wanted(app, position).resources.contains_key(id))
+    fn count_creates_of(&mut self, app: usize, tally: &Tally) {
+        let extra = self.apps[app].rollbacks + self.apps[app].removed_by_hand + self.result.failed;
+        for (id, made) in &tally.made {
+            let wanted = self.times_wanted(app, id);
+            let failed = tally.failed_late.get(id).copied().unwrap_or(0);
+            if wanted > 0 && *made > wanted + failed + extra {
+                self.broken("I6", format!("{id} was made {made} times, and wanted {wanted} times"));
+            }
+        }
     }
 
     /// How often the script comes from a version without it to one that has it.
@@ -328,7 +350,8 @@ impl World<'_> {
 
     /// I1: what is said to have converged has, unless something has gone by itself since it was looked at; and what is held
     /// has a reason.
-    pub(super) fn check_verdict(&mut self, app: usize, position: usize, outcome: &Outcome) {
+    pub(super) fn check_verdict(&mut self, app: usize, run: &AppRun, outcome: &Outcome) {
+        let (account, position) = (run.account, run.position);
         let state = &self.apps[app];
         let (by_hand, excused) = (self.now < state.by_hand_until, state.excused);
         let version = self.wanted(app, position).version;
@@ -337,7 +360,7 @@ impl World<'_> {
         match &outcome.kind {
             // Data that an earlier delete has kept is in no record: a list that lags does not show it.
             OutcomeKind::Converged if version == Version::DeleteWithData => {}
-            OutcomeKind::Converged if !by_hand && !goes_by_itself => self.check_truth(app, position),
+            OutcomeKind::Converged if !by_hand && !goes_by_itself => self.check_truth(app, account, position),
             OutcomeKind::Held(failure) | OutcomeKind::RolledBack { failure, .. }
                 if sound && !by_hand && !excused && !version.is_delete() =>
             {
@@ -348,16 +371,16 @@ impl World<'_> {
     }
 
     /// What the app must have come to, as the target truly is: all of it, and nothing besides.
-    pub(super) fn check_truth(&mut self, app: usize, position: usize) {
+    pub(super) fn check_truth(&mut self, app: usize, account: usize, position: usize) {
         let wanted = self.wanted(app, position);
         let resources = wanted.resources.clone();
         for resource in resources.values() {
-            if let Some(wrong) = self.differs(resource) {
+            if let Some(wrong) = self.differs(account, resource) {
                 return self.broken("I1", format!("{}: {wrong}", resource.id));
             }
         }
         let keeps_data = wanted.version != Version::DeleteWithData;
-        self.check_orphans(app, keeps_data, |id| resources.contains_key(id));
+        self.check_orphans(app, account, keeps_data, |id| resources.contains_key(id));
     }
 
     /// A failed generation: what served before serves, and nothing is left of what failed beyond what it still holds.
@@ -365,6 +388,7 @@ impl World<'_> {
         if self.apps[app].is_stuck && self.apps[app].excused {
             return;
         }
+        let account = self.apps[app].account;
         let key = self.apps[app].key.clone();
         let kept = self
             .journal
@@ -375,7 +399,7 @@ impl World<'_> {
         let ever = |id: &ResourceId| (0..script.len()).any(|at| self.wanted(app, at).resources.contains_key(id));
         let any: Vec<ResourceId> = latest
             .iter()
-            .flat_map(|_| self.cloud.objects().into_keys())
+            .flat_map(|_| self.accounts[account].cloud.objects().into_keys())
             .filter(ever)
             .collect();
         let apply = |one: &std::sync::Arc<portolan_engine::journal::Generation>| {
@@ -383,7 +407,7 @@ impl World<'_> {
         };
         let back = converged.filter(apply);
         if let Some(back) = back.as_ref().filter(|_| self.apps[app].by_hand_until == 0) {
-            let missing = back.resources.values().find(|resource| !self.serves(resource));
+            let missing = back.resources.values().find(|resource| !self.serves(account, resource));
             if let Some(missing) = missing.map(|resource| resource.id.clone()) {
                 return self.broken(
                     "I7",
@@ -393,7 +417,7 @@ impl World<'_> {
             let other = back
                 .resources
                 .values()
-                .find_map(|resource| Some((resource.id.clone(), self.differs(resource)?)));
+                .find_map(|resource| Some((resource.id.clone(), self.differs(account, resource)?)));
             if let Some((id, wrong)) = other {
                 return self.broken("I7", format!("after the rollback {id} is not as before: {wrong}"));
             }
@@ -402,24 +426,24 @@ impl World<'_> {
             Some(back) => back.resources.contains_key(id),
             None => any.contains(id),
         };
-        self.check_orphans(app, true, desired);
+        self.check_orphans(app, account, true, desired);
     }
 
-    fn check_orphans(&mut self, app: usize, keeps_data: bool, desired: impl Fn(&ResourceId) -> bool) {
-        let owner = self.scope(app).owner;
+    fn check_orphans(&mut self, app: usize, account: usize, keeps_data: bool, desired: impl Fn(&ResourceId) -> bool) {
+        let owner = &self.scope(app, account).owner;
         let rules = &self.stand.rules;
-        let orphan = self.cloud.find(|id, object| {
+        let orphan = self.accounts[account].cloud.find(|id, object| {
             let holds_data = rules.kind(&id.kind).is_some_and(|rules| rules.kind.holds_data);
             let kept = holds_data && keeps_data;
-            object.owner == owner && object.deleted_at.is_none() && !kept && !desired(id)
+            object.owner == *owner && object.deleted_at.is_none() && !kept && !desired(id)
         });
         if let Some(orphan) = orphan {
             self.broken("I3", format!("{orphan} is left over"));
         }
     }
 
-    fn differs(&self, resource: &Resource) -> Option<String> {
-        let wrong = self.cloud.truth(&resource.id, |object, state| {
+    fn differs(&self, account: usize, resource: &Resource) -> Option<String> {
+        let wrong = self.accounts[account].cloud.truth(&resource.id, |object, state| {
             if object.deleted_at.is_some() || object.retained {
                 return Some("it is going".to_string());
             }

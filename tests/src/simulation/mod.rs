@@ -5,16 +5,22 @@
 //! run, to the last step. Read `scenario.rs` first, then `world.rs`; `fault.rs` holds the 14 faults and where each is
 //! possible, `invariants.rs` what must never happen.
 
+mod accounts;
 mod agenda;
+mod aim;
 mod calls;
 mod catalogue;
+mod controllers;
 mod ending;
+pub mod exact;
 pub mod exhaustive;
 pub mod fault;
 mod invariants;
+mod lease;
 mod random;
 mod report;
 mod scenario;
+mod secrets;
 pub mod seeds;
 mod shrink;
 pub mod site;
@@ -22,6 +28,7 @@ mod stand;
 pub mod ways;
 mod world;
 
+pub use aim::Aim;
 pub use catalogue::Version;
 pub use fault::Fault;
 pub use invariants::Broken;
@@ -35,6 +42,13 @@ pub use world::{Run, World};
 /// Runs the scenario.
 pub fn run(scenario: &Scenario, stands: &Stands) -> Run {
     World::new(scenario, stands.of(scenario.platform)).run()
+}
+
+/// Runs the scenario at a provider that repeats the values of secrets, which must not go unnoticed.
+pub fn run_with_secrets_told(scenario: &Scenario, stands: &Stands) -> Run {
+    World::new(scenario, stands.of(scenario.platform))
+        .with_secrets_told()
+        .run()
 }
 
 /// So, with every line of what happens.

@@ -2,6 +2,7 @@
 
 use portolan_provider_fake::platform::Platform;
 
+use super::aim::Aim;
 use super::catalogue::Version;
 use super::fault::Fault;
 
@@ -12,6 +13,8 @@ pub struct Scenario {
     pub platform: &'static Platform,
     pub lag: Lag,
     pub controllers: usize,
+    /// Accounts of the platform, among which the apps are spread.
+    pub accounts: usize,
     pub scripts: Vec<Script>,
     pub outside: Vec<(u64, Outside)>,
     pub faults: Faults,
@@ -22,6 +25,12 @@ pub struct Scenario {
 pub struct Lag {
     pub list: u64,
     pub description: u64,
+}
+
+impl Lag {
+    pub fn longest(self) -> u64 {
+        self.list.max(self.description)
+    }
 }
 
 /// What one app shall be, one version after the other.
@@ -59,8 +68,17 @@ pub enum Outside {
         app: usize,
         nth: usize,
     },
-    /// No call reaches the target for a while.
+    /// No call reaches the account for a while.
     TargetAway {
+        account: usize,
+        ms: u64,
+    },
+    /// Another account, the next one, stands behind the app's target from now on.
+    Moved {
+        app: usize,
+    },
+    /// No controller reaches the lease for a while.
+    LeaseAway {
         ms: u64,
     },
     /// A controller stands still for a while, so that its lease passes.
@@ -79,14 +97,15 @@ pub enum Outside {
 pub enum Faults {
     /// These, by the number of the call.
     Listed(Vec<(u64, Fault)>),
-    /// Some, at most so many.
-    Random { most: usize },
+    /// Some, at most so many, and among them that which is aimed at.
+    Random { most: usize, aim: Aim },
 }
 
 impl Outside {
     pub fn is_about(self, one: usize) -> bool {
         let (Self::RemovedByHand { app, .. }
         | Self::ChangedByHand { app, .. }
+        | Self::Moved { app }
         | Self::NameTaken { app, .. }
         | Self::NameFreed { app, .. }) = self
         else {
@@ -113,6 +132,7 @@ impl Scenario {
             platform,
             lag,
             controllers: 1,
+            accounts: 1,
             scripts: vec![script],
             outside: Vec::new(),
             faults: Faults::Listed(Vec::new()),

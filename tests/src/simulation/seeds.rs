@@ -1,27 +1,34 @@
 //! A scenario from a seed: several apps, several versions each, on one of the platforms, with several faults.
 
-use portolan_provider_fake::platform::PLATFORMS;
-
+use super::aim::Aim;
 use super::catalogue::{APPS, Version};
 use super::random::Random;
 use super::scenario::{Faults, Lag, Outside, Scenario, Script, Start};
 
 pub fn scenario(seed: u64) -> Scenario {
     let mut random = Random::of(seed, 0);
-    let platform = random.one_of(&PLATFORMS);
+    let (aim, platforms) = Aim::of(seed);
+    let platform = random.one_of(platforms);
     let controllers = if random.chance(200) { 2 } else { 1 };
     let apps = [1, 1, 1, 2, 2, APPS][random.index(6)];
-    Scenario {
+    let accounts = if random.chance(300) { 2 } else { 1 };
+    let mut scenario = Scenario {
         seed,
         platform,
         lag: lag(&mut random),
         controllers,
-        scripts: (0..apps).map(|_| script(&mut random)).collect(),
-        outside: outside(&mut random, apps, controllers),
+        accounts,
+        scripts: (0..apps)
+            .map(|app| script(&mut random, if app == 0 { aim.way() } else { &[] }))
+            .collect(),
+        outside: outside(&mut random, apps, controllers, accounts),
         faults: Faults::Random {
             most: 1 + random.index(5),
+            aim,
         },
-    }
+    };
+    aim.drift(&mut scenario);
+    scenario
 }
 
 fn lag(random: &mut Random) -> Lag {
@@ -57,13 +64,19 @@ const SHOPS: [Version; 7] = [
     Version::DeleteWithData,
 ];
 
-/// One to four versions. What holds data is not left behind by another kind of app.
-fn script(random: &mut Random) -> Script {
-    let versions: &[Version] = if random.chance(450) { &SHOPS } else { &HELLOS };
-    let length = 1 + random.index(4);
-    let mut script: Script = Vec::with_capacity(length);
-    script.push((Start::After(0), versions[0]));
-    for _ in 0..length {
+/// The way, and one to four versions after it. What holds data is not left behind by another kind of app.
+fn script(random: &mut Random, way: &[Version]) -> Script {
+    let is_shop = match way.first() {
+        Some(first) => first.is_shop(),
+        None => random.chance(450),
+    };
+    let versions: &[Version] = if is_shop { &SHOPS } else { &HELLOS };
+    let way = if way.is_empty() { &versions[..1] } else { way };
+    let mut script: Script = way
+        .iter()
+        .map(|version| (Start::After(random.below(20_000)), *version))
+        .collect();
+    for _ in 0..1 + random.index(4) {
         let start = match random.below(5) {
             0 => Start::Halfway(random.below(6_000)),
             1 => Start::Missed(random.below(6_000)),
@@ -74,32 +87,40 @@ fn script(random: &mut Random) -> Script {
     script
 }
 
-fn outside(random: &mut Random, apps: usize, controllers: usize) -> Vec<(u64, Outside)> {
+fn outside(random: &mut Random, apps: usize, controllers: usize, accounts: usize) -> Vec<(u64, Outside)> {
     let count = [0, 0, 1, 1, 2, 3][random.index(6)];
     let mut all: Vec<(u64, Outside)> = (0..count)
-        .map(|_| (random.below(60_000), one(random, apps, controllers)))
+        .map(|_| (random.below(60_000), one(random, apps, controllers, accounts)))
         .collect();
     if controllers > 1 {
         let controller = random.index(controllers);
         let ms = 5_000 + random.below(40_000);
         all.push((random.below(20_000), Outside::Stalled { controller, ms }));
     }
+    if accounts > 1 {
+        let app = random.index(apps);
+        all.push((random.below(40_000), Outside::Moved { app }));
+    }
     all
 }
 
-fn one(random: &mut Random, apps: usize, controllers: usize) -> Outside {
+fn one(random: &mut Random, apps: usize, controllers: usize, accounts: usize) -> Outside {
     let (app, nth) = (random.index(apps), random.index(8));
-    match random.below(10) {
+    let controller = random.index(controllers);
+    match random.below(12) {
         0..=2 => Outside::RemovedByHand { app, nth },
         3..=6 => Outside::ChangedByHand { app, nth },
         7 => Outside::TargetAway {
+            account: random.index(accounts),
             ms: random.below(90_000),
         },
-        8 => Outside::Killed {
-            controller: random.index(controllers),
+        8 => Outside::Killed { controller },
+        9 if accounts > 1 => Outside::Moved { app },
+        10 if controllers > 1 => Outside::LeaseAway {
+            ms: random.below(60_000),
         },
         _ => Outside::Stalled {
-            controller: random.index(controllers),
+            controller,
             ms: random.below(30_000),
         },
     }

@@ -9,7 +9,7 @@ use portolan_provider_api::Shape;
 use portolan_provider_fake::platform::{PLATFORMS, Platform, SMALL_QUOTA};
 use portolan_provider_fake::{FakeShape, Rules};
 
-use super::catalogue::{APPS, Catalogue, REALM, VERSIONS};
+use super::catalogue::{APPS, Catalogue, REALMS, VERSIONS};
 use super::fault::{FAULTS, Fault, exclusion};
 use super::site::{SITES, Site};
 
@@ -17,7 +17,8 @@ pub struct Stand {
     pub rules: Rules,
     shape: FakeShape,
     pub catalogue: Catalogue,
-    pub scopes: Vec<Scope>,
+    /// By account and app.
+    pub scopes: Vec<Vec<Scope>>,
     possible: Vec<Vec<Fault>>,
 }
 
@@ -42,7 +43,8 @@ impl Stand {
     fn of(platform: &Platform) -> Self {
         let shape = FakeShape::of(platform);
         let catalogue = Catalogue::of(&shape);
-        let scopes = (0..APPS).map(|app| scope_of(&catalogue.get(app, VERSIONS[0]).work.resolve_input(REALM)));
+        let scope = |app, realm| scope_of(&catalogue.get(app, VERSIONS[0]).work.resolve_input(realm));
+        let scopes = REALMS.map(|realm| (0..APPS).map(|app| scope(app, realm)).collect());
         let rules = Rules::of(platform);
         let mut possible = vec![Vec::new(); SITES];
         for site in Site::all() {
@@ -50,7 +52,7 @@ impl Stand {
             possible[site.index()] = FAULTS.into_iter().filter(fits).collect();
         }
         Self {
-            scopes: scopes.collect(),
+            scopes: scopes.into(),
             rules,
             shape,
             catalogue,

@@ -1,31 +1,36 @@
-//! The world: a target, a journal, one or two controllers with their clocks, and the agenda of what is to come. Every
+//! The world: accounts, a journal, controllers with their clocks, and the agenda of what is to come. Every
 //! decision is the engine's own step machine's; the world carries its effects out, well or not, and looks at what it does.
 //!
-//! Read [`World::run`] first; `calls.rs` says what becomes of a call, `invariants.rs` what must never happen, and
-//! `ending.rs` what an app must have come to.
+//! Read [`World::run`] first; `calls.rs` says what becomes of a call, `controllers.rs` and `lease.rs` who makes it,
+//! `invariants.rs` what must never happen, and `ending.rs` what an app must have come to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use portolan_core::name::OwnerId;
 use portolan_core::resource::ResourceId;
-use portolan_engine::budget::Budget;
 use portolan_engine::journal::{AppKey, Journal, MemoryJournal};
-use portolan_engine::machine::{Ask, Effect, Event, Input, Policy, State, Timestamp, step};
+use portolan_engine::machine::{Effect, Event, Input, Policy, State, Timestamp, step};
 use portolan_engine::{EngineError, EngineEvent, Outcome, OutcomeKind, Work};
 use portolan_provider_api::Shape;
 use portolan_provider_fake::{FakeCloud, FakeImages, Object, Tally};
 
+use super::accounts::Account;
 use super::agenda::{Agenda, FlightId, Token};
-use super::calls::{Flight, Phase};
+use super::aim::Aim;
+use super::calls::Flight;
 use super::catalogue::Wanted;
+use super::controllers::Controller;
 use super::ending::Stage;
 use super::fault::Fault;
-use super::invariants::{Broken, Limits};
+use super::invariants::Broken;
+use super::lease::LeaseRecord;
 use super::random::Random;
 use super::report::Coverage;
 use super::scenario::{Faults, Outside, Scenario, Start};
+use super::secrets;
 use super::site::Site;
 use super::stand::Stand;
 
@@ -35,12 +40,8 @@ pub const MARGIN_MS: u64 = 1_500;
 /// What fails late does so within this time.
 const LATEST_MS: u64 = 10_000;
 
-/// A lease lasts this long, and is renewed this often.
-const LEASE_MS: u64 = 15_000;
-const RENEW_MS: u64 = 5_000;
-
-/// Once nothing goes wrong any more whoever has the lease keeps it.
-const QUIET_LEASE_MS: u64 = 1_000_000_000;
+/// Clocks of two machines differ by no more than this from the time, either way.
+pub const LARGEST_SKEW_MS: u64 = 7_200_000;
 
 /// More than any scenario needs: one that takes more never ends.
 const MOST_STEPS: u64 = 100_000;
@@ -53,23 +54,24 @@ pub struct World<'a> {
     pub(super) now: u64,
     clock: Arc<AtomicU64>,
     pub(super) agenda: Agenda,
-    pub(super) cloud: FakeCloud,
+    pub(super) accounts: Vec<Account>,
     pub(super) images: FakeImages,
     pub(super) journal: MemoryJournal,
     pub(super) controllers: Vec<Controller>,
     pub(super) apps: Vec<AppState>,
     pub(super) flights: Vec<Flight>,
-    /// Who may write, by the clock of whoever gives the lease.
-    pub(super) holder: Option<(usize, u64)>,
-    pub(super) away_until: u64,
+    pub(super) lease: LeaseRecord,
     pub(super) latency: Random,
     pub(super) chance: Random,
+    pub(super) watches_secrets: bool,
     /// Nothing goes wrong any more.
     pub(super) quiet: bool,
     /// From when on apps are judged.
     judged_from: u64,
     outside_left: usize,
     pub(super) faults_left: usize,
+    /// What is aimed at and was not met yet.
+    pub(super) aim: Option<Aim>,
     runs: u64,
     pub(super) result: Run,
     pub(super) trace: Option<Vec<String>>,
@@ -87,27 +89,25 @@ pub struct Run {
     pub met: Vec<(u64, Fault)>,
     pub broken: Option<Broken>,
     pub coverage: Coverage,
+    /// What was done at the first account.
     pub tally: Tally,
-    /// Generations that failed.
+    /// What somebody has removed by hand, and how often.
+    pub removed: BTreeMap<ResourceId, u32>,
+    /// How often a generation failed, or was left for the one before.
     pub failed: u32,
+    /// The generations that failed, in the order in which that was written down, and whether the one before came back.
+    pub held: Vec<(u64, bool)>,
     pub trace: Vec<String>,
-}
-
-pub struct Controller {
-    pub alive: bool,
-    pub stalled_until: u64,
-    /// Its clock minus the world's.
-    pub skew_ms: i64,
-    pub budget: Budget,
-    /// By its own clock; `None` where nobody else could write.
-    pub lease: Option<Timestamp>,
-    pub limits: Limits,
 }
 
 pub struct AppState {
     pub key: AppKey,
+    /// What stands behind its target.
+    pub account: usize,
     /// Which version of the script is wanted.
     pub position: usize,
+    /// The last version that is, or will be, asked for at a time that is known.
+    pub announced: usize,
     pub stage: Stage,
     pub runs: Vec<Option<AppRun>>,
     /// A run is wanted and none could begin.
@@ -118,8 +118,10 @@ pub struct AppState {
     /// Until when what somebody did by hand may explain what is seen.
     pub by_hand_until: u64,
     pub rollbacks: u32,
-    pub last_generation: u64,
-    pub held: Option<String>,
+    /// The generation that was told last, and of which account.
+    pub told: Option<(usize, u64)>,
+    /// The hash of what failed last, and where.
+    pub held: Option<(usize, String)>,
     /// The way back from it has failed too.
     pub is_stuck: bool,
     pub removed_by_hand: u32,
@@ -132,37 +134,27 @@ pub struct AppRun {
     state: Option<State>,
     turn: u64,
     pub position: usize,
+    pub account: usize,
     pub retry: bool,
     pub rolling_back: bool,
 }
 
-impl Controller {
-    fn new(budget: Budget, rate: u32) -> Self {
-        Self {
-            alive: true,
-            stalled_until: 0,
-            skew_ms: 0,
-            budget,
-            lease: None,
-            limits: Limits::new(rate),
-        }
-    }
+/// Which app, by which controller, is worked on where.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub app: usize,
+    pub controller: usize,
+    pub account: usize,
 }
 
 impl<'a> World<'a> {
     pub fn new(scenario: &'a Scenario, stand: &'a Stand) -> Self {
         let now = 1_000_000_000;
         let clock = Arc::new(AtomicU64::new(now));
-        let read = clock.clone();
-        let cloud = FakeCloud::of(scenario.platform, Arc::new(move || read.load(Ordering::Relaxed)));
-        cloud.stop_recording();
-        let lag = scenario.lag;
-        let chance = (lag.list + lag.description > 0).then_some(scenario.seed);
-        cloud.set_lags(lag.list, lag.description, chance);
-        cloud.remember(lag.list.max(lag.description) + MARGIN_MS);
-        let shape = stand.shape(lag.list.max(lag.description) + MARGIN_MS);
+        let accounts = (0..scenario.accounts).map(|_| Account::of(scenario, &clock)).collect();
+        let shape = stand.shape(scenario.lag.longest() + MARGIN_MS);
         let rate = shape.requests_per_second();
-        let controllers = (0..scenario.controllers).map(|_| Controller::new(Budget::new(rate), rate));
+        let controllers = (0..scenario.controllers).map(|_| Controller::new(scenario.accounts, rate));
         let apps = (0..scenario.scripts.len()).map(|app| AppState::new(stand, scenario, app));
         let mut world = Self {
             policy: Policy {
@@ -172,22 +164,26 @@ impl<'a> World<'a> {
             now,
             clock,
             agenda: Agenda::default(),
-            cloud,
+            accounts,
             images: FakeImages::default(),
             journal: MemoryJournal::default(),
             controllers: controllers.collect(),
             apps: apps.collect(),
             flights: Vec::new(),
-            holder: None,
-            away_until: 0,
+            lease: LeaseRecord::default(),
             latency: Random::of(scenario.seed, 1),
             chance: Random::of(scenario.seed, 2),
+            watches_secrets: secrets::are_watched(scenario.seed),
             quiet: false,
             judged_from: 0,
             outside_left: scenario.outside.len(),
             faults_left: match scenario.faults {
                 Faults::Listed(_) => 0,
-                Faults::Random { most } => most,
+                Faults::Random { most, .. } => most,
+            },
+            aim: match scenario.faults {
+                Faults::Listed(_) => None,
+                Faults::Random { aim, .. } => Some(aim),
             },
             runs: 0,
             result: Run::default(),
@@ -205,10 +201,18 @@ impl<'a> World<'a> {
         self
     }
 
+    pub fn with_secrets_told(self) -> Self {
+        self.accounts.iter().for_each(|account| account.cloud.repeat_secrets());
+        self
+    }
+
     fn set_out(&mut self) {
         for controller in 0..self.controllers.len() {
             if self.has_lease() {
-                self.controllers[controller].lease = Some(Timestamp(0));
+                let skew = self.latency.below(2 * LARGEST_SKEW_MS);
+                let one = &mut self.controllers[controller];
+                one.skew_ms = skew.cast_signed() - LARGEST_SKEW_MS.cast_signed();
+                one.lease = Some(Timestamp(0));
                 self.agenda
                     .plan(self.now + controller as u64, Token::Lease { controller });
             }
@@ -240,7 +244,7 @@ impl<'a> World<'a> {
         if self.result.broken.is_none() {
             self.count_creates();
         }
-        self.result.tally = self.cloud.tally();
+        self.result.tally = self.accounts[0].cloud.tally();
         self.result.trace = self.trace.unwrap_or_default();
         self.result
     }
@@ -271,118 +275,13 @@ impl<'a> World<'a> {
             Token::Script { app, position } => self.ask_for(app, position),
             Token::Outside { index } => self.outside(self.scenario.outside[index].1),
             Token::Restart { controller } => self.restart(controller),
-            Token::Lease { controller } => self.renew(controller),
+            Token::Lease { controller } => self.ask_for_lease(controller),
+            Token::LeaseAsked(ask) => self.lease_asked(ask),
+            Token::LeaseGiven(ask) => self.lease_given(ask),
         }
     }
 
-    pub(super) fn is_stalled(&self, controller: usize) -> Option<u64> {
-        let until = self.controllers[controller].stalled_until;
-        (until > self.now).then_some(until)
-    }
-
-    /// What the controller takes for the time.
-    pub(super) fn time_of(&self, controller: usize) -> Timestamp {
-        Timestamp(self.now.saturating_add_signed(self.controllers[controller].skew_ms))
-    }
-
-    fn has_lease(&self) -> bool {
-        self.controllers.len() > 1
-    }
-
-    // Controllers.
-
-    /// Who may work, if anybody.
-    fn able(&self) -> Option<usize> {
-        let able = |controller: &usize| {
-            let one = &self.controllers[*controller];
-            let leased = one.lease.is_none_or(|until| self.time_of(*controller) < until);
-            one.alive && leased && self.is_stalled(*controller).is_none()
-        };
-        (0..self.controllers.len()).find(able)
-    }
-
-    fn renew(&mut self, controller: usize) {
-        let lasts = if self.quiet { QUIET_LEASE_MS } else { LEASE_MS };
-        if !self.quiet || self.holder.is_none_or(|(_, until)| until < self.now + LEASE_MS) {
-            self.agenda.plan(self.now + RENEW_MS, Token::Lease { controller });
-        }
-        if !self.controllers[controller].alive || self.is_stalled(controller).is_some() {
-            return;
-        }
-        let free = self
-            .holder
-            .is_none_or(|(holder, until)| holder == controller || self.now >= until);
-        if !free {
-            return;
-        }
-        if self.holder.is_none_or(|(holder, _)| holder != controller) {
-            self.note(|_| format!("controller {controller} has the lease"));
-        }
-        // It counts from when it asked, its lender from when it was asked.
-        self.controllers[controller].lease = Some(self.time_of(controller).plus(Duration::from_millis(lasts)));
-        self.holder = Some((controller, self.now + lasts + 50));
-        self.begin_what_waits();
-    }
-
-    /// The journal takes no write of somebody who has been succeeded.
-    pub(super) fn may_record(&self, controller: usize) -> bool {
-        !self.has_lease() || self.holder.is_some_and(|(holder, _)| holder == controller)
-    }
-
-    /// The process ends. What it has sent may still arrive; what it was writing is there whole or not at all.
-    pub(super) fn crash(&mut self, controller: usize, skew_ms: Option<i64>) {
-        self.note(|_| format!("controller {controller} ends"));
-        self.controllers[controller].alive = false;
-        if let Some(skew_ms) = skew_ms {
-            self.controllers[controller].skew_ms = skew_ms;
-        }
-        for app in &mut self.apps {
-            if app.runs[controller].take().is_some() {
-                app.waits = true;
-            }
-        }
-        let flights = std::mem::take(&mut self.flights);
-        for flight in flights {
-            match flight.controller == controller {
-                true => self.cut_off(flight),
-                false => self.flights.push(flight),
-            }
-        }
-        let after = 50 + self.latency.below(3_000);
-        self.agenda.plan(self.now + after, Token::Restart { controller });
-    }
-
-    fn cut_off(&mut self, mut flight: Flight) {
-        match (&flight.phase, &flight.ask) {
-            (Phase::Sent, Ask::Call { .. }) if self.latency.chance(500) => {
-                flight.is_heard = false;
-                self.flights.push(flight);
-            }
-            (Phase::Sent, Ask::Write(_)) if self.latency.chance(500) => {
-                self.append(&flight);
-            }
-            _ => {}
-        }
-    }
-
-    fn restart(&mut self, controller: usize) {
-        let rate = self.shape.requests_per_second();
-        let fresh = Controller {
-            skew_ms: self.controllers[controller].skew_ms,
-            lease: self.has_lease().then_some(Timestamp(0)),
-            ..Controller::new(Budget::new(rate), rate)
-        };
-        self.controllers[controller] = fresh;
-        self.begin_what_waits();
-    }
-
-    fn begin_what_waits(&mut self) {
-        for app in 0..self.apps.len() {
-            if self.apps[app].waits {
-                self.agenda.plan(self.now + 1, Token::Begin { app });
-            }
-        }
-    }
+    // What happens without the engine's doing.
 
     fn outside(&mut self, outside: Outside) {
         self.outside_left -= 1;
@@ -392,10 +291,12 @@ impl<'a> World<'a> {
             Outside::ChangedByHand { app, nth } => self.by_hand(app, nth, false),
             Outside::NameTaken { app, nth } => self.take_name(app, nth),
             Outside::NameFreed { app, nth } => self.free_name(app, nth),
-            Outside::TargetAway { ms } => {
-                self.away_until = self.now + ms;
+            Outside::TargetAway { account, ms } => {
+                self.accounts[account].away_until = self.now + ms;
                 self.apps.iter_mut().for_each(|app| app.excused = true);
             }
+            Outside::Moved { app } => self.moves(app),
+            Outside::LeaseAway { ms } => self.lease.away_until = self.now + ms,
             Outside::Stalled { controller, ms } => {
                 self.controllers[controller].stalled_until = self.now + ms;
                 // Its own calls may be late for their deadlines then.
@@ -410,11 +311,21 @@ impl<'a> World<'a> {
         self.end_if_all_rest();
     }
 
+    /// Who works on it there is interrupted. What there is stays, and is nobody's business any more.
+    fn moves(&mut self, app: usize) {
+        let state = &mut self.apps[app];
+        state.account = (state.account + 1) % self.accounts.len();
+        state.at_rest = false;
+        self.work_on(app);
+    }
+
     fn by_hand(&mut self, app: usize, nth: usize, remove: bool) {
-        let owner = self.scope(app).owner;
-        let objects = self.cloud.objects().into_iter();
+        let account = self.apps[app].account;
+        let owner = &self.scope(app, account).owner;
+        let cloud = &self.accounts[account].cloud;
+        let objects = cloud.objects().into_iter();
         let mut theirs: Vec<_> = objects
-            .filter(|(_, object)| object.owner == owner && object.deleted_at.is_none())
+            .filter(|(_, object)| object.owner == *owner && object.deleted_at.is_none())
             .collect();
         if theirs.is_empty() {
             return;
@@ -424,10 +335,11 @@ impl<'a> World<'a> {
         state.by_hand_until = self.now + 7_200_000;
         if remove {
             state.removed_by_hand += 1;
-            self.cloud.remove_by_hand(&id);
+            *self.result.removed.entry(id.clone()).or_default() += 1;
+            cloud.remove_by_hand(&id);
         } else {
             object.body["somebody"] = "was here".into();
-            self.cloud.put_by_hand(id, object);
+            cloud.put_by_hand(id, object);
         }
     }
 
@@ -440,11 +352,15 @@ impl<'a> World<'a> {
     fn take_name(&self, app: usize, nth: usize) {
         let somebody = OwnerId::from_tag("somebody");
         let object = Object::by_hand(somebody, serde_json::json!({}));
-        self.cloud.put_by_hand(self.name_of(app, nth), object);
+        self.cloud_of(app).put_by_hand(self.name_of(app, nth), object);
+    }
+
+    fn cloud_of(&self, app: usize) -> &FakeCloud {
+        &self.accounts[self.apps[app].account].cloud
     }
 
     fn free_name(&self, app: usize, nth: usize) {
-        self.cloud.remove_by_hand(&self.name_of(app, nth));
+        self.cloud_of(app).remove_by_hand(&self.name_of(app, nth));
     }
 
     // Scripts.
@@ -457,6 +373,7 @@ impl<'a> World<'a> {
     fn ask_for(&mut self, app: usize, position: usize) {
         let script = &self.scenario.scripts[app];
         self.apps[app].position = position;
+        self.apps[app].announced = position;
         self.apps[app].at_rest = false;
         self.note(|_| format!("app {app} shall be {:?}", script[position].1));
         let missed = matches!(script[position].0, Start::Missed(_));
@@ -464,16 +381,23 @@ impl<'a> World<'a> {
             let position = position + 1;
             self.agenda.plan(self.now + ms, Token::Script { app, position });
         }
+        let under_way = self.apps[app].runs.iter().any(Option::is_some);
+        match missed {
+            true if under_way => {}
+            true => self.agenda.plan(self.now + 300_000, Token::Begin { app }),
+            false => self.work_on(app),
+        }
+    }
+
+    /// Somebody begins with what is wanted now; whoever works on something else is told so.
+    fn work_on(&mut self, app: usize) {
         let under_way = (0..self.controllers.len()).find(|controller| self.apps[app].runs[*controller].is_some());
         match under_way {
-            Some(_) if missed => {}
             Some(controller) if self.is_stalled(controller).is_none() => {
-                self.advance(app, controller, Event::Interrupt)
+                self.advance(app, controller, Event::Interrupt);
             }
             Some(_) => {}
-            None => self
-                .agenda
-                .plan(self.now + if missed { 300_000 } else { 1 }, Token::Begin { app }),
+            None => self.agenda.plan(self.now + 1, Token::Begin { app }),
         }
     }
 
@@ -505,6 +429,7 @@ impl<'a> World<'a> {
             state: Some(State::new(work.clone(), self.shape.clone(), self.policy, record)),
             turn: 0,
             position: state.position,
+            account: state.account,
             retry,
             rolling_back: false,
         };
@@ -522,6 +447,11 @@ impl<'a> World<'a> {
             return;
         };
         let number = run.number;
+        let place = Place {
+            app,
+            controller,
+            account: run.account,
+        };
         let Some(state) = run.state.take() else { return };
         let input = Input {
             now,
@@ -537,11 +467,12 @@ impl<'a> World<'a> {
         self.result.steps += 1;
         self.mix(self.now ^ (number << 40) ^ turn);
         for effect in effects {
+            self.check_effect(&effect);
             match effect {
                 Effect::Ask(effect, ask) => {
-                    self.check_ask(app, controller, &ask);
+                    self.check_ask(place, &ask);
                     let id = FlightId { run: number, effect };
-                    if self.asked(id, app, controller, ask).is_err() {
+                    if self.asked(id, place, ask).is_err() {
                         return;
                     }
                 }
@@ -576,10 +507,10 @@ impl<'a> World<'a> {
     }
 
     fn finish(&mut self, app: usize, controller: usize) {
-        let Some(run) = self.apps[app].runs[controller].take() else {
+        let Some(mut run) = self.apps[app].runs[controller].take() else {
             return;
         };
-        let result = run.state.and_then(State::into_result);
+        let result = run.state.take().and_then(State::into_result);
         let result = result.expect("the machine has finished");
         self.flights
             .retain_mut(|flight| flight.id.run != run.number || flight.outlives_its_run());
@@ -588,33 +519,36 @@ impl<'a> World<'a> {
             Err(error) => format!("{error:?}"),
         };
         self.note(|_| format!("run {} of app {app}: {told}", run.number));
+        self.check_result(&result);
         if let Ok(outcome) = &result {
-            self.check_outcome(app, outcome);
-            self.check_verdict(app, run.position, outcome);
+            self.check_outcome(app, run.account, outcome);
+            self.check_verdict(app, &run, outcome);
         }
-        self.ended(app, run.position, run.retry, result);
+        self.ended(app, &run, result);
     }
 
     /// Whether another run follows, and of what.
-    fn ended(&mut self, app: usize, position: usize, retry: bool, result: Result<Outcome, EngineError>) {
+    fn ended(&mut self, app: usize, run: &AppRun, result: Result<Outcome, EngineError>) {
         let others = self.apps[app].runs.iter().any(Option::is_some);
         if others {
             return;
         }
-        if self.apps[app].position != position {
+        let position = run.position;
+        if (self.apps[app].position, self.apps[app].account) != (position, run.account) {
             self.agenda.plan(self.now + 10, Token::Begin { app });
             return;
         }
         if self.apps[app].stage != Stage::Script {
-            self.judge(app, retry, result);
+            self.judge(app, run.retry, result);
             return;
         }
         match result.map(|outcome| outcome.kind) {
             Ok(OutcomeKind::Converged | OutcomeKind::Held(_) | OutcomeKind::RolledBack { .. }) => {
                 self.apps[app].at_rest = true;
                 match self.scenario.scripts[app].get(position + 1) {
-                    Some((Start::After(ms), _)) => {
+                    Some((Start::After(ms), _)) if self.apps[app].announced == position => {
                         let position = position + 1;
+                        self.apps[app].announced = position;
                         self.agenda.plan(self.now + ms, Token::Script { app, position });
                     }
                     Some(_) => {}
@@ -636,8 +570,9 @@ impl<'a> World<'a> {
         }
         self.quiet = true;
         self.note(|_| "nothing goes wrong any more".to_string());
-        let lag = self.scenario.lag;
-        let after = self.away_until.max(self.now + LATEST_MS) + lag.list.max(lag.description) + MARGIN_MS;
+        let away_until = self.accounts.iter().map(|account| account.away_until).max();
+        let settled = away_until.unwrap_or_default().max(self.now + LATEST_MS);
+        let after = settled + self.scenario.lag.longest() + MARGIN_MS;
         self.judged_from = after;
         for app in 0..self.apps.len() {
             self.apps[app].at_rest = false;
@@ -661,10 +596,6 @@ impl<'a> World<'a> {
             .wrapping_mul(0x0000_0100_0000_01b3)
             .rotate_left(23);
     }
-
-    pub(super) fn scope(&self, app: usize) -> portolan_core::plan::Scope {
-        self.stand.scopes[app].clone()
-    }
 }
 
 impl AppState {
@@ -673,7 +604,9 @@ impl AppState {
         let work: &Work = &stand.catalogue.get(app, version).work;
         Self {
             key: work.key(),
+            account: app % scenario.accounts,
             position: 0,
+            announced: 0,
             stage: Stage::Script,
             runs: (0..scenario.controllers).map(|_| None).collect(),
             waits: false,
@@ -681,7 +614,7 @@ impl AppState {
             excused: false,
             by_hand_until: 0,
             rollbacks: 0,
-            last_generation: 0,
+            told: None,
             held: None,
             is_stuck: false,
             removed_by_hand: 0,
