@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portolan_core::mutant::Mutant;
 use portolan_core::observation::Failure;
-use portolan_core::plan::{Plan, Problem, Step, Verb};
+use portolan_core::plan::{Plan, Problem, Stage, Step, Verb};
 use portolan_core::resource::{Resource, ResourceId, Resources};
 use portolan_provider_api::{CallError, ErrorClass};
 
@@ -87,7 +87,8 @@ impl Pursuit {
     }
 
     /// A read is too old if it does not show what this run has written, or what an earlier read has shown; for the verdict that
-    /// nothing is left to do, if it may not show what a run before wrote that was cut off; and where the journal spoke of
+    /// nothing is left to do, or that something may go for what takes its place, if it may not show what a run before wrote
+    /// that was cut off; and where the journal spoke of
     /// another account, if it may not show what was done at this one before that.
     pub(super) fn is_read_too_old(&self, plan: &Plan, turn: &mut Turn) -> bool {
         let lag = turn.base.shape.read_lag();
@@ -97,7 +98,9 @@ impl Pursuit {
             && asked < self.world.writes.last().plus(lag)
             && !Mutant::TurningBackIsBelieved.is_on();
         let doubted = asked < self.began.plus(lag) && !Mutant::TheJournalIsNotAsked.is_on() && {
-            let cut = plan.is_empty() && self.before.is_unfinished();
+            let prunes = plan.steps.iter().any(|step| step.stage == Stage::Prune);
+            let makes_way = prunes && !self.world.goal.resources.is_empty();
+            let cut = (plan.is_empty() || makes_way) && self.before.is_unfinished();
             turn.base.scribe.spoke_of_another() || cut || self.contradicts_the_journal(plan)
         };
         doubted || turning_back || self.makes_what_was_shown(plan, lag) || !self.world.is_all_fresh()
