@@ -15,10 +15,15 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use portolan_core::mutant::Mutant;
+use portolan_core::name::OwnerId;
+use portolan_core::observation::Observation;
+use portolan_core::plan::{PlanInput, PlanOptions, Scope, plan};
+use portolan_core::resource::ResourceId;
 use portolan_tests::root;
 use portolan_tests::simulation::exhaustive::{LAGS, PLATFORM_OF_LAG, workloads};
 use portolan_tests::simulation::ways::ways;
 use portolan_tests::simulation::{Faults, Scenario, Stands, run, seeds};
+use serde_json::json;
 
 mod journal;
 
@@ -52,6 +57,10 @@ fn catch(mutant: Mutant) -> Option<Caught> {
         let how = "the journal".to_string();
         return Some(Caught { by, how, runs: 1 });
     }
+    if acts_on_a_partial_read() {
+        let (by, how) = ("rule 5".to_string(), "a plan".to_string());
+        return Some(Caught { by, how, runs: 1 });
+    }
     let stands = Stands::default();
     scenarios().enumerate().find_map(|(nth, (how, scenario))| {
         let broken = run(&scenario, &stands).broken?;
@@ -61,6 +70,29 @@ fn catch(mutant: Mutant) -> Option<Caught> {
             runs: nth + 1,
         })
     })
+}
+
+/// What the simulation can show no more, for what follows such a plan is guarded too.
+fn acts_on_a_partial_read() -> bool {
+    let id: ResourceId = "Service/web".parse().unwrap();
+    let web = json!({ "id": id, "body": {}, "edges": [], "origin": "/spec/services/web" });
+    let desired = [(id, serde_json::from_value(web).unwrap())].into_iter().collect();
+    let scope = Scope {
+        namespace: "default".to_string(),
+        app: "hello".to_string(),
+        target: "local".to_string(),
+        owner: OwnerId::derive("default", "hello", "local", "here"),
+        source: "file".to_string(),
+    };
+    let plan = plan(&PlanInput {
+        scope: &scope,
+        generation: 1,
+        desired: &desired,
+        observed: &Observation::default(),
+        diff: &|_, _| Vec::new(),
+        options: PlanOptions::default(),
+    });
+    !plan.steps.is_empty()
 }
 
 #[test]
@@ -105,6 +137,7 @@ fn without_a_mutant_every_way_ends_well() {
         assert_eq!(run(&way, &stands).broken, None, "{name}");
     }
     assert_eq!(journal::grows_without_end(), None);
+    assert!(!acts_on_a_partial_read());
 }
 
 const BEGIN: &str = "<!-- mutants: begin -->\n";

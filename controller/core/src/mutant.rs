@@ -46,7 +46,6 @@ mutants! {
     CaseIsDrift: "another case of a word is taken for drift" ["provider-aws#2197"];
     ReadsShowEveryWrite: "a read after a write is believed to show it";
     OldPassesForNew: "what looks as it shall be is believed, though it looked so before it was changed and changed back";
-    TurningBackIsBelieved: "a rollback believes a read that may show what was there before the update";
     TheJournalIsNotAsked: "what a run before may have written a moment ago is not reckoned with" ["upjet#561"];
     NamesAreNotAskedFor: "what was applied is looked for in lists alone, which leave out what drains";
     DrainingIsGone: "what is on its way out is taken for gone";

@@ -94,9 +94,7 @@ impl Pursuit {
         let lag = turn.base.shape.read_lag();
         let asked = self.world.asked();
         // What is gone back to looks as it did before it was left: nothing but time tells a read of then from one of now.
-        let turning_back = !self.world.goal.is_forward()
-            && asked < self.world.writes.last().plus(lag)
-            && !Mutant::TurningBackIsBelieved.is_on();
+        let turning_back = !self.world.goal.is_forward() && asked < self.world.writes.last().plus(lag);
         let doubted = asked < self.began.plus(lag) && !Mutant::TheJournalIsNotAsked.is_on() && {
             let prunes = plan.steps.iter().any(|step| step.stage == Stage::Prune);
             let makes_way = prunes && !self.world.goal.resources.is_empty();
