@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{FieldChange, Plan, Step, Verb};
+use crate::capability::Degraded;
 use crate::resource::{Open, open_values};
 
 /// For a terminal or a log; without colour, which is never the only signal.
@@ -26,12 +27,7 @@ pub fn human(plan: &Plan) -> String {
         _ = writeln!(text, "  = keep {}: {}", kept.id, kept.because);
     }
     for one in &plan.degraded {
-        _ = writeln!(
-            text,
-            "  * {}: {}",
-            dotted(one.pointer.trim_start_matches("/spec")),
-            one.because
-        );
+        _ = writeln!(text, "  * {}: {}", field(one), one.because);
     }
     for problem in &plan.problems {
         _ = writeln!(text, "  ! {}: {}", problem.code, problem.message);
@@ -44,6 +40,11 @@ pub fn human(plan: &Plan) -> String {
     }
     _ = writeln!(text, "{}", summary(plan));
     text
+}
+
+/// A field that is taken in part, as a manifest names it.
+fn field(one: &Degraded) -> String {
+    dotted(one.pointer.trim_start_matches("/spec"))
 }
 
 /// One table a plan, as GitHub and GitLab render it.
@@ -81,12 +82,7 @@ pub fn markdown(plan: &Plan) -> String {
         _ = writeln!(text, "\n- keep `{}`: {}", kept.id, kept.because);
     }
     for one in &plan.degraded {
-        _ = writeln!(
-            text,
-            "\n- `{}` in part: {}",
-            dotted(one.pointer.trim_start_matches("/spec")),
-            one.because
-        );
+        _ = writeln!(text, "\n- `{}` in part: {}", field(one), one.because);
     }
     for problem in &plan.problems {
         _ = writeln!(text, "\n> **{}**: {}", problem.code, problem.message);

@@ -26,7 +26,7 @@ fn limit_of(stats: &Stats) -> Option<ReachedLimit> {
 pub fn without_cgroup(keys: impl IntoIterator<Item = ContainerKey>, instance: &str) -> Vec<ContainerKey> {
     let Ok(layout) = Layout::detect() else { return vec![] };
     let keys = keys.into_iter();
-    keys.filter(|key| stats(&layout, instance, key).is_none()).collect()
+    keys.filter(|key| cgroup(&layout, instance, key).is_none()).collect()
 }
 
 /// Of every container that runs. Some ten small files are read for each.
@@ -64,8 +64,12 @@ pub fn of_all(state: &State, instance: &str, now: Millis) -> Vec<Usage> {
 }
 
 fn stats(layout: &Layout, instance: &str, key: &ContainerKey) -> Option<Stats> {
+    cgroup(layout, instance, key).map(|cgroup| cgroup.stats())
+}
+
+fn cgroup(layout: &Layout, instance: &str, key: &ContainerKey) -> Option<Cgroup> {
     let path = CgroupPath::parse(&cgroups::path(instance, key)).ok()?;
-    Cgroup::open(layout, &path).ok().map(|cgroup| cgroup.stats())
+    Cgroup::open(layout, &path).ok()
 }
 
 fn usage(key: ContainerKey, container: &Container, stats: &Stats, now: Millis) -> Option<Usage> {
