@@ -29,7 +29,14 @@ pub struct Session {
     pub engine: Arc<Engine>,
     pub progress: Arc<Progress>,
     pub images: LocalImages,
+    ground: Ground,
+}
+
+/// What there is without a journal: enough to reach a target.
+struct Ground {
     folders: Folders,
+    progress: Arc<Progress>,
+    images: LocalImages,
 }
 
 /// As long as a controller's turn takes in which nothing is to be done, many times over.
@@ -57,28 +64,37 @@ pub struct Deployed {
 
 impl Session {
     pub fn open(output: Output) -> Result<Self, Failure> {
-        let folders = Folders::of_this_user()?;
-        let progress = Arc::new(Progress::new(output));
-        let images = open_images(&folders, &progress)?;
-        let journal = SqliteJournal::open(&folders.state).map_err(|error| journal_failure(&error))?;
+        Self::open_on(Ground::open(output)?)
+    }
+
+    /// With these apps, to which something will be written: what their targets would make the first write wait for is begun
+    /// before the journal is opened.
+    pub fn open_to_write(deployments: Vec<Deployment>, output: Output) -> Result<(Self, Vec<Deployed>), Failure> {
+        let ground = Ground::open(output)?;
+        let deployed = ground.deployed_all(deployments)?;
+        for Deployed { deployment, provider } in &deployed {
+            let metadata = &deployment.app().metadata;
+            provider.calls.expect_writes(&metadata.namespace, &metadata.name);
+        }
+        Ok((Self::open_on(ground)?, deployed))
+    }
+
+    fn open_on(ground: Ground) -> Result<Self, Failure> {
+        let journal = SqliteJournal::open(&ground.folders.state).map_err(|error| journal_failure(&error))?;
         Ok(Self {
-            engine: Arc::new(Engine::new(Arc::new(journal), Arc::new(images.clone()))),
-            progress,
-            images,
-            folders,
+            engine: Arc::new(Engine::new(Arc::new(journal), Arc::new(ground.images.clone()))),
+            progress: ground.progress.clone(),
+            images: ground.images.clone(),
+            ground,
         })
     }
 
     pub fn deployed(&self, deployment: Deployment) -> Result<Deployed, Failure> {
-        let provider = targets::provider(&deployment, &self.folders, Arc::new(self.images.clone()))?;
-        Ok(Deployed { deployment, provider })
+        self.ground.deployed(deployment)
     }
 
     pub fn deployed_all(&self, deployments: Vec<Deployment>) -> Result<Vec<Deployed>, Failure> {
-        deployments
-            .into_iter()
-            .map(|deployment| self.deployed(deployment))
-            .collect()
+        self.ground.deployed_all(deployments)
     }
 
     /// What must stay in the image store although no name is left: what apps run, and what makes builds fast.
@@ -87,7 +103,7 @@ impl Session {
         let used = used.map_err(|error| {
             Failure::from(Diagnostic::error("JournalUnusable", "the journal cannot be read").because_of(&error))
         })?;
-        let mut roots = cached_layers(&self.folders.build_cache());
+        let mut roots = cached_layers(&self.ground.folders.build_cache());
         roots.manifests.extend(used);
         Ok(roots)
     }
@@ -100,6 +116,29 @@ impl Session {
     }
 }
 
+impl Ground {
+    fn open(output: Output) -> Result<Self, Failure> {
+        let folders = Folders::of_this_user()?;
+        let progress = Arc::new(Progress::new(output));
+        let images = open_images(&folders, &progress)?;
+        Ok(Self {
+            folders,
+            progress,
+            images,
+        })
+    }
+
+    fn deployed(&self, deployment: Deployment) -> Result<Deployed, Failure> {
+        let provider = targets::provider(&deployment, &self.folders, Arc::new(self.images.clone()))?;
+        Ok(Deployed { deployment, provider })
+    }
+
+    fn deployed_all(&self, deployments: Vec<Deployment>) -> Result<Vec<Deployed>, Failure> {
+        let all = deployments.into_iter();
+        all.map(|deployment| self.deployed(deployment)).collect()
+    }
+}
+
 /// The image store alone, for commands that touch no target.
 pub struct ImageSession {
     pub images: LocalImages,
@@ -108,8 +147,7 @@ pub struct ImageSession {
 
 impl ImageSession {
     pub fn open(output: Output) -> Result<Self, Failure> {
-        let progress = Arc::new(Progress::new(output));
-        let images = open_images(&Folders::of_this_user()?, &progress)?;
+        let Ground { images, progress, .. } = Ground::open(output)?;
         Ok(Self { images, progress })
     }
 }

@@ -22,6 +22,10 @@ pub trait Calls: Send + Sync {
     /// The account, project, cluster or machine behind the target: the last word of an owner.
     async fn realm(&self) -> Result<String, CallError>;
 
+    /// A run is about to begin that may write: what a first write would wait for can be begun, in a task of its own.
+    /// It is no call: nothing changes at the target, and it may be left out.
+    fn expect_writes(&self, _namespace: &str, _app: &str) {}
+
     /// Quota, permissions, capacity, free ports: everything that can be known to fail before anything is touched.
     /// All faults at once; an empty list means go.
     async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError>;

@@ -49,7 +49,7 @@ impl Supervisors {
     /// What there is of the app. Nothing is started only to be asked, so that a look after a reboot changes nothing;
     /// but a supervisor that this command has written to, and that was killed since, is started again.
     pub async fn look(&self, scope: &Scope) -> Result<Found, CallError> {
-        let launch = self.launch(scope)?;
+        let launch = self.launch(&scope.namespace, &scope.app)?;
         let mut slot = self.slot(&launch).await;
         let client = match slot.take() {
             Some(client) => Some(client),
@@ -73,7 +73,7 @@ impl Supervisors {
 
     /// The connection for writes, made if there is none; the supervisor is started if none answers.
     pub async fn connection(&self, scope: &Scope) -> Result<Held, CallError> {
-        let launch = self.launch(scope)?;
+        let launch = self.launch(&scope.namespace, &scope.app)?;
         let mut slot = self.slot(&launch).await;
         let client = match slot.take() {
             Some(client) => client,
@@ -85,8 +85,11 @@ impl Supervisors {
 
     /// Begins to start a supervisor for an app of which there is nothing, and does not wait for it: the connection that
     /// asks for it next finds it on its way. One that is asked for nothing ends by itself, and leaves nothing.
-    pub fn begin(self: &Arc<Self>, scope: &Scope) -> Result<(), CallError> {
-        let launch = self.launch(scope)?;
+    pub fn begin(self: &Arc<Self>, namespace: &str, app: &str) -> Result<(), CallError> {
+        let launch = self.launch(namespace, app)?;
+        if is_known(&launch) {
+            return Ok(());
+        }
         let this = self.clone();
         tokio::spawn(async move {
             let mut slot = this.slot(&launch).await;
@@ -100,12 +103,12 @@ impl Supervisors {
 
     /// Whether somebody holds the app's ports, though no supervisor runs.
     pub fn has_keeper(&self, scope: &Scope) -> Result<bool, CallError> {
-        Ok(keeper::is_there(&self.launch(scope)?.run_dir))
+        Ok(keeper::is_there(&self.launch(&scope.namespace, &scope.app)?.run_dir))
     }
 
     /// A connection of its own, for what ends the rhythm of requests: logs and exec. Nothing is started for them.
     pub async fn connect(&self, scope: &Scope) -> Result<Client, CallError> {
-        let launch = self.launch(scope)?;
+        let launch = self.launch(&scope.namespace, &scope.app)?;
         match running(&launch).await? {
             Some(client) => Ok(client),
             None if launch.state_dir.exists() => Err(error::nobody_looks_after(scope)),
@@ -115,23 +118,22 @@ impl Supervisors {
 
     /// What a supervisor has left, whether or not there is one.
     pub fn left(&self, scope: &Scope) -> Result<Observation, CallError> {
-        last_known(&self.launch(scope)?)
+        last_known(&self.launch(&scope.namespace, &scope.app)?)
     }
 
     /// Whether there is, or was, anything of this app on the machine: a supervisor or its state.
     pub fn is_known(&self, scope: &Scope) -> Result<bool, CallError> {
-        let launch = self.launch(scope)?;
-        Ok(launch.run_dir.exists() || launch.state_dir.exists())
+        Ok(is_known(&self.launch(&scope.namespace, &scope.app)?))
     }
 
     /// Where this app's supervisor lives, unless the path of its socket is longer than the kernel takes.
-    fn launch(&self, scope: &Scope) -> Result<Launch, CallError> {
-        let folder = folder_of(&scope.namespace, &scope.app);
+    fn launch(&self, namespace: &str, app: &str) -> Result<Launch, CallError> {
+        let folder = folder_of(namespace, app);
         let settings = &self.settings;
         let launch = Launch {
             binary: settings.supervisor.clone(),
             runtime: settings.runtime.clone(),
-            app: format!("{}/{}", scope.namespace, scope.app),
+            app: format!("{namespace}/{app}"),
             run_dir: settings.run_dir.join(&folder),
             state_dir: settings.state_dir.join(&folder),
             data_dir: settings.data_dir.join(&folder),
@@ -176,6 +178,10 @@ impl Held {
         let Self { mut slot, client } = self;
         *slot = Some(client);
     }
+}
+
+fn is_known(launch: &Launch) -> bool {
+    launch.run_dir.exists() || launch.state_dir.exists()
 }
 
 fn last_known(launch: &Launch) -> Result<Observation, CallError> {
@@ -293,7 +299,7 @@ mod tests {
     fn the_longest_names_fit_below_a_usual_home() {
         let long = "n".repeat(63);
         let home = Path::new("/srv/projects/somewhere/of/its/own/.here");
-        assert!(supervisors(home).launch(&scope(&long, &long)).is_ok());
+        assert!(supervisors(home).launch(&long, &long).is_ok());
     }
 
     /// Answers each request with its number, the first one late.
@@ -329,7 +335,7 @@ mod tests {
     async fn a_cancelled_call_leaves_no_answer_to_the_next_one() {
         let home = tempfile::tempdir().unwrap();
         let (platform, scope) = (supervisors(home.path()), scope("default", "shop"));
-        let run_dir = platform.launch(&scope).unwrap().run_dir;
+        let run_dir = platform.launch(&scope.namespace, &scope.app).unwrap().run_dir;
         std::fs::create_dir_all(&run_dir).unwrap();
         let server = tokio::spawn(serve(tokio::net::UnixListener::bind(socket_path(&run_dir)).unwrap()));
         let cancelled = tokio::time::timeout(Duration::from_millis(10), platform.look(&scope)).await;

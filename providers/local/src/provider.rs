@@ -69,19 +69,21 @@ impl Calls for LocalCalls {
         Ok(id.map_or_else(|| "localhost".to_string(), |text| text.trim().to_string()))
     }
 
+    /// A supervisor takes as long to start as a plan to be made and the journal to be written.
+    fn expect_writes(&self, namespace: &str, app: &str) {
+        // Why one cannot be started is told by the first call that needs it.
+        _ = self.platform.begin(namespace, app);
+    }
+
     async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {
-        let (held, is_new) = match self.platform.look(scope).await? {
-            Found::Running(seen) => (preflight::held_ports(&seen), false),
-            Found::Left(left) if self.platform.has_keeper(scope)? => (preflight::held_ports(&left), false),
+        let held = match self.platform.look(scope).await? {
+            Found::Running(seen) => preflight::held_ports(&seen),
+            Found::Left(left) if self.platform.has_keeper(scope)? => preflight::held_ports(&left),
             // Nobody holds a port for an app of which both are gone.
-            Found::Left(left) => (BTreeSet::new(), left.objects.is_empty()),
+            Found::Left(_) => BTreeSet::new(),
         };
         let mut faults = preflight::missing_secrets(writes);
         faults.extend(preflight::taken_ports(writes, &held));
-        // The first write is near, and its supervisor takes as long to start as the journal to be written.
-        if faults.is_empty() && is_new && !writes.is_empty() {
-            self.platform.begin(scope)?;
-        }
         Ok(faults)
     }
 

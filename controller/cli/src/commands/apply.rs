@@ -70,12 +70,23 @@ impl How {
             consent: Consent::of(arguments.yes, output.is_machine()),
         }
     }
+
+    /// Whether there may be more at the target afterwards than before.
+    fn begins_something(&self) -> bool {
+        !self.dry_run && !matches!(self.wish, Wish::Delete { .. })
+    }
 }
 
 /// Does it to all of them, several at once, and tells what came of it.
 pub async fn carry_out(deployments: Vec<Deployment>, how: How, output: Output) -> CommandResult {
-    let session = Session::open(output)?;
-    let deployed = session.deployed_all(deployments)?;
+    let (session, deployed) = match how.begins_something() {
+        true => Session::open_to_write(deployments, output)?,
+        false => {
+            let session = Session::open(output)?;
+            let deployed = session.deployed_all(deployments)?;
+            (session, deployed)
+        }
+    };
     carry_out_in(&session, &deployed, how, output).await
 }
 

@@ -24,8 +24,10 @@ pub struct Foreseen {
 /// Looks at what the administrator has given this user; nothing is tried.
 pub fn foreseen() -> Foreseen {
     let answer = |ids, lacking| Foreseen { ids, lacking };
+    if !super::is_needed() {
+        return answer(Ids::here().unwrap_or(Ids::Single), None);
+    }
     match Ranges::of_this_user() {
-        _ if !super::is_needed() => answer(Ids::here().unwrap_or(Ids::Single), None),
         Ok(ranges) => answer(Ids::Range(count(&ranges.uids).min(count(&ranges.gids))), None),
         Err(lacking) => answer(Ids::Single, Some(lacking)),
     }

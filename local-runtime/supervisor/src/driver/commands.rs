@@ -31,7 +31,13 @@ impl Platform {
         // A client that is gone needs no answer.
         match command {
             Command::FindContainer(request, to) => drop(to.send(self.find_container(&request))),
-            Command::Request(request, to) => drop(to.send(self.answer_request(request).await)),
+            Command::Request(request, to) => {
+                let answer = self.answer_request(request).await;
+                match self.durable.wait() {
+                    None => drop(to.send(answer)),
+                    Some(durable) => drop(tokio::spawn(async move { to.send(durable.await.and(answer)) })),
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@ mod carry_out;
 mod commands;
 mod connection;
 mod containers;
+mod durable;
 mod exec;
 mod http;
 mod keeping;
@@ -49,6 +50,7 @@ pub use crate::storage::Paths;
 use crate::storage::{self, Durability, Records, StorageError};
 use commands::Command;
 use containers::Containers;
+use durable::Durable;
 use keeping::{Keeping, News};
 use runtime::Runtime;
 pub use settings::Settings;
@@ -115,6 +117,7 @@ struct Platform {
     boot_id: String,
     state: State,
     saved: Vec<u8>,
+    durable: Durable,
     same_boot: bool,
     records: Records,
     network: Network,
@@ -154,6 +157,7 @@ impl Platform {
             boot_id,
             state,
             saved: vec![],
+            durable: Durable::default(),
             same_boot,
             records,
             network,
@@ -203,7 +207,7 @@ impl Platform {
         while let Some(event) = next {
             tracing::debug!(?event, "event");
             let outcome = step(&mut self.state, event, clock::now());
-            if let Err(error) = self.save(Durability::Process) {
+            if let Err(error) = self.save() {
                 tracing::error!(error = crate::error::chain(&error), "the state is not on disk");
             }
             self.follow(outcome).await;
@@ -211,15 +215,19 @@ impl Platform {
         }
     }
 
-    /// One step after a request: all or nothing.
+    /// One step after a request: all or nothing. Its effects need not wait until the disk has it: what they begin does not
+    /// outlive the machine's power either. Whoever asked waits for that, by [`Durable::wait`].
     async fn take_request(&mut self, event: Event) -> Result<(), ErrorBody> {
         tracing::info!("{}", asked(&event));
         let before = self.state.clone();
         let durability = durability(&before, &event);
         let outcome = step(&mut self.state, event, clock::now());
-        if let Err(error) = self.save(durability) {
+        if let Err(error) = self.save() {
             self.state = before;
             return Err(commands::storage_refusal(&error));
+        }
+        if durability == Durability::Power {
+            self.durable.begin(self.settings.paths.state_file());
         }
         self.follow(outcome).await;
         if let Some(event) = self.said_by_keeper() {
@@ -253,9 +261,13 @@ impl Platform {
         Some(Event::Connections { open })
     }
 
-    fn save(&mut self, durability: Durability) -> Result<(), StorageError> {
+    /// For a supervisor after us.
+    fn save(&mut self) -> Result<(), StorageError> {
         let path = self.settings.paths.state_file();
-        storage::save(&path, &self.boot_id, &self.state, durability, &mut self.saved)
+        if self.durable.has_failed() {
+            self.saved.clear();
+        }
+        storage::save(&path, &self.boot_id, &self.state, &mut self.saved)
     }
 
     /// Ends with no file but the data, no link, no cgroup. The lock goes last.

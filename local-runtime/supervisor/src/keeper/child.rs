@@ -113,6 +113,8 @@ impl Starter {
     pub async fn due(&self) {
         match self.start_at {
             None => std::future::pending().await,
+            // A timer rounds up to the next millisecond, which a first start would wait for.
+            Some(at) if at <= Instant::now() => {}
             Some(at) => tokio::time::sleep_until(at).await,
         }
     }

@@ -63,6 +63,20 @@ pub fn write_atomically(path: &Path, content: &[u8], durability: Durability) -> 
     })
 }
 
+/// Makes a file that was replaced as a whole survive the end of the machine's power, with its name.
+pub fn sync(path: &Path) -> Result<(), StorageError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let sync = || {
+        File::open(path)?
+            .sync_all()
+            .and_then(|()| File::open(folder)?.sync_all())
+    };
+    sync().map_err(|source| StorageError::Write {
+        path: path.into(),
+        source,
+    })
+}
+
 /// The content; `None` if there is no such file.
 pub fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, StorageError> {
     match fs::read(path) {

@@ -51,14 +51,8 @@ pub fn load(path: &Path, boot_id: &str) -> Result<(State, bool), StorageError> {
     Ok((read.state, same_boot))
 }
 
-/// Writes unless the content is `last`, which becomes what was written.
-pub fn save(
-    path: &Path,
-    boot_id: &str,
-    state: &State,
-    durability: Durability,
-    last: &mut Vec<u8>,
-) -> Result<(), StorageError> {
+/// Writes unless the content is `last`, which becomes what was written. It survives the end of this process.
+pub fn save(path: &Path, boot_id: &str, state: &State, last: &mut Vec<u8>) -> Result<(), StorageError> {
     let written = Written {
         format: FORMAT,
         boot_id,
@@ -68,7 +62,7 @@ pub fn save(
     if content == *last {
         return Ok(());
     }
-    write_atomically(path, &content, durability)?;
+    write_atomically(path, &content, Durability::Process)?;
     *last = content;
     Ok(())
 }
@@ -90,9 +84,9 @@ mod tests {
         );
         let mut last = vec![];
         let inode = || fs::metadata(&path).map(|file| file.ino()).unwrap();
-        save(&path, "a", &State::default(), Durability::Power, &mut last).unwrap();
+        save(&path, "a", &State::default(), &mut last).unwrap();
         let first = inode();
-        save(&path, "a", &State::default(), Durability::Power, &mut last).unwrap();
+        save(&path, "a", &State::default(), &mut last).unwrap();
         assert_eq!(inode(), first, "the same is not written again");
         assert!(!load(&path, "b").unwrap().1, "another boot is noticed");
         let content = fs::read(&path).unwrap();
