@@ -128,9 +128,9 @@ def at_rest(home):
     try:
         time.sleep(SETTLE_S)
         ours = supervisors(home)
-        before, begun = sum(map(ticks, ours)), time.monotonic()
+        before, begun = sum(map(processor_s, ours)), time.monotonic()
         time.sleep(REST_S)
-        used = (sum(map(ticks, ours)) - before) / os.sysconf("SC_CLK_TCK") / (time.monotonic() - begun)
+        used = (sum(map(processor_s, ours)) - before) / (time.monotonic() - begun)
         memory = sum(map(proportional_kib, ours)) / 1024
     finally:
         home.portolan("delete", "--yes", "-f", manifest)
@@ -153,9 +153,9 @@ def supervisors(home):
     return found or sys.exit("no supervisor runs")
 
 
-def ticks(process):
-    fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
-    return int(fields[11]) + int(fields[12])
+def processor_s(process):
+    """By the clock that clock_getcpuclockid(3) finds: to the nanosecond, where /proc counts hundredths of a second."""
+    return time.clock_gettime(~int(process.name) << 3 | 2)
 
 
 def proportional_kib(process):

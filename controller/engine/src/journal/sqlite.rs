@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use portolan_core::mutant::Mutant;
 use portolan_core::name::OwnerId;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -50,6 +51,9 @@ const HISTORY_KEPT: i64 = 100;
 
 /// How long a writer waits for another process that writes for another app.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// So much is read again by whoever opens the journal: a megabyte.
+const CHECKPOINT_PAGES: i64 = 256;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -167,6 +171,10 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // Most commands write little: what one would bring into the database at its end, and the log that the next one would
+    // begin again, are four waits for the disk.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
 

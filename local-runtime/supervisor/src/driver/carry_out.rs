@@ -137,15 +137,19 @@ impl Platform {
         self.write_hosts(pod, workload, address);
         let (network, events) = (self.network.clone(), self.events.clone());
         std::thread::spawn(move || {
-            let event = match network.add_pod(pod, address) {
-                Ok(()) => Event::SandboxReady { pod },
-                Err(error) => Event::SandboxFailed {
-                    pod,
-                    message: chain(&error),
-                },
-            };
             // The receiver is gone only when the supervisor ends; the next one begins anew.
-            let _ = events.send(event);
+            let begun = || _ = events.send(Event::SandboxReady { pod });
+            match network.add_pod(pod, address, begun) {
+                Ok(()) => {}
+                // What has begun in it is told why, and the link is mended.
+                Err(error) if network.pod_namespace(pod).is_some() => {
+                    tracing::error!(error = chain(&error), "replica {pod} has no link yet");
+                }
+                Err(error) => {
+                    let message = chain(&error);
+                    _ = events.send(Event::SandboxFailed { pod, message });
+                }
+            }
         });
     }
 

@@ -202,11 +202,7 @@ impl Containers {
         let namespace = namespace.ok_or("its network namespace is gone")?;
         // The descriptor is held here until the runtime has opened this path.
         let path = format!("/proc/{}/fd/{}", std::process::id(), namespace.as_raw_fd());
-        let around = Surroundings {
-            namespace: path.into(),
-            resolv_conf: self.0.network.resolv_conf(),
-        };
-        let bundle = self.write_bundle(key, spec, around).await?;
+        let bundle = self.write_bundle(key, spec, path.into()).await?;
         let output = self.collect(key).map_err(|error| chain(&error))?;
         match self.create_and_start(key, &bundle).await {
             Ok((process, pidfd)) => Ok((
@@ -225,18 +221,24 @@ impl Containers {
         }
     }
 
-    /// Off the event loop: it may clear a writable layer of any size.
+    /// Off the event loop: it may clear a writable layer of any size, and waits until the pod has its link.
     async fn write_bundle(
         &self,
         key: &ContainerKey,
         spec: ContainerSpec,
-        around: Surroundings,
+        namespace: PathBuf,
     ) -> Result<Bundle, String> {
         let (this, key) = (self.clone(), key.clone());
-        let write = move || bundle::write(&this.place(&key), &spec, around);
+        let write = move || {
+            let around = Surroundings {
+                namespace,
+                resolv_conf: this.0.network.resolv_conf(),
+            };
+            let bundle = bundle::write(&this.place(&key), &spec, around).map_err(|error| chain(&error))?;
+            this.0.network.linked(key.pod).map(|()| bundle)
+        };
         let written = tokio::task::spawn_blocking(write).await;
-        let written = written.map_err(|_| "its bundle could not be written".to_string())?;
-        written.map_err(|error| chain(&error))
+        written.map_err(|_| "its bundle could not be written".to_string())?
     }
 
     async fn create_and_start(&self, key: &ContainerKey, bundle: &Bundle) -> Result<(Process, Pidfd), StartError> {

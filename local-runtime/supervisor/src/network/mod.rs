@@ -14,11 +14,12 @@ mod namespace;
 mod netlink;
 mod nftables;
 mod outward;
+mod pods;
 mod resolv;
 mod subnet;
 mod wire;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,6 +28,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use crate::machine::Subnet;
 use crate::spec::Egress;
 use netlink::{Netlink, VethPair};
+use pods::Pods;
 
 pub use hosts::hosts_file;
 pub use names::bridge_name;
@@ -62,7 +64,7 @@ pub fn apart() -> Result<OwnedFd, NetworkError> {
 pub struct Network {
     instance: String,
     bridge: String,
-    namespaces: Arc<Mutex<HashMap<u64, Arc<OwnedFd>>>>,
+    pods: Arc<Pods>,
     service_addresses: Arc<Mutex<BTreeSet<Ipv4Addr>>>,
     outward: Arc<Way>,
 }
@@ -100,7 +102,7 @@ impl Network {
         Network {
             instance: instance.into(),
             bridge: bridge_name(instance),
-            namespaces: Arc::default(),
+            pods: Arc::default(),
             service_addresses: Arc::default(),
             outward: Arc::default(),
         }
@@ -166,7 +168,7 @@ impl Network {
         // One after the other.
         self.outward();
         *lock(&self.outward.outward) = Outward::Opening;
-        if !lock(&self.namespaces).is_empty() {
+        if !self.pods.is_empty() {
             return self.write_rules(subnet, egress);
         }
         let this = self.clone();
@@ -185,8 +187,7 @@ impl Network {
         let open = matches!(outward, Outward::Open(_));
         *lock(&self.outward.outward) = outward;
         self.outward.settled.notify_all();
-        let namespaces: Vec<_> = lock(&self.namespaces).values().cloned().collect();
-        for namespace in namespaces {
+        for namespace in self.pods.linked_namespaces() {
             if let Err(error) = namespace::within(&namespace, || set_default_route(subnet, open)) {
                 tracing::warn!(error = crate::error::chain(&error), "a replica keeps its default route");
             }
@@ -248,14 +249,28 @@ impl Network {
         Ok(())
     }
 
-    /// A new namespace with the address on its `eth0`. Blocks for some milliseconds: not for the event loop.
-    pub fn add_pod(&self, pod: u64, address: Ipv4Addr) -> Result<(), NetworkError> {
-        let namespace = namespace::create(
-            |namespace| self.link(pod, address, namespace),
-            || self.set_up_inside(address),
-        )?;
-        lock(&self.namespaces).insert(pod, Arc::new(namespace));
-        Ok(())
+    /// A new namespace with the address on its `eth0`. Blocks for some milliseconds: not for the event loop. What can do
+    /// without the link is `begun` as soon as the namespace is there; [`Network::linked`] tells when it is whole.
+    pub fn add_pod(&self, pod: u64, address: Ipv4Addr, begun: impl FnOnce()) -> Result<(), NetworkError> {
+        let outside = |namespace: &OwnedFd| {
+            self.pods.insert(
+                pod,
+                namespace
+                    .try_clone()
+                    .map_err(|source| NetworkError::Namespace { source })?,
+            );
+            begun();
+            self.link(pod, address, namespace)
+        };
+        let linked = namespace::create(outside, || self.set_up_inside(address)).map(drop);
+        let told = linked.as_ref().copied().map_err(|error| crate::error::chain(error));
+        self.pods.link_has_come(pod, told);
+        linked
+    }
+
+    /// Waits until the pod has its link, or it is known why it has none.
+    pub fn linked(&self, pod: u64) -> Result<(), String> {
+        self.pods.linked(pod)
     }
 
     /// A pair of links from the bridge into the pod's namespace, in the place of one that may be there.
@@ -308,7 +323,7 @@ impl Network {
         }
         let bridge = self.bridge_index(&mut netlink)?;
         for (pod, address) in pods {
-            let Some(namespace) = self.pod_namespace(pod) else {
+            let Some(namespace) = self.pods.to_be_mended(pod) else {
                 continue;
             };
             let name = names::veth_name(&self.instance, pod);
@@ -316,6 +331,7 @@ impl Network {
             if on != Some(bridge) {
                 self.link(pod, address, &namespace)?;
                 namespace::within(&namespace, || self.set_up_inside(address))?;
+                self.pods.link_has_come(pod, Ok(()));
                 mended.pods += 1;
             }
         }
@@ -333,18 +349,21 @@ impl Network {
     /// Takes up the namespace of a process that is in it: a pod of the supervisor before us.
     pub fn adopt_pod(&self, pod: u64, pid: u32) -> io::Result<()> {
         let namespace = std::fs::File::open(format!("/proc/{pid}/ns/net"))?;
-        lock(&self.namespaces).insert(pod, Arc::new(namespace.into()));
+        self.pods.insert(pod, namespace.into());
+        self.pods.link_has_come(pod, Ok(()));
         Ok(())
     }
 
     pub fn pod_namespace(&self, pod: u64) -> Option<Arc<OwnedFd>> {
-        lock(&self.namespaces).get(&pod).cloned()
+        self.pods.namespace(pod)
     }
 
     /// Removing the veth pair by name does not wait for the kernel's own removal of the namespace.
     pub fn remove_pod(&self, pod: u64) -> Result<(), NetworkError> {
         let name = names::veth_name(&self.instance, pod);
-        lock(&self.namespaces).remove(&pod);
+        // Lest one is made after it was removed.
+        _ = self.pods.linked(pod);
+        self.pods.remove(pod);
         let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
         netlink.remove_link(&name).map_err(|e| failed("remove", &name, e))
     }
