@@ -72,7 +72,7 @@ impl Session {
     pub fn open_to_write(deployments: Vec<Deployment>, output: Output) -> Result<(Self, Vec<Deployed>), Failure> {
         let ground = Ground::open(output)?;
         let deployed = ground.deployed_all(deployments)?;
-        for Deployed { deployment, provider } in &deployed {
+        for Deployed { deployment, provider } in deployed.iter().take(AT_ONCE) {
             let metadata = &deployment.app().metadata;
             provider.calls.expect_writes(&metadata.namespace, &metadata.name);
         }

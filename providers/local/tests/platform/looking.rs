@@ -72,15 +72,14 @@ async fn a_look_after_a_reboot_starts_no_container() {
 }
 
 #[tokio::test]
-async fn a_preflight_of_the_first_write_begins_a_supervisor_that_leaves_nothing() {
-    let Some(app) = App::unwritten("a_preflight_begins_one") else {
+async fn what_expects_writes_begins_a_supervisor_that_leaves_nothing() {
+    let Some(app) = App::unwritten("expected_writes_begin_one") else {
         return;
     };
     let up = app.command();
-    let network = write(Verb::Create, "Network/app", json!({"name": "app"}), 1);
-    assert!(up.calls.preflight(&app.scope, &[]).await.unwrap().is_empty());
-    assert!(app.supervisor().await.is_none(), "nothing is to be written");
-    assert!(up.calls.preflight(&app.scope, &[network]).await.unwrap().is_empty());
+    app.look(&up).await.unwrap();
+    assert!(app.supervisor().await.is_none(), "a look begins none");
+    up.calls.expect_writes(&app.scope.namespace, &app.scope.app);
     let begun = Instant::now();
     while app.supervisor().await.is_none() {
         assert!(begun.elapsed() < Duration::from_secs(20), "none was begun");
