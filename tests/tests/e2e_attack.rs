@@ -81,6 +81,7 @@ fn a_journal_that_is_damaged_is_refused_and_one_that_is_lost_is_rebuilt() {
             _ = fs::remove_file(state.join(name));
         }
     };
+    bring_log_in(&journal);
     let good = fs::read(&journal).unwrap();
     let halved = good[..good.len() / 2].to_vec();
     let noise = b"portolan ".repeat(1_000);
@@ -101,6 +102,12 @@ fn a_journal_that_is_damaged_is_refused_and_one_that_is_lost_is_rebuilt() {
     fs::remove_file(&journal).unwrap();
     is_as_desired(&hello, 18_303, "a lost journal");
     assert_eq!(pids(&hello, "hello"), containers, "what runs is taken as it is");
+}
+
+/// What commands have written lies in the log beside the database, until there is a megabyte of it.
+fn bring_log_in(journal: &Path) {
+    let script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA wal_checkpoint(TRUNCATE)')";
+    run("python3", &["-c", script, journal.to_str().unwrap()]);
 }
 
 #[test]
@@ -199,10 +206,9 @@ fn a_full_disk_is_said_and_loses_nothing() {
         let containers = pids(&hello, "hello");
         sail(&hello, 0);
         disk.fill();
-        for verb in ["up", "status"] {
-            let said = hello.fails(&[verb]);
-            assert!(said.contains("no space is left on its disk"), "{verb}: {said}");
-        }
+        let said = hello.fails(&["up"]);
+        assert!(said.contains("no space is left on its disk"), "{said}");
+        hello.says(&["status"]);
         assert!(serves(18_305), "the old revision goes on");
         assert_eq!(pids(&hello, "hello"), containers);
         disk.make_room();

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use portolan_core::name::{NameGrammar, native_name};
 
+use super::sqlite::plainly;
 use super::{AppKey, JournalError, Lock};
 
 struct FileLock {
@@ -41,7 +42,7 @@ pub fn take(folder: &Path, key: &AppKey) -> Result<Box<dyn Lock>, JournalError> 
     let failed = |source: std::io::Error| JournalError::Access {
         operation: "take the lock",
         key: key.clone(),
-        source: source.into(),
+        source: plainly(source.into()),
     };
     let path = folder.join(file_name(key));
     loop {

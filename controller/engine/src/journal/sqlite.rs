@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -143,14 +144,13 @@ fn access(operation: &'static str, key: &AppKey) -> impl FnOnce(Failure) -> Jour
 struct DiskFull;
 
 /// SQLite says that a disk is full in two ways; of the file that it shares with other processes only by a number.
-fn plainly(source: Failure) -> Failure {
-    let error = source
-        .downcast_ref::<rusqlite::Error>()
-        .and_then(|error| error.sqlite_error());
-    let is_full = error.is_some_and(|error| {
+pub(super) fn plainly(source: Failure) -> Failure {
+    let from_sqlite = source.downcast_ref::<rusqlite::Error>();
+    let is_full = from_sqlite.and_then(|error| error.sqlite_error()).is_some_and(|error| {
         error.code == rusqlite::ErrorCode::DiskFull || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE
     });
-    match is_full {
+    let from_system = source.downcast_ref::<std::io::Error>();
+    match is_full || from_system.is_some_and(|error| error.kind() == ErrorKind::StorageFull) {
         true => DiskFull.into(),
         false => source,
     }
