@@ -1,8 +1,8 @@
 //! The shell around the machine: facts in, effects out, the socket beside it.
 //!
 //! One task owns the state and takes one thing after the other: an event, a request, the time it asked for. The state
-//! is in its file before its effects are begun, and on the disk before a request is answered. Everything that waits (containers, probes, connections) runs in a task of its
-//! own and comes back as an event.
+//! is in its file before its effects are begun, and on the disk before a request is answered. Everything that waits
+//! (containers, probes, connections) runs in a task of its own and comes back as an event.
 
 mod bundle;
 mod carry_out;
