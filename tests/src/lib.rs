@@ -10,6 +10,7 @@
 pub mod example;
 pub mod home;
 pub mod http;
+pub mod journal;
 pub mod machine;
 pub mod processes;
 pub mod scratch;

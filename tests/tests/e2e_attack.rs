@@ -17,6 +17,7 @@ use std::time::Duration;
 use portolan_tests::example::Example;
 use portolan_tests::home::Home;
 use portolan_tests::http::get;
+use portolan_tests::journal::bring_log_in;
 use portolan_tests::machine::Picture;
 use portolan_tests::processes::{self, kill};
 use portolan_tests::{is_root, skip};
@@ -102,12 +103,6 @@ fn a_journal_that_is_damaged_is_refused_and_one_that_is_lost_is_rebuilt() {
     fs::remove_file(&journal).unwrap();
     is_as_desired(&hello, 18_303, "a lost journal");
     assert_eq!(pids(&hello, "hello"), containers, "what runs is taken as it is");
-}
-
-/// What commands have written lies in the log beside the database, until there is a megabyte of it.
-fn bring_log_in(journal: &Path) {
-    let script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA wal_checkpoint(TRUNCATE)')";
-    run("python3", &["-c", script, journal.to_str().unwrap()]);
 }
 
 #[test]

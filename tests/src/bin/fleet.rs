@@ -19,6 +19,7 @@ use portolan_engine::journal::{AppKey, SqliteJournal};
 use portolan_engine::{Audience, Engine, EngineError, EngineEvent, Outcome, OutcomeKind, Wish, Work};
 use portolan_provider_api::Provider;
 use portolan_provider_fake::{FakeCloud, FakeImages, FakeShape, provider};
+use portolan_tests::journal::bring_log_in;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -99,6 +100,7 @@ impl Fleet {
         let used = used.until_now();
         let objects = self.cloud.objects().len();
         drop(engine);
+        bring_log_in(&journal.join("journal.db"));
         Ok(json!({ "cpuS": used.cpu, "wallS": used.wall, "objects": objects, "journalBytes": size_of(journal)? }))
     }
 
@@ -168,8 +170,8 @@ async fn age() -> Result<Value, Failure> {
             reconcile(engine.clone(), fleet.provider.clone(), work("aged", version)).await?;
         }
         let cpu = used.until_now().cpu / f64::from(LOOKS);
-        // Closed, so that all of it is in one file.
         drop(engine);
+        bring_log_in(&folder.path().join("journal.db"));
         found.push(json!({ "generations": generations, "lookCpuS": cpu, "journalBytes": size_of(folder.path())? }));
     }
     Ok(json!(found))
