@@ -6,7 +6,7 @@ use std::time::Duration;
 use portolan_core::diagnostic::Diagnostic;
 use portolan_core::fault::Fault;
 use portolan_core::plan::{PlanOptions, Problem, Scope};
-use portolan_engine::journal::SqliteJournal;
+use portolan_engine::journal::{JournalError, SqliteJournal};
 use portolan_engine::{Engine, EngineError, Wish, Work};
 use portolan_image::build::cached_layers;
 use portolan_image::store::Roots;
@@ -164,10 +164,14 @@ fn open_images(folders: &Folders, progress: &Arc<Progress>) -> Result<LocalImage
     Ok(LocalImages::open(options)?)
 }
 
-fn journal_failure(error: &portolan_engine::journal::JournalError) -> Failure {
-    Diagnostic::error("JournalUnusable", "the journal cannot be opened")
-        .because_of(error)
-        .into()
+fn journal_failure(error: &JournalError) -> Failure {
+    let told = Diagnostic::error("JournalUnusable", "the journal cannot be opened").because_of(error);
+    match error {
+        JournalError::Newer { .. } => told
+            .hint("use the portolan that wrote it, or a newer one; nothing was changed")
+            .into(),
+        _ => told.into(),
+    }
 }
 
 impl Deployed {

@@ -178,36 +178,6 @@ fn the_file_means_what_the_record_says() {
 }
 
 #[test]
-fn a_newer_journal_is_left_alone() {
-    let folder = tempfile::tempdir().expect("a folder");
-    drop(open(folder.path()));
-    let connection = rusqlite::Connection::open(folder.path().join("journal.db")).expect("a database");
-    connection.pragma_update(None, "user_version", 7).expect("a version");
-    match SqliteJournal::open(folder.path()).map(drop) {
-        Err(JournalError::Newer { found, known, .. }) => assert_eq!((found, known), (7, 2)),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// As version 1 left it: without orders.
-#[test]
-fn an_older_journal_is_brought_up_to_date_and_keeps_what_it_knows() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (journal, key) = (open(folder.path()), apply(hello()).key());
-    journal.append(&key, &[]).expect("it can be written");
-    drop(journal);
-    let connection = rusqlite::Connection::open(folder.path().join("journal.db")).expect("a database");
-    connection
-        .execute_batch("ALTER TABLE apps DROP COLUMN orders; PRAGMA user_version = 1")
-        .expect("the tables of version 1");
-    drop(connection);
-    let journal = open(folder.path());
-    assert_eq!(journal.keys().expect("the apps"), std::slice::from_ref(&key));
-    journal.give(&key, Order::Suspend).expect("it can be written");
-    assert!(journal.orders().expect("the orders")[&key].suspended);
-}
-
-#[test]
 fn orders_are_heard_by_another_process() {
     let folder = tempfile::tempdir().expect("a folder");
     let (controller, user) = (open(folder.path()), open(folder.path()));

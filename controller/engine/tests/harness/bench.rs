@@ -43,7 +43,11 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        Self::in_folder(tempfile::tempdir().expect("a folder"))
+    }
+
+    /// With the journal that is there.
+    pub fn in_folder(folder: tempfile::TempDir) -> Self {
         let journal = Arc::new(SqliteJournal::open(folder.path()).expect("a journal"));
         let began = Instant::now();
         let clock = Arc::new(move || u64::try_from(began.elapsed().as_millis()).expect("a short test"));
