@@ -18,8 +18,7 @@ mod service;
 mod simulation;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod world;
+pub mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

@@ -185,6 +185,8 @@ impl Pod {
     }
 
     fn go_up(&mut self, place: &Place, turn: &mut Turn) {
+        // A supervisor that takes over may find the namespace gone.
+        self.ready &= self.sandbox == Sandbox::Ready;
         match self.sandbox {
             Sandbox::Absent { retry_at } if turn.due(retry_at) => {
                 self.sandbox = Sandbox::Preparing;

@@ -207,9 +207,11 @@ impl Service {
         self.advance_pods(turn);
         self.follow_rollout(turn);
         match (self.shares(), self.spec.rollout.strategy) {
-            (Some(shares), _) => self.stop_where(turn, |pod, goal| ![goal, shares.old].contains(&pod.template)),
+            (Some(shares), _) => {
+                self.replace_by_the_ready(turn, |pod, goal| ![goal, shares.old].contains(&pod.template))
+            }
             (None, Strategy::Recreate) => self.stop_where(turn, |pod, goal| pod.template != goal),
-            (None, _) => self.replace_by_the_ready(turn),
+            (None, _) => self.replace_by_the_ready(turn, |pod, goal| pod.template != goal),
         }
         self.stop_surplus(turn);
         if self.create_missing(addresses, turn) {
@@ -254,10 +256,10 @@ impl Service {
     }
 
     /// Those that are not ready serve nobody and go at once; ready ones go while enough others are ready.
-    fn replace_by_the_ready(&mut self, turn: &mut Turn) {
+    fn replace_by_the_ready(&mut self, turn: &mut Turn, is_old: impl Fn(&Pod, u64) -> bool) {
         let mut spare = self.count(|p| p.ready).saturating_sub(self.spec.replicas as usize);
         self.stop_where(turn, |pod, goal| {
-            let stop = pod.template != goal && (!pod.ready || spare > 0);
+            let stop = is_old(pod, goal) && (!pod.ready || spare > 0);
             spare -= usize::from(stop && pod.ready);
             stop
         });

@@ -15,11 +15,11 @@ fn seconds(count: u64) -> Duration {
 }
 
 fn put(world: &mut World, spec: &ServiceSpec) {
-    world.put(Object::Service(spec.clone()));
+    world.takes(Object::Service(spec.clone()));
 }
 
 fn put_job(world: &mut World, spec: &JobSpec) {
-    world.put(Object::Job(spec.clone()));
+    world.takes(Object::Job(spec.clone()));
 }
 
 /// Another revision that runs another image.
@@ -261,7 +261,7 @@ fn containers_of_a_pod_start_in_order_and_stop_the_other_way_round() {
         world.words(),
         ["start 1/first", "start 1/second", "start 1/proxy", "start 1/main"]
     );
-    world.delete(Kind::Service, "web");
+    world.takes_delete(Kind::Service, "web");
     world.run(LONG);
     assert_eq!(
         world.words(),
@@ -303,9 +303,9 @@ fn a_pod_waits_for_its_sidecars_startup_probe_and_for_its_init() {
 #[test]
 fn a_replica_without_open_connections_is_signalled_at_once() {
     let mut world = up(&service("web", 1));
-    world.delete(Kind::Service, "web");
+    world.takes_delete(Kind::Service, "web");
     assert!(world.words().is_empty(), "not before the routes are acknowledged");
-    world.tell_connections();
+    world.follow_routes();
     assert_eq!(world.words(), ["SIGTERM 1/main"]);
 }
 
@@ -316,7 +316,7 @@ fn delete_drains_then_signals_then_kills_and_leaves_nothing() {
     let mut world = up(&spec);
     let began = world.now.0;
     world.open.insert(1, 3);
-    world.delete(Kind::Service, "web");
+    world.takes_delete(Kind::Service, "web");
     assert!(
         routes(&world.state).is_empty(),
         "no new connections from the first moment"
@@ -335,7 +335,7 @@ fn delete_drains_then_signals_then_kills_and_leaves_nothing() {
     ];
     assert_eq!(times, expected);
     assert!(world.state.services.is_empty());
-    world.delete(Kind::Network, "app");
+    world.takes_delete(Kind::Network, "app");
     assert!(world.state.is_empty(), "the supervisor may end");
 }
 
@@ -356,7 +356,7 @@ fn a_job_runs_once_a_revision() {
     put_job(&mut world, &spec);
     world.run(LONG);
     assert_eq!(world.words(), ["start 1/main", "record migrate r1", "remove 1"]);
-    world.delete(Kind::Job, "migrate");
+    world.takes_delete(Kind::Job, "migrate");
     world.run(LONG);
     world.words();
     put_job(&mut world, &spec);
@@ -446,7 +446,7 @@ fn a_new_supervisor_leaves_alone_what_runs_and_starts_what_does_not() {
     world.run(LONG);
     assert!(world.words().is_empty(), "both run");
     let (pod, _) = world.alive()[0].clone();
-    world.lose(pod, "main");
+    world.end_unseen(pod, "main", None);
     world.resume();
     world.run(LONG);
     assert_eq!(
@@ -455,6 +455,15 @@ fn a_new_supervisor_leaves_alone_what_runs_and_starts_what_does_not() {
         "one had ended while nobody looked"
     );
     assert_eq!(world.verdict(Kind::Service, "web"), "Ready");
+}
+
+#[test]
+fn a_replica_that_ended_while_no_supervisor_looked_takes_no_connections() {
+    let mut world = up(&service("web", 1));
+    world.end_unseen(1, "main", Some(137));
+    world.resume();
+    assert_eq!(world.verdict(Kind::Service, "web"), "Progressing");
+    assert!(routes(&world.state)[0].groups[0].targets.is_empty());
 }
 
 #[test]

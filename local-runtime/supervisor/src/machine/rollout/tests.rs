@@ -30,7 +30,7 @@ fn blue_green(replicas: u32, steps: &[RolloutStep]) -> ServiceSpec {
 /// The first revision, with all replicas ready.
 fn up(spec: &ServiceSpec) -> World {
     let mut world = World::new();
-    world.put(Object::Service(spec.clone()));
+    world.takes(Object::Service(spec.clone()));
     world.run(MINUTE);
     assert_eq!(
         world.verdict(Kind::Service, "web"),
@@ -44,7 +44,7 @@ fn up(spec: &ServiceSpec) -> World {
 fn change(world: &mut World, spec: &ServiceSpec, image: &str) {
     let mut spec = spec.clone();
     (spec.revision, spec.pod.main.image) = ("r2".into(), image.into());
-    world.put(Object::Service(spec));
+    world.takes(Object::Service(spec));
 }
 
 fn promote(world: &mut World, full: bool) {
@@ -153,7 +153,7 @@ fn a_revision_that_was_complete_before_comes_back_without_a_step() {
         assert_eq!(world.service("web").serving_revisions, ["r2"], "{reason}");
         world.words();
 
-        world.put(Object::Service(spec.clone()));
+        world.takes(Object::Service(spec.clone()));
         world.run(MINUTE);
         assert_eq!(world.verdict(Kind::Service, "web"), "Ready", "{reason}: it is back");
         assert_eq!(world.service("web").serving_revisions, ["r1"], "{reason}");
@@ -179,14 +179,14 @@ fn a_way_back_that_fails_is_no_step_forward() {
     for (revision, image) in [("r2", "server"), ("r3", "stubborn")] {
         let mut next = spec.clone();
         (next.revision, next.pod.main.image) = (revision.into(), image.into());
-        world.put(Object::Service(next));
+        world.takes(Object::Service(next));
         world.run(MINUTE);
         promote(&mut world, true);
         world.run(MINUTE);
     }
     let mut back = spec.clone();
     back.pod.main.image = "crash".into();
-    world.put(Object::Service(back.clone()));
+    world.takes(Object::Service(back.clone()));
     world.run(spec.rollout.deadline + MINUTE);
     assert_eq!(world.verdict(Kind::Service, "web"), "CrashLoopBackOff");
     assert_eq!(world.service("web").serving_revisions, ["r3"], "what served goes on");
@@ -282,13 +282,13 @@ fn what_comes_in_between_keeps_the_place_or_begins_anew() {
     (second.revision, second.pod.main.image) = ("r2".into(), "server".into());
     let mut more = second.clone();
     more.replicas = 4;
-    world.put(Object::Service(more));
+    world.takes(Object::Service(more));
     world.run(MINUTE);
     assert_eq!(groups(&world), [(50, 4), (50, 2)], "scaling changes both, and no step");
 
     let mut third = spec.clone();
     (third.revision, third.pod.main.image) = ("r3".into(), "stubborn".into());
-    world.put(Object::Service(third));
+    world.takes(Object::Service(third));
     world.run(MINUTE);
     assert_eq!(
         shares(&world).unwrap().step,
@@ -301,7 +301,7 @@ fn what_comes_in_between_keeps_the_place_or_begins_anew() {
         "beside the one that was complete"
     );
 
-    world.put(Object::Service(spec.clone()));
+    world.takes(Object::Service(spec.clone()));
     world.run(MINUTE);
     assert_eq!(
         world.verdict(Kind::Service, "web"),
@@ -322,11 +322,42 @@ fn what_comes_in_between_keeps_the_place_or_begins_anew() {
     let mut world = at_the_second(&spec);
     let mut rolling = second;
     (rolling.rollout.strategy, rolling.rollout.steps) = (Strategy::Rolling, vec![]);
-    world.put(Object::Service(rolling));
+    world.takes(Object::Service(rolling));
     world.run(MINUTE);
     assert_eq!(
         world.verdict(Kind::Service, "web"),
         "Ready",
         "another strategy ends the steps"
     );
+}
+
+#[test]
+fn a_canary_put_half_way_through_an_update_leaves_as_many_ready() {
+    // Without a port to ask for, each replica takes a second.
+    let mut rolling = service("web", 3);
+    rolling.ports.clear();
+    let mut world = up(&rolling);
+    (rolling.revision, rolling.pod.main.image) = ("r2".into(), "server".into());
+    world.takes(Object::Service(rolling));
+    world.run(Duration::from_millis(1_500));
+    assert_eq!(world.service("web").serving_revisions, ["r1", "r2"], "half way");
+    let mut third = canary(3, &[step(50, None)]);
+    third.ports.clear();
+    (third.revision, third.pod.main.image) = ("r3".into(), "stubborn".into());
+    world.takes(Object::Service(third));
+    assert_eq!(
+        world.service("web").ready,
+        3,
+        "the second revision serves with the first"
+    );
+    world.run(MINUTE);
+    let service = world.service("web");
+    assert_eq!(
+        service.serving_revisions,
+        ["r1", "r3"],
+        "and goes once the first is whole again"
+    );
+    promote(&mut world, true);
+    world.run(MINUTE);
+    assert_eq!(world.verdict(Kind::Service, "web"), "Ready");
 }
