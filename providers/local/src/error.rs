@@ -72,7 +72,8 @@ pub fn secret_missing(id: &ResourceId, fault: &SecretError) -> CallError {
         .with_hint("add the entry to one of the env files that the Target names")
 }
 
-fn refused(body: ErrorBody) -> CallError {
+/// What the supervisor will not do.
+pub fn refused(body: ErrorBody) -> CallError {
     let error = told(body.class, &body.code, body.message);
     match body.hint {
         Some(hint) => error.with_hint(hint),

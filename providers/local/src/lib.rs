@@ -20,6 +20,7 @@ mod provider;
 mod read;
 mod render;
 mod stats;
+pub mod translate;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
