@@ -74,6 +74,8 @@ mutants! {
     RefusalsArePassedOver: "a refused write is passed over, and success is said without it" ["amazon-ecs-cli#21"];
     ConflictsFailAtOnce: "after a time-out the retry meets its own operation, and fails" ["azure-container-apps#1657"];
     OldFailuresCount: "what failed before the update counts against it";
+    LossesAreFailures: "a generation fails for what was lost while it got ready, as when nobody looks after this machine for a moment";
+    PutsDoNotTryAgain: "on this machine, what has failed is put again and not tried again";
 
     // What is remembered.
     FailuresAreNotHeld: "the loop tries again what has failed";

@@ -32,7 +32,7 @@ impl Pursuit {
             return Next::Again;
         };
         if let Some(failure) = self.world.failure(|id| execution.is_pending(id), lag) {
-            self.wind(Winding::Fail(failure), turn);
+            self.wind(of_failure(failure), turn);
             return Next::Again;
         }
         let waits = execution.advance(&self.world, turn);
@@ -147,7 +147,7 @@ impl Pursuit {
     /// Each look that is young enough either shows the end, or that something else has to be done, or that it takes time.
     pub(super) fn watch(&mut self, turn: &mut Turn) -> Next {
         if let Some(failure) = self.world.failure(|_| false, turn.base.shape.read_lag()) {
-            self.wind(Winding::Fail(failure), turn);
+            self.wind(of_failure(failure), turn);
             return Next::Again;
         }
         let judged = self.look.take_unjudged() && self.world.is_all_fresh();
@@ -220,5 +220,13 @@ impl Pursuit {
         );
         self.wind(Winding::Fail(Failure::new("DeadlineExceeded", message)), turn);
         Next::Again
+    }
+}
+
+/// What was lost is put there again, as often as plans are made anew: nothing is wrong with the generation.
+fn of_failure(failure: Failure) -> Winding {
+    match failure.lost && !Mutant::LossesAreFailures.is_on() {
+        true => Winding::Anew(failure),
+        false => Winding::Fail(failure),
     }
 }
