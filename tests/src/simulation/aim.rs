@@ -10,6 +10,8 @@ use portolan_provider_fake::platform::{PLATFORMS, Platform};
 
 use super::catalogue::Version;
 use super::fault::{Fault, pairs};
+use super::local::LOCAL;
+use super::random::Random;
 use super::scenario::{Lag, Outside, Scenario, Start};
 use super::site::Site;
 
@@ -20,28 +22,41 @@ pub struct Aim {
     pub fault: Fault,
 }
 
-/// Every pair, and the platforms on which it can be met.
-static AIMS: LazyLock<Vec<(Aim, Vec<&'static Platform>)>> = LazyLock::new(|| {
-    let rules: Vec<(&Platform, Rules)> = PLATFORMS.into_iter().map(|one| (one, Rules::of(one))).collect();
+type Aims = Vec<(Aim, Vec<&'static Platform>)>;
+
+/// Every pair that can be met at a cloud, and the clouds at which it can.
+static AIMS: LazyLock<Aims> = LazyLock::new(|| aims(&PLATFORMS));
+
+/// So on this machine.
+static LOCAL_AIMS: LazyLock<Aims> = LazyLock::new(|| aims(&[&LOCAL]));
+
+fn aims(platforms: &[&'static Platform]) -> Aims {
+    let rules: Vec<(&Platform, Rules)> = platforms.iter().map(|one| (*one, Rules::of(one))).collect();
     let aim = |(site, fault)| {
         let aim = Aim { site, fault };
-        let fitting = rules.iter().filter(|(_, rules)| aim.fits(rules));
-        (aim, fitting.map(|(platform, _)| *platform).collect())
+        let fitting = rules.iter().filter(|(platform, rules)| aim.fits(platform, rules));
+        let fitting: Vec<_> = fitting.map(|(platform, _)| *platform).collect();
+        (!fitting.is_empty()).then_some((aim, fitting))
     };
-    pairs().map(aim).collect()
-});
+    pairs().filter_map(aim).collect()
+}
 
 impl Aim {
-    /// That of the seed, and where it can be met.
+    /// One that can be met on this machine.
+    pub fn on_this_machine(random: &mut Random) -> Self {
+        random.one_of(&LOCAL_AIMS).0
+    }
+
+    /// That of the seed, and the clouds at which it can be met.
     pub fn of(seed: u64) -> (Self, &'static [&'static Platform]) {
         let nth = usize::try_from(seed % AIMS.len() as u64).expect("it is less than a length");
         let (aim, platforms) = &AIMS[nth];
         (*aim, platforms)
     }
 
-    fn fits(self, rules: &Rules) -> bool {
+    fn fits(self, platform: &Platform, rules: &Rules) -> bool {
         let balanced = !matches!(self.site, Site::Write(_, kind) if kind == BALANCER.name);
-        (balanced || rules.has_balancers) && self.fault.fits(self.site, rules)
+        (balanced || rules.has_balancers) && self.fault.can_strike(self.site, platform, rules)
     }
 
     /// The versions that lead to a call which few scripts lead to by chance.
@@ -57,7 +72,7 @@ impl Aim {
             (Verb::Update, "Volume") => &[Shop, ShopImage],
             (Verb::Delete, "Job") => &[Shop, Delete],
             (Verb::Delete, "Volume") => &[Shop, DeleteWithData],
-            (Verb::Update, "Network" | "Service") => &[Hello, HelloImage],
+            (Verb::Create, "Image") | (Verb::Update, "Network" | "Service") => &[Hello, HelloImage],
             (Verb::Delete, "Network") => &[Hello, Delete],
             _ => &[],
         }

@@ -10,7 +10,7 @@ use portolan_provider_fake::{self as fake, answer_lost, throttled};
 use super::agenda::{FlightId, Token};
 use super::catalogue::REALMS;
 use super::controllers::Share;
-use super::fault::{Fault, exclusion};
+use super::fault::Fault;
 use super::scenario::Faults;
 use super::site::Site;
 use super::world::{LARGEST_SKEW_MS, Place, World};
@@ -161,8 +161,12 @@ impl World<'_> {
             _ => {}
         }
         flight.phase = Phase::Sent;
-        let after = self.takes();
-        self.agenda.plan(self.now + after, Token::Flight(flight.id));
+        let at = self.now + self.takes();
+        let at = match flight.site {
+            Site::Observe | Site::Write(..) => self.accounts[flight.account].arrival(at),
+            _ => at,
+        };
+        self.agenda.plan(at, Token::Flight(flight.id));
         self.flights.push(flight);
         Ok(())
     }
@@ -189,12 +193,17 @@ impl World<'_> {
             }
             Faults::Random { .. } => self.drawn(flight.site)?,
         };
-        if exclusion(fault, flight.site).is_some() || !fault.fits(flight.site, &self.stand.rules) {
+        if !self.stand.can_meet(fault, flight.site) {
             return None;
         }
         self.result.met.push((number, fault));
         self.result.coverage.met(flight.site, fault);
         self.apps[flight.app].excused |= fault.may_fail_a_generation();
+        if fault == Fault::FailedLate && self.stand.is_local {
+            // It ends, and is started again.
+            let state = &mut self.apps[flight.app];
+            state.by_hand_until = state.by_hand_until.max(self.now + 60_000);
+        }
         Some(fault)
     }
 
@@ -239,7 +248,7 @@ impl World<'_> {
 
     fn answer(&mut self, flight: &Flight) -> Answer {
         let fault = flight.fault.and_then(|fault| self.at_the_platform(fault, flight.site));
-        let cloud = &self.accounts[flight.account].cloud;
+        let cloud = &mut self.accounts[flight.account].cloud;
         match &flight.ask {
             Ask::Realm => Answer::Realm(refusal(fault).map_or(Ok(REALMS[flight.account].to_string()), Err)),
             Ask::Pin(request) => Answer::Pin(match refusal(fault) {
@@ -247,10 +256,8 @@ impl World<'_> {
                 None => Ok(self.images.pin_now(request)),
             }),
             Ask::Preflight { .. } => Answer::Preflight(refusal(fault).map_or(Ok(Vec::new()), Err)),
-            Ask::Observe { scope, wanted, open } => {
-                Answer::Observe(cloud.observe_with(scope, wanted, open, fault.as_ref()))
-            }
-            Ask::Call { scope, request } => Answer::Call(cloud.write_with(scope, request, fault.as_ref())),
+            Ask::Observe { scope, wanted, open } => Answer::Observe(cloud.observe(scope, wanted, open, fault.as_ref())),
+            Ask::Call { scope, request } => Answer::Call(cloud.write(scope, request, fault.as_ref())),
             Ask::Write(_) => Answer::Write(self.record(flight)),
             Ask::Approve { .. } => Answer::Approve(true),
         }
@@ -318,7 +325,7 @@ impl World<'_> {
                 "ExpiredToken",
                 "the credentials have expired",
             )),
-            Fault::Truncated if site == Site::Observe => fake::Fault::Partial,
+            Fault::Truncated if site == Site::Observe && !self.stand.is_local => fake::Fault::Partial,
             Fault::Truncated if matches!(site, Site::Write(..)) => fake::Fault::DoAndRefuse(truncated()),
             Fault::Truncated => fake::Fault::Refuse(truncated()),
             Fault::Reordered => fake::Fault::Reordered,

@@ -178,33 +178,41 @@ fn rendered(work: &Work, shape: &dyn Shape) -> Resources {
 
 const IMAGE: &str = "registry.example/web:1";
 
+const RUN: [&str; 1] = ["/run"];
+
 fn manifest(app: usize, version: Version) -> Value {
     let spec = match version {
         Version::Hello => hello(json!({ "image": IMAGE })),
         Version::HelloImage => hello(json!({ "image": "registry.example/web:2" })),
         Version::HelloEnv => hello(json!({ "image": IMAGE, "env": { "COLOUR": PRIVATE } })),
         Version::HelloScaled => hello(json!({ "image": IMAGE, "scale": { "min": 3 } })),
-        Version::HelloFails => hello(json!({ "image": IMAGE, "env": { "FAKE_FAILS": "yes" } })),
+        Version::HelloFails => hello(fails()),
         Version::HelloStalls => hello(json!({
-            "image": IMAGE,
+            "image": "registry.example/unready:1",
             "env": { "FAKE_NEVER_READY": "yes" },
+            "health": { "ready": { "exec": { "command": ["/ready"] }, "interval": "10m" } },
             "rollout": { "deadline": "20s" },
         })),
         Version::HelloPublic => hello(public(8080)),
         Version::HelloPort => hello(public(9090)),
         Version::HelloPortFails => {
             let mut web = public(9090);
-            web["env"] = json!({ "FAKE_FAILS": "yes" });
+            for (field, value) in fails().as_object().into_iter().flatten() {
+                web[field] = value.clone();
+            }
             hello(web)
         }
         Version::HelloWorker => json!({
-            "services": { "web": { "image": IMAGE }, "worker": { "image": "registry.example/worker:1" } }
+            "services": {
+                "web": { "image": IMAGE, "command": RUN },
+                "worker": { "image": "registry.example/worker:1", "command": RUN },
+            }
         }),
-        Version::HelloRenamed => json!({ "services": { "front": { "image": IMAGE } } }),
+        Version::HelloRenamed => json!({ "services": { "front": { "image": IMAGE, "command": RUN } } }),
         Version::Shop | Version::Delete | Version::DeleteWithData => shop(json!({ "image": IMAGE }), "1"),
         Version::ShopImage => shop(json!({ "image": "registry.example/web:2" }), "1"),
         Version::ShopMigration => shop(json!({ "image": IMAGE }), "2"),
-        Version::ShopFails => shop(json!({ "image": IMAGE, "env": { "FAKE_FAILS": "yes" } }), "1"),
+        Version::ShopFails => shop(fails(), "1"),
         Version::ShopWithoutWeb => shop(Value::Null, "1"),
     };
     json!({
@@ -215,7 +223,13 @@ fn manifest(app: usize, version: Version) -> Value {
     })
 }
 
+/// As fake clouds understand it, and as the supervisor's simulated machine does: by a variable, and by the image's name.
+fn fails() -> Value {
+    json!({ "image": "registry.example/crash:1", "env": { "FAKE_FAILS": "yes" } })
+}
+
 fn hello(mut web: Value) -> Value {
+    web["command"] = json!(RUN);
     web["secrets"] = secrets();
     json!({ "services": { "web": web } })
 }
@@ -233,17 +247,20 @@ fn shop(mut web: Value, migration: &str) -> Value {
     let mut services = json!({
         "db": {
             "image": "registry.example/db:1",
+            "command": RUN,
             "secrets": secrets(),
             "volumes": [{ "name": "data", "path": "/data" }],
         }
     });
     if !web.is_null() {
+        web["command"] = json!(RUN);
         web["secrets"] = secrets();
         web["after"] = json!(["migrate"]);
         services["web"] = web;
     }
+    let image = format!("registry.example/task:{migration}");
     json!({
         "services": services,
-        "jobs": { "migrate": { "image": format!("registry.example/migrate:{migration}"), "after": ["db"] } },
+        "jobs": { "migrate": { "image": image, "command": RUN, "after": ["db"] } },
     })
 }

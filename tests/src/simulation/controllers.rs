@@ -46,7 +46,7 @@ impl Controller {
     }
 }
 
-impl World<'_> {
+impl<'a> World<'a> {
     pub(super) fn is_stalled(&self, controller: usize) -> Option<u64> {
         let until = self.controllers[controller].stalled_until;
         (until > self.now).then_some(until)
@@ -58,7 +58,7 @@ impl World<'_> {
     }
 
     /// Whose the app is at the account.
-    pub(super) fn scope(&self, app: usize, account: usize) -> &Scope {
+    pub(super) fn scope(&self, app: usize, account: usize) -> &'a Scope {
         &self.stand.scopes[account][app]
     }
 

@@ -99,7 +99,7 @@ impl World<'_> {
     fn writes_of(&self, app: usize) -> u64 {
         let journal = self.journal.writes(&self.apps[app].key);
         let account = self.apps[app].account;
-        let owner = &self.scope(app, account).owner;
-        self.accounts[account].cloud.writes_by(owner) + journal as u64
+        let scope = self.scope(app, account);
+        self.accounts[account].cloud.writes_by(scope) + journal as u64
     }
 }

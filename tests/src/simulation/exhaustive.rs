@@ -2,11 +2,13 @@
 //!
 //! A workload runs without faults first, which tells its calls, and what any run of it must come to.
 
+use portolan_provider_fake::Rules;
 use portolan_provider_fake::platform::{CLOUD_RUN_LIKE, ECS_LIKE, PLAIN, Platform};
 
 use super::catalogue::Version;
-use super::fault::{FAULTS, Fault, exclusion};
+use super::fault::{FAULTS, Fault};
 use super::invariants::Broken;
+use super::local::LOCAL;
 use super::scenario::{Faults, Lag, Outside, Scenario, Start};
 use super::site::Site;
 use super::stand::Stands;
@@ -22,7 +24,11 @@ pub struct Workload {
     outside: Vec<(u64, Outside)>,
 }
 
-pub const LAGS: [Lag; 3] = [
+pub const LAGS: [Lag; 4] = [
+    Lag {
+        list: 0,
+        description: 0,
+    },
     Lag {
         list: 0,
         description: 0,
@@ -37,7 +43,7 @@ pub const LAGS: [Lag; 3] = [
     },
 ];
 
-pub const PLATFORM_OF_LAG: [&Platform; 3] = [&PLAIN, &CLOUD_RUN_LIKE, &ECS_LIKE];
+pub const PLATFORM_OF_LAG: [&Platform; 4] = [&PLAIN, &LOCAL, &CLOUD_RUN_LIKE, &ECS_LIKE];
 
 impl Workload {
     /// With these reads, and these faults.
@@ -158,11 +164,12 @@ impl Case {
     /// Every fault at every call at which it is possible.
     pub fn singles(&self) -> Vec<(u64, Fault)> {
         let calls = (0..).zip(&self.plain.calls);
-        let possible = |fault: &Fault, site: Site| exclusion(*fault, site).is_none();
+        let (platform, rules) = (self.scenario.platform, Rules::of(self.scenario.platform));
+        let possible = |fault: Fault, site: Site| fault.can_strike(site, platform, &rules);
         let of_one = |(at, site): (u64, &Site)| {
             let site = *site;
-            let faults = FAULTS.into_iter().filter(move |fault| possible(fault, site));
-            faults.map(move |fault| (at, fault))
+            let faults = FAULTS.into_iter().filter(|fault| possible(*fault, site));
+            faults.map(|fault| (at, fault)).collect::<Vec<_>>()
         };
         calls.flat_map(of_one).collect()
     }

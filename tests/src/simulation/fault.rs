@@ -5,7 +5,9 @@ use std::fmt;
 use portolan_core::plan::Verb;
 use portolan_provider_fake::Rules;
 use portolan_provider_fake::kinds::BALANCER;
+use portolan_provider_fake::platform::Platform;
 
+use super::local::{self, IMAGE};
 use super::site::Site;
 
 /// One way in which a call can go wrong. In the order of the 14; several variants may share a number.
@@ -113,8 +115,16 @@ impl Fault {
         )
     }
 
-    /// Whether an account with these rules can do that.
-    pub fn fits(self, site: Site, rules: &Rules) -> bool {
+    /// Whether an account of that platform, which has these rules, can do that.
+    pub fn can_strike(self, site: Site, platform: &Platform, rules: &Rules) -> bool {
+        let can_meet = match local::is_this(platform) {
+            true => local::can_meet(self, site),
+            false => self.fits(site, rules),
+        };
+        can_meet && exclusion(self, site).is_none()
+    }
+
+    fn fits(self, site: Site, rules: &Rules) -> bool {
         let Site::Write(verb, kind) = site else { return true };
         let Some(rules) = rules.kind(kind) else { return false };
         match self {
@@ -143,7 +153,7 @@ pub enum Sites {
 }
 
 impl Sites {
-    fn hold(self, site: Site) -> bool {
+    pub fn hold(self, site: Site) -> bool {
         match (self, site) {
             (Self::Reads, site) => matches!(site, Site::Realm | Site::Observe | Site::Preflight | Site::Pin),
             (Self::Writes, site) => matches!(site, Site::Write(..)),
@@ -164,13 +174,14 @@ pub struct Exclusion {
     pub because: &'static str,
 }
 
-const fn not(fault: Fault, at: Sites, because: &'static str) -> Exclusion {
+pub const fn not(fault: Fault, at: Sites, because: &'static str) -> Exclusion {
     Exclusion { fault, at, because }
 }
 
 const WRITES_ALONE: &str = "what changes nothing begins, makes and overwrites nothing";
 const OBSERVE_ALONE: &str = "nothing else is asked for what there is";
 const JOURNAL_ALONE: &str = "the status is written to the journal";
+const OF_THIS_MACHINE: &str = "the store of images is this machine's own: who unpacks one has it when the call ends";
 const NO_SUCH_ANSWER: &str = "the journal is a file of this machine: it answers, or the process has ended";
 
 /// Every pair of fault and site that is left out. What is not here is met.
@@ -220,6 +231,12 @@ pub static EXCLUSIONS: &[Exclusion] = &[
         Sites::Only(Site::Write(Verb::Delete, "Volume")),
         "no platform of the table answers with a handle for it",
     ),
+    not(Fault::Throttled, Sites::Kind(IMAGE), OF_THIS_MACHINE),
+    not(Fault::ThrottledUntil, Sites::Kind(IMAGE), OF_THIS_MACHINE),
+    not(Fault::OtherWriter, Sites::Kind(IMAGE), OF_THIS_MACHINE),
+    not(Fault::OperationSlow, Sites::Kind(IMAGE), OF_THIS_MACHINE),
+    not(Fault::HandleLost, Sites::Kind(IMAGE), OF_THIS_MACHINE),
+    not(Fault::FailedLate, Sites::Kind(IMAGE), OF_THIS_MACHINE),
     not(Fault::FailedLate, Sites::Reads, WRITES_ALONE),
     not(Fault::FailedLate, Sites::Only(Site::Journal), NO_SUCH_ANSWER),
     not(Fault::SucceededAfterTimeOut, Sites::Reads, WRITES_ALONE),

@@ -2,15 +2,14 @@
 //! of the target, at every transaction, at every end of a run. Each look costs as much as what has changed, not as what
 //! there is.
 
-use portolan_core::observation::ResourceState;
 use portolan_core::plan::Verb;
 use portolan_core::resource::{EdgeCondition, Resource, ResourceId};
 use portolan_engine::journal::{AppRecord, HistoryOutcome, JournalEntry};
 use portolan_engine::machine::{Ask, Timestamp};
 use portolan_engine::{Outcome, OutcomeKind};
 use portolan_provider_api::WriteRequest;
+use portolan_provider_fake::Tally;
 use portolan_provider_fake::kinds::SERVICE;
-use portolan_provider_fake::{Object, Tally};
 
 use super::calls::Flight;
 use super::catalogue::Version;
@@ -124,6 +123,7 @@ impl World<'_> {
     fn check_edges(&mut self, place: Place, request: &WriteRequest) {
         let back = self.is_rolling_back(place);
         let app = place.app;
+        let scope = self.scope(app, place.account);
         let cloud = &self.accounts[place.account].cloud;
         let goal = self
             .journal
@@ -132,15 +132,8 @@ impl World<'_> {
         let Some(goal) = goal else { return };
         let edges = goal.get(&request.id).into_iter().flat_map(|resource| &resource.edges);
         let jobs = edges.filter(|edge| edge.condition == EdgeCondition::Completed);
-        let early = jobs.map(|edge| &edge.to).find(|job| {
-            let revision = goal.get(job).map(|resource| &resource.revision);
-            let has_run = |object: &Object, state: &ResourceState| {
-                let is_done = *state == ResourceState::Completed || object.ran_before();
-                is_done && Some(&object.revision) == revision
-            };
-            let ran_once = || revision.is_some_and(|revision| cloud.has_run(job, revision.as_deref()));
-            !cloud.truth(job, has_run).unwrap_or_else(ran_once)
-        });
+        let has_run = |job: &ResourceId| goal.get(job).is_some_and(|job| cloud.has_run(scope, job));
+        let early = jobs.map(|edge| &edge.to).find(|job| !has_run(job));
         if let Some(job) = early
             && self.now >= self.apps[app].by_hand_until
         {
@@ -172,7 +165,7 @@ impl World<'_> {
             return self.broken("I5", format!("{id} is deleted, and nobody has said so"));
         };
         if let Some(resource) = goal.get(id)
-            && !self.is_replaced(account, resource)
+            && !self.is_replaced(app, account, resource)
         {
             self.broken("I5", format!("{id} is deleted, and it is desired"));
         }
@@ -187,7 +180,7 @@ impl World<'_> {
         if id.kind == SERVICE.name && self.now >= self.apps[app].by_hand_until {
             let missing = goal
                 .values()
-                .find(|resource| !self.serves(account, resource) && !self.makes_room(account, resource, id));
+                .find(|resource| !self.serves(app, account, resource) && !self.makes_room(app, account, resource, id));
             if let Some(missing) = missing.map(|resource| resource.id.clone()) {
                 self.broken("I7", format!("{id} is deleted while {missing} does not serve"));
             }
@@ -201,42 +194,27 @@ impl World<'_> {
     }
 
     /// Whether the platform can only delete it and make it anew.
-    fn is_replaced(&self, account: usize, resource: &Resource) -> bool {
+    fn is_replaced(&self, app: usize, account: usize, resource: &Resource) -> bool {
         let Some(rules) = self.stand.rules.kind(&resource.id.kind) else {
             return false;
         };
-        let differs = |field: &str| {
-            let there = self.accounts[account]
-                .cloud
-                .truth(&resource.id, |object, _| object.body.get(field).cloned());
-            there.flatten().as_ref() != resource.body.get(field)
-        };
+        let (scope, cloud) = (self.scope(app, account), &self.accounts[account].cloud);
+        let differs = |field: &str| cloud.differs_in(scope, resource, field);
         rules.immutable.iter().any(|field| differs(field))
     }
 
-    fn serves(&self, account: usize, resource: &Resource) -> bool {
+    fn serves(&self, app: usize, account: usize, resource: &Resource) -> bool {
         if resource.id.kind != SERVICE.name {
             return true;
         }
-        self.accounts[account].cloud.serves(&resource.id) == resource.revision
+        let scope = self.scope(app, account);
+        self.accounts[account].cloud.serves(scope, &resource.id) == resource.revision
     }
 
     /// Whether `resource` has to wait for the port of the one that is to go.
-    fn makes_room(&self, account: usize, resource: &Resource, gone: &ResourceId) -> bool {
-        let ports = self.accounts[account]
-            .cloud
-            .truth(gone, |object, _| object.body.get("publishes").cloned());
-        let ports = ports.flatten();
-        let claims = resource.body.get("publishes");
-        let held = |port: &serde_json::Value| {
-            ports
-                .as_ref()
-                .and_then(|held| held.as_array())
-                .is_some_and(|held| held.contains(port))
-        };
-        claims
-            .and_then(|claims| claims.as_array())
-            .is_some_and(|claims| claims.iter().any(held))
+    fn makes_room(&self, app: usize, account: usize, resource: &Resource, gone: &ResourceId) -> bool {
+        let held = self.accounts[account].cloud.claims(self.scope(app, account), gone);
+        resource.claims.iter().any(|claim| held.contains(claim))
     }
 
     /// I8, I11: a call leaves. What changes something does so while nobody else could, also by the clock of whoever gives the
@@ -258,8 +236,8 @@ impl World<'_> {
 
     /// I4, and whatever else the platform itself can tell.
     pub(super) fn check_target(&mut self, account: usize) {
-        if let Some(violation) = self.accounts[account].cloud.take_violation() {
-            self.broken("I4", violation);
+        if let Some(Broken { invariant, because }) = self.accounts[account].cloud.take_violation() {
+            self.broken(invariant, because);
         }
     }
 
@@ -323,15 +301,15 @@ impl World<'_> {
         for account in 0..self.accounts.len() {
             let tally = self.accounts[account].cloud.tally();
             for app in 0..self.apps.len() {
-                self.count_creates_of(app, &tally);
+                self.count_creates_of(app, account, &tally);
             }
         }
     }
 
-    fn count_creates_of(&mut self, app: usize, tally: &Tally) {
+    fn count_creates_of(&mut self, app: usize, account: usize, tally: &Tally) {
         let extra = self.apps[app].rollbacks + self.apps[app].removed_by_hand + self.result.failed;
         for (id, made) in &tally.made {
-            let wanted = self.times_wanted(app, id);
+            let wanted = self.times_wanted(app, account, id);
             let failed = tally.failed_late.get(id).copied().unwrap_or(0);
             if wanted > 0 && *made > wanted + failed + extra {
                 self.broken("I6", format!("{id} was made {made} times, and wanted {wanted} times"));
@@ -340,9 +318,11 @@ impl World<'_> {
     }
 
     /// How often the script comes from a version without it to one that has it.
-    fn times_wanted(&self, app: usize, id: &ResourceId) -> u32 {
+    fn times_wanted(&self, app: usize, account: usize, counted: &ResourceId) -> u32 {
         let script = &self.scenario.scripts[app];
-        let has = (0..script.len()).map(|position| self.wanted(app, position).resources.contains_key(id));
+        let (scope, cloud) = (self.scope(app, account), &self.accounts[account].cloud);
+        let is_it = |id: &ResourceId| cloud.counted(scope, id) == *counted;
+        let has = (0..script.len()).map(|position| self.wanted(app, position).resources.keys().any(is_it));
         let mut before = false;
         has.map(|has| u32::from(!std::mem::replace(&mut before, has) && has))
             .sum()
@@ -374,8 +354,9 @@ impl World<'_> {
     pub(super) fn check_truth(&mut self, app: usize, account: usize, position: usize) {
         let wanted = self.wanted(app, position);
         let resources = wanted.resources.clone();
+        let scope = self.scope(app, account);
         for resource in resources.values() {
-            if let Some(wrong) = self.differs(account, resource) {
+            if let Some(wrong) = self.accounts[account].cloud.differs(scope, resource) {
                 return self.broken("I1", format!("{}: {wrong}", resource.id));
             }
         }
@@ -389,6 +370,7 @@ impl World<'_> {
             return;
         }
         let account = self.apps[app].account;
+        let scope = self.scope(app, account);
         let key = self.apps[app].key.clone();
         let kept = self
             .journal
@@ -399,7 +381,7 @@ impl World<'_> {
         let ever = |id: &ResourceId| (0..script.len()).any(|at| self.wanted(app, at).resources.contains_key(id));
         let any: Vec<ResourceId> = latest
             .iter()
-            .flat_map(|_| self.accounts[account].cloud.objects().into_keys())
+            .flat_map(|_| self.accounts[account].cloud.ids(scope))
             .filter(ever)
             .collect();
         let apply = |one: &std::sync::Arc<portolan_engine::journal::Generation>| {
@@ -407,17 +389,22 @@ impl World<'_> {
         };
         let back = converged.filter(apply);
         if let Some(back) = back.as_ref().filter(|_| self.apps[app].by_hand_until == 0) {
-            let missing = back.resources.values().find(|resource| !self.serves(account, resource));
+            let missing = back
+                .resources
+                .values()
+                .find(|resource| !self.serves(app, account, resource));
             if let Some(missing) = missing.map(|resource| resource.id.clone()) {
                 return self.broken(
                     "I7",
                     format!("{missing} served before, and does not after the rollback"),
                 );
             }
-            let other = back
-                .resources
-                .values()
-                .find_map(|resource| Some((resource.id.clone(), self.differs(account, resource)?)));
+            let other = back.resources.values().find_map(|resource| {
+                Some((
+                    resource.id.clone(),
+                    self.accounts[account].cloud.differs(scope, resource)?,
+                ))
+            });
             if let Some((id, wrong)) = other {
                 return self.broken("I7", format!("after the rollback {id} is not as before: {wrong}"));
             }
@@ -430,42 +417,10 @@ impl World<'_> {
     }
 
     fn check_orphans(&mut self, app: usize, account: usize, keeps_data: bool, desired: impl Fn(&ResourceId) -> bool) {
-        let owner = &self.scope(app, account).owner;
-        let rules = &self.stand.rules;
-        let orphan = self.accounts[account].cloud.find(|id, object| {
-            let holds_data = rules.kind(&id.kind).is_some_and(|rules| rules.kind.holds_data);
-            let kept = holds_data && keeps_data;
-            object.owner == *owner && object.deleted_at.is_none() && !kept && !desired(id)
-        });
+        let scope = self.scope(app, account);
+        let orphan = self.accounts[account].cloud.orphan(scope, keeps_data, &desired);
         if let Some(orphan) = orphan {
             self.broken("I3", format!("{orphan} is left over"));
-        }
-    }
-
-    fn differs(&self, account: usize, resource: &Resource) -> Option<String> {
-        let wrong = self.accounts[account].cloud.truth(&resource.id, |object, state| {
-            if object.deleted_at.is_some() || object.retained {
-                return Some("it is going".to_string());
-            }
-            if object.revision != resource.revision {
-                return Some("it is there in another revision".to_string());
-            }
-            let ready = matches!(state, ResourceState::Ready | ResourceState::Completed);
-            if resource.awaited && !ready {
-                return Some(format!("it is {state:?}"));
-            }
-            if object.body.get("somebody").is_some() {
-                return Some("it is as somebody left it".to_string());
-            }
-            let differs = resource.body.as_object().into_iter().flatten().find(|(field, value)| {
-                let known = !value.to_string().contains("$open");
-                known && object.body.get(*field) != Some(value)
-            });
-            differs.map(|(field, _)| format!("its {field} is another one"))
-        });
-        match wrong {
-            None => Some("it is not there".to_string()),
-            Some(wrong) => wrong,
         }
     }
 }

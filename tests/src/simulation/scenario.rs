@@ -90,6 +90,19 @@ pub enum Outside {
     Killed {
         controller: usize,
     },
+    /// The app's supervisor is killed, and its keeper with it or not.
+    SupervisorKilled {
+        app: usize,
+        keeper: bool,
+    },
+    /// A container of the app ends by itself.
+    ContainerEnds {
+        app: usize,
+        nth: usize,
+        code: i32,
+    },
+    /// The machine that the apps are on is started again.
+    Rebooted,
 }
 
 /// Which calls go wrong.
@@ -107,7 +120,9 @@ impl Outside {
         | Self::ChangedByHand { app, .. }
         | Self::Moved { app }
         | Self::NameTaken { app, .. }
-        | Self::NameFreed { app, .. }) = self
+        | Self::NameFreed { app, .. }
+        | Self::SupervisorKilled { app, .. }
+        | Self::ContainerEnds { app, .. }) = self
         else {
             return false;
         };

@@ -2,10 +2,14 @@
 
 use super::aim::Aim;
 use super::catalogue::{APPS, Version};
+use super::local::LOCAL;
 use super::random::Random;
 use super::scenario::{Faults, Lag, Outside, Scenario, Script, Start};
 
 pub fn scenario(seed: u64) -> Scenario {
+    if Random::of(seed, 3).chance(LOCAL_PER_MILLE) {
+        return on_this_machine(seed);
+    }
     let mut random = Random::of(seed, 0);
     let (aim, platforms) = Aim::of(seed);
     let platform = random.one_of(platforms);
@@ -22,6 +26,36 @@ pub fn scenario(seed: u64) -> Scenario {
             .map(|app| script(&mut random, if app == 0 { aim.way() } else { &[] }))
             .collect(),
         outside: outside(&mut random, apps, controllers, accounts),
+        faults: Faults::Random {
+            most: 1 + random.index(5),
+            aim,
+        },
+    };
+    aim.drift(&mut scenario);
+    scenario
+}
+
+/// So many of a thousand seeds are of this machine.
+const LOCAL_PER_MILLE: u64 = 100;
+
+/// One program has the journal of a machine, reads do not lag, and what stands behind the target is that machine.
+fn on_this_machine(seed: u64) -> Scenario {
+    let mut random = Random::of(seed, 4);
+    let aim = Aim::on_this_machine(&mut random);
+    let apps = [1, 1, 1, 2, 2, APPS][random.index(6)];
+    let mut scenario = Scenario {
+        seed,
+        platform: &LOCAL,
+        lag: Lag {
+            list: 0,
+            description: 0,
+        },
+        controllers: 1,
+        accounts: 1,
+        scripts: (0..apps)
+            .map(|app| script(&mut random, if app == 0 { aim.way() } else { &[] }))
+            .collect(),
+        outside: at_this_machine(&mut random, apps),
         faults: Faults::Random {
             most: 1 + random.index(5),
             aim,
@@ -102,6 +136,30 @@ fn outside(random: &mut Random, apps: usize, controllers: usize, accounts: usize
         all.push((random.below(40_000), Outside::Moved { app }));
     }
     all
+}
+
+fn at_this_machine(random: &mut Random, apps: usize) -> Vec<(u64, Outside)> {
+    let count = [0, 1, 1, 2, 3, 4][random.index(6)];
+    let mut one = |_| {
+        let (app, nth) = (random.index(apps), random.index(8));
+        let what = match random.below(12) {
+            0 | 1 => Outside::RemovedByHand { app, nth },
+            2 | 3 => Outside::ChangedByHand { app, nth },
+            4 => Outside::Killed { controller: 0 },
+            5 | 6 => Outside::ContainerEnds {
+                app,
+                nth: nth % 3,
+                code: [0, 1, 137][random.index(3)],
+            },
+            7 | 8 => Outside::Rebooted,
+            _ => Outside::SupervisorKilled {
+                app,
+                keeper: random.chance(400),
+            },
+        };
+        (random.below(60_000), what)
+    };
+    (0..count).map(&mut one).collect()
 }
 
 fn one(random: &mut Random, apps: usize, controllers: usize, accounts: usize) -> Outside {

@@ -7,6 +7,8 @@ use portolan_core::resource::ResourceId;
 use portolan_engine::machine::Ask;
 use portolan_provider_fake::kinds::KINDS;
 
+use super::local::IMAGE;
+
 /// A call site. Writes are told apart by verb and kind, because what a platform does about them differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Site {
@@ -18,7 +20,10 @@ pub enum Site {
     Write(Verb, &'static str),
 }
 
-pub const SITES: usize = 5 + 3 * KINDS.len();
+pub const SITES: usize = OF_IMAGE + 1;
+
+/// Images are made and never changed: a store keeps them for whoever needs them.
+const OF_IMAGE: usize = 5 + 3 * KINDS.len();
 
 const VERBS: [Verb; 3] = [Verb::Create, Verb::Update, Verb::Delete];
 
@@ -30,6 +35,7 @@ impl Site {
         [Self::Realm, Self::Pin, Self::Observe, Self::Preflight, Self::Journal]
             .into_iter()
             .chain(writes)
+            .chain([Self::Write(Verb::Create, IMAGE)])
     }
 
     /// `None` for what asks a person.
@@ -52,6 +58,7 @@ impl Site {
             Self::Observe => 2,
             Self::Preflight => 3,
             Self::Journal => 4,
+            Self::Write(_, kind) if kind == IMAGE => OF_IMAGE,
             Self::Write(verb, kind) => {
                 let verb = VERBS.iter().position(|one| *one == verb).unwrap_or_default();
                 let kind = KINDS.iter().position(|one| one.name == kind).unwrap_or_default();
@@ -67,8 +74,8 @@ impl Site {
 }
 
 fn kind_of(id: &ResourceId) -> &'static str {
-    let kind = KINDS.iter().find(|kind| kind.name == id.kind);
-    kind.expect("the fake renders kinds that it has").name
+    let mut kinds = KINDS.iter().map(|kind| kind.name).chain([IMAGE]);
+    kinds.find(|kind| *kind == id.kind).expect("it is a kind that there is")
 }
 
 impl fmt::Display for Site {

@@ -5,6 +5,7 @@ use portolan_provider_fake::platform::{CLOUD_RUN_LIKE, ECS_LIKE, PLAIN, Platform
 
 use super::catalogue::Version::{self, *};
 use super::fault::Fault;
+use super::local::LOCAL;
 use super::scenario::Start::{After, Halfway, Missed};
 use super::scenario::{Lag, Outside, Scenario, Start};
 
@@ -34,7 +35,8 @@ impl Scenario {
 
 /// By the name of what happens.
 pub fn ways() -> Vec<(&'static str, Scenario)> {
-    found().into_iter().chain(empty_lists()).collect()
+    let found = found().into_iter().chain(on_this_machine());
+    found.chain(empty_lists()).collect()
 }
 
 fn found() -> Vec<(&'static str, Scenario)> {
@@ -244,6 +246,26 @@ fn found() -> Vec<(&'static str, Scenario)> {
                 (86, Fault::AnswerLost),
                 (90, Fault::CredentialsExpired),
             ]),
+        ),
+    ]
+}
+
+fn on_this_machine() -> Vec<(&'static str, Scenario)> {
+    let killed = Outside::SupervisorKilled { app: 0, keeper: true };
+    let ends = Outside::ContainerEnds {
+        app: 0,
+        nth: 1,
+        code: 1,
+    };
+    vec![
+        (
+            "nobody looks after the app while it gets ready",
+            way(1, &LOCAL, (0, 0), &[&[(After(0), Hello)]]).with_outside(&[(700, killed)]),
+        ),
+        (
+            "a migration that fails, and is tried again",
+            way(1, &LOCAL, (0, 0), &[&[(After(0), Shop)]])
+                .with_outside(&(0..32).map(|nth| (1_000 + nth * 50, ends)).collect::<Vec<_>>()),
         ),
     ]
 }

@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use portolan_core::name::OwnerId;
 use portolan_core::resource::ResourceId;
 use portolan_engine::journal::{AppKey, Journal, MemoryJournal};
 use portolan_engine::machine::{Effect, Event, Input, Policy, State, Timestamp, step};
 use portolan_engine::{EngineError, EngineEvent, Outcome, OutcomeKind, Work};
 use portolan_provider_api::Shape;
-use portolan_provider_fake::{FakeCloud, FakeImages, Object, Tally};
+use portolan_provider_fake::{FakeImages, Tally};
 
 use super::accounts::Account;
 use super::agenda::{Agenda, FlightId, Token};
@@ -81,6 +80,8 @@ pub struct World<'a> {
 #[derive(Debug, Default)]
 pub struct Run {
     pub steps: u64,
+    /// Of the supervisors' machines.
+    pub supervisor_steps: u64,
     /// The calls that were asked for, each a place for a fault.
     pub calls: Vec<Site>,
     /// Over everything that has happened, in order.
@@ -201,8 +202,10 @@ impl<'a> World<'a> {
         self
     }
 
-    pub fn with_secrets_told(self) -> Self {
-        self.accounts.iter().for_each(|account| account.cloud.repeat_secrets());
+    pub fn with_secrets_told(mut self) -> Self {
+        self.accounts
+            .iter_mut()
+            .for_each(|account| account.cloud.repeat_secrets());
         self
     }
 
@@ -235,16 +238,21 @@ impl<'a> World<'a> {
             };
             self.now = self.now.max(at);
             self.clock.store(self.now, Ordering::Relaxed);
+            for account in &mut self.accounts {
+                account.cloud.catch_up(self.now);
+            }
             self.happens(token);
             happened += 1;
             if happened > MOST_STEPS {
                 self.broken("I1", format!("no end after {MOST_STEPS} steps of the agenda"));
             }
         }
+        (0..self.accounts.len()).for_each(|account| self.check_target(account));
         if self.result.broken.is_none() {
             self.count_creates();
         }
         self.result.tally = self.accounts[0].cloud.tally();
+        self.result.supervisor_steps = self.accounts.iter().map(|account| account.cloud.steps()).sum();
         self.result.trace = self.trace.unwrap_or_default();
         self.result
     }
@@ -307,6 +315,8 @@ impl<'a> World<'a> {
                     self.crash(controller, None);
                 }
             }
+            Outside::SupervisorKilled { app, .. } | Outside::ContainerEnds { app, .. } => self.befalls(app, outside),
+            Outside::Rebooted => self.reboot(),
         }
         self.end_if_all_rest();
     }
@@ -321,25 +331,24 @@ impl<'a> World<'a> {
 
     fn by_hand(&mut self, app: usize, nth: usize, remove: bool) {
         let account = self.apps[app].account;
-        let owner = &self.scope(app, account).owner;
-        let cloud = &self.accounts[account].cloud;
-        let objects = cloud.objects().into_iter();
-        let mut theirs: Vec<_> = objects
-            .filter(|(_, object)| object.owner == *owner && object.deleted_at.is_none())
-            .collect();
+        let scope = self.scope(app, account);
+        let cloud = &mut self.accounts[account].cloud;
+        let mut theirs = cloud.owned(scope);
         if theirs.is_empty() {
             return;
         }
-        let (id, mut object) = theirs.swap_remove(nth % theirs.len());
-        let state = &mut self.apps[app];
-        state.by_hand_until = self.now + 7_200_000;
+        let id = theirs.swap_remove(nth % theirs.len());
+        let done = match remove {
+            true => cloud.remove_by_hand(scope, &id),
+            false => cloud.change_by_hand(scope, &id),
+        };
+        if !done {
+            return;
+        }
+        self.apps[app].by_hand_until = self.now + 7_200_000;
         if remove {
-            state.removed_by_hand += 1;
-            *self.result.removed.entry(id.clone()).or_default() += 1;
-            cloud.remove_by_hand(&id);
-        } else {
-            object.body["somebody"] = "was here".into();
-            cloud.put_by_hand(id, object);
+            self.apps[app].removed_by_hand += 1;
+            *self.result.removed.entry(cloud.counted(scope, &id)).or_default() += 1;
         }
     }
 
@@ -349,18 +358,37 @@ impl<'a> World<'a> {
         id.expect("the remainder is less than the length").clone()
     }
 
-    fn take_name(&self, app: usize, nth: usize) {
-        let somebody = OwnerId::from_tag("somebody");
-        let object = Object::by_hand(somebody, serde_json::json!({}));
-        self.cloud_of(app).put_by_hand(self.name_of(app, nth), object);
+    fn take_name(&mut self, app: usize, nth: usize) {
+        let (id, account) = (self.name_of(app, nth), self.apps[app].account);
+        let scope = self.scope(app, account);
+        self.accounts[account].cloud.take_name(scope, &id);
     }
 
-    fn cloud_of(&self, app: usize) -> &FakeCloud {
-        &self.accounts[self.apps[app].account].cloud
+    fn free_name(&mut self, app: usize, nth: usize) {
+        let (id, account) = (self.name_of(app, nth), self.apps[app].account);
+        let scope = self.scope(app, account);
+        self.accounts[account].cloud.free_name(scope, &id);
     }
 
-    fn free_name(&self, app: usize, nth: usize) {
-        self.cloud_of(app).remove_by_hand(&self.name_of(app, nth));
+    /// The controllers of a machine go down with it.
+    fn reboot(&mut self) {
+        (0..self.apps.len()).for_each(|app| self.befalls(app, Outside::Rebooted));
+        for controller in 0..self.controllers.len() {
+            if self.controllers[controller].alive {
+                self.crash(controller, None);
+            }
+        }
+    }
+
+    /// At the platform itself, without anybody's call.
+    fn befalls(&mut self, app: usize, outside: Outside) {
+        let account = self.apps[app].account;
+        let scope = self.scope(app, account);
+        if let Some(befallen) = self.accounts[account].cloud.befalls(scope, outside) {
+            let state = &mut self.apps[app];
+            state.by_hand_until = state.by_hand_until.max(self.now + befallen.explains_ms);
+            state.excused |= befallen.may_fail;
+        }
     }
 
     // Scripts.
