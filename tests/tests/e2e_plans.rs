@@ -45,7 +45,17 @@ fn a_plan_is_kept_carried_out_once_and_refused_when_the_world_has_moved() {
 
     hello.ends_with(2, &["plan", "--out", "kept.json"]);
     hello.edit("hello.c", "ahoy from %s", "welcome from %s");
+    for told in [
+        &["apply", "--plan", "kept.json"][..],
+        &["apply", "--plan", "kept.json", "--dry-run"],
+    ] {
+        let refused = hello.fails(told);
+        let said = "error[PlanOutdated]: what services/hello is built from has changed since the plan was kept";
+        assert!(refused.contains(said) && refused.contains("build: {}"), "{refused}");
+    }
+    assert!(greeting().starts_with("ahoy"), "nothing was built or touched");
     hello.says(&["apply"]);
+    hello.edit("hello.c", "welcome from %s", "ahoy from %s");
     let refused = hello.fails(&["apply", "--plan", "kept.json"]);
     assert!(
         refused.contains("error[PlanOutdated]: to update Service/hello: ~ ") && refused.contains("image"),
@@ -78,9 +88,13 @@ fn what_is_no_plan_is_refused_with_its_reason() {
     let cases = [
         ("", "EOF"),
         ("hello: world", "expected value"),
-        (r#"{"planFile": 99}"#, "it is of version 99, and this portolan reads 1"),
+        (r#"{"planFile": 99}"#, "it is of version 99, and this portolan reads 2"),
         (
-            r#"{"planFile": 1, "options": {}, "plans": [], "manifests": [], "more": 1}"#,
+            r#"{"planFile": 1, "options": {}, "plans": [], "manifests": []}"#,
+            "it is of version 1, and this portolan reads 2",
+        ),
+        (
+            r#"{"planFile": 2, "options": {}, "plans": [], "manifests": [], "more": 1}"#,
             "unknown field `more`",
         ),
     ];

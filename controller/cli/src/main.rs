@@ -17,6 +17,7 @@ mod output;
 mod plan_file;
 mod progress;
 mod session;
+mod sources;
 mod targets;
 mod tracing_setup;
 mod unprivileged;

@@ -16,9 +16,10 @@ use crate::args::{ManifestArgs, SelectArgs};
 use crate::failure::Failure;
 use crate::manifests::{self, Deployment};
 use crate::output::Output;
+use crate::sources::Sources;
 
 /// Of the file's form. A file of another version is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// More than any plan takes.
 const MAX_BYTES: u64 = 256 << 20;
@@ -28,8 +29,15 @@ const MAX_BYTES: u64 = 256 << 20;
 struct PlanFile {
     plan_file: u32,
     options: PlanOptions,
-    plans: Vec<SavedPlan>,
+    plans: Vec<Planned>,
     manifests: Vec<Text>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Planned {
+    plan: SavedPlan,
+    sources: Sources,
 }
 
 /// A manifest's file as it was read. Builds are relative to its folder, and a relative path to where the command is
@@ -44,18 +52,34 @@ struct Text {
 /// A plan that alone may be carried out, and what its maker allowed.
 #[derive(Clone, Debug)]
 pub struct Kept {
+    /// The file.
+    pub path: PathBuf,
     pub plan: Arc<SavedPlan>,
+    pub options: PlanOptions,
+    pub sources: Sources,
+}
+
+/// What is written into the file.
+pub struct Contents {
+    pub manifests: Vec<SourceFile>,
+    pub previews: Vec<Preview>,
+    /// Of each preview.
+    pub sources: Vec<Sources>,
     pub options: PlanOptions,
 }
 
 /// Writes the file as a whole, or not at all. Manifests may hold what not everybody shall read.
-pub fn write(
-    path: &Path,
-    manifests: Vec<SourceFile>,
-    previews: Vec<Preview>,
-    options: PlanOptions,
-    output: Output,
-) -> Result<(), Failure> {
+pub fn write(path: &Path, contents: Contents, output: Output) -> Result<(), Failure> {
+    let Contents {
+        manifests,
+        previews,
+        sources,
+        options,
+    } = contents;
+    let planned = |(preview, sources): (Preview, Sources)| Planned {
+        plan: preview.saved(),
+        sources,
+    };
     let text = |file: SourceFile| Text {
         path: file.path,
         text: String::from_utf8_lossy(&file.bytes).into_owned(),
@@ -63,7 +87,7 @@ pub fn write(
     let file = PlanFile {
         plan_file: VERSION,
         options,
-        plans: previews.into_iter().map(Preview::saved).collect(),
+        plans: previews.into_iter().zip(sources).map(planned).collect(),
         manifests: manifests.into_iter().map(text).collect(),
     };
     let json = serde_json::to_vec_pretty(&file).expect("plans hold only string keys");
@@ -94,8 +118,8 @@ pub fn read(path: &Path) -> Result<Vec<Deployment>, Failure> {
     let documents = manifests::parse(file.manifests.into_iter().map(source).collect())?;
     file.plans
         .into_iter()
-        .map(|saved| {
-            let scope = &saved.plan.scope;
+        .map(|planned| {
+            let scope = &planned.plan.plan.scope;
             let select = SelectArgs {
                 manifests: ManifestArgs::default(),
                 apps: vec![format!("{}/{}", scope.namespace, scope.app)],
@@ -104,8 +128,10 @@ pub fn read(path: &Path) -> Result<Vec<Deployment>, Failure> {
             let mut found = manifests::select_of(&documents, &select)?;
             let mut deployment = found.pop().ok_or_else(|| unreadable(path, "it holds no app"))?;
             deployment.kept = Some(Kept {
-                plan: Arc::new(saved),
+                path: path.to_owned(),
+                plan: Arc::new(planned.plan),
                 options: file.options,
+                sources: planned.sources,
             });
             Ok(deployment)
         })

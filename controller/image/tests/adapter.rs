@@ -53,7 +53,9 @@ impl Bench {
     }
 
     fn write(&self, name: &str, text: &str) {
-        fs::write(self.folder.path().join("context").join(name), text).unwrap();
+        let path = self.folder.path().join("context").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     fn build(&self, tag: &str) -> PinRequest {
@@ -153,6 +155,60 @@ async fn a_build_is_pinned_and_then_known() {
         "a file has changed"
     );
     assert_eq!(bench.files(), before);
+}
+
+/// One digest for what the steps copy: other files of the context are no part of it, nor is the file that is left out.
+#[tokio::test]
+async fn a_source_is_another_once_what_its_steps_copy_is() {
+    let bench = Bench::new();
+    let ImageSource::Build(source) = bench.build("shop/web").source else {
+        panic!("a build")
+    };
+    let digest = async || {
+        let plan = bench.folder.path().join("context/plan.json");
+        bench.images.source_digest(&source, &plan).await.unwrap()
+    };
+    bench.write(".dockerignore", "ignored");
+    bench.write(
+        "Dockerfile",
+        "FROM scratch AS unused\nCOPY two /\nFROM scratch\nCOPY one folder /\n",
+    );
+    type Case<'a> = (&'a str, &'a str, &'a str, bool);
+    let named: &[Case<'_>] = &[
+        ("a file that is copied", "one", "2", true),
+        ("one below a folder", "folder/deep/three", "2", true),
+        ("a new one there", "folder/four", "", true),
+        ("one that only another stage copies", "two", "2", false),
+        ("one that nothing copies", "portolan.yaml", "kind: App", false),
+        ("one that is ignored", "ignored", "2", false),
+        ("the Dockerfile", "Dockerfile", "FROM scratch\nCOPY folder /\n", true),
+        ("what is not copied any more", "one", "3", false),
+    ];
+    let all: &[Case<'_>] = &[
+        ("all of the context", "Dockerfile", "FROM scratch\nCOPY . /\n", true),
+        ("any file of it", "portolan.yaml", "kind: Target", true),
+        ("the plan's own file", "plan.json", "{}", false),
+        (
+            "what a variable names",
+            "Dockerfile",
+            "FROM scratch\nARG x=one\nCOPY $x /\n",
+            true,
+        ),
+        ("may be any file", "two", "3", true),
+        ("but none that is ignored", "ignored", "3", false),
+    ];
+    bench.write("one", "1");
+    bench.write("folder/deep/three", "1");
+    let before = bench.files();
+    let mut known = digest().await;
+    assert_eq!(known, digest().await);
+    assert_eq!(bench.files(), before, "nothing is written in order to know");
+    for (reason, file, text, changes) in named.iter().chain(all) {
+        bench.write(file, text);
+        let now = digest().await;
+        assert_eq!(now != known, *changes, "{reason}");
+        known = now;
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::manifests::{self, Deployment};
 use crate::output::Output;
 use crate::plan_file;
 use crate::session::{AT_ONCE, Deployed, Session, in_turn};
+use crate::sources;
 
 pub async fn apply(arguments: ApplyArgs, output: Output) -> CommandResult {
     let deployments = match &arguments.plan {
@@ -87,6 +88,9 @@ pub async fn carry_out(deployments: Vec<Deployment>, how: How, output: Output) -
             (session, deployed)
         }
     };
+    for deployed in &deployed {
+        sources::check(&session, deployed).await?;
+    }
     carry_out_in(&session, &deployed, how, output).await
 }
 

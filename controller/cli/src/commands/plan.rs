@@ -1,5 +1,7 @@
 //! `portolan plan`, and `--dry-run` of every command that carries one out: what would be done, and nothing done.
 
+use std::path::Path;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 use portolan_core::plan::{self, Plan, PlanOptions};
 use portolan_engine::{Preview, Wish};
@@ -8,8 +10,9 @@ use crate::args::{AllowArgs, PlanArgs};
 use crate::failure::{CommandResult, Failure, exit};
 use crate::manifests;
 use crate::output::{Output, print};
-use crate::plan_file;
+use crate::plan_file::{self, Contents};
 use crate::session::{AT_ONCE, Deployed, Session};
+use crate::sources::{self, Sources};
 
 pub async fn plan(arguments: PlanArgs, output: Output) -> CommandResult {
     let files = manifests::read_files(&arguments.select.manifests)?;
@@ -22,7 +25,15 @@ pub async fn plan(arguments: PlanArgs, output: Output) -> CommandResult {
     answer(&plans, output);
     let code = exit_code(&plans);
     match arguments.out {
-        Some(out) if code != exit::FAILED => plan_file::write(&out, files, previews, options, output)?,
+        Some(out) if code != exit::FAILED => {
+            let contents = Contents {
+                sources: sources_of(&session, &deployed, &out).await?,
+                manifests: files,
+                previews,
+                options,
+            };
+            plan_file::write(&out, contents, output)?;
+        }
         Some(_) => {
             return Err(
                 Failure::new("PlanNotSaved", "the plan may not be carried out, and was not kept")
@@ -32,6 +43,11 @@ pub async fn plan(arguments: PlanArgs, output: Output) -> CommandResult {
         None => {}
     }
     Ok(code)
+}
+
+async fn sources_of(session: &Session, deployed: &[Deployed], out: &Path) -> Result<Vec<Sources>, Failure> {
+    let all = deployed.iter().map(|deployed| sources::of(session, deployed, out));
+    stream::iter(all).buffered(AT_ONCE).try_collect().await
 }
 
 /// What carrying `wish` out would do to each.

@@ -11,7 +11,7 @@ mod names;
 mod progress;
 mod shared_work;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use portolan_core::facts::{BuildSource, ImageDefaults, ImageSource, PinnedImage}
 use portolan_core::reference::{Digest, ImageReference};
 use portolan_provider_api::{ImageError, Images, PinRequest};
 
-use crate::build::{BuildOptions, BuildRequest, build, find_built};
+use crate::build::{BuildOptions, BuildRequest, build, find_built, source_digest};
 use crate::config::ImageConfig;
 use crate::layer::UnpackOptions;
 use crate::registry::{Anonymous, ClientOptions, Credentials, DockerConfig, Platforms, RegistryClient};
@@ -95,6 +95,13 @@ impl LocalImages {
 
     pub fn registry(&self) -> &RegistryClient {
         &self.0.registry
+    }
+
+    /// A digest of all that the build reads of this machine's files, but for the file `without`. Builds and writes nothing.
+    pub async fn source_digest(&self, source: &BuildSource, without: &Path) -> Result<String, ImageError> {
+        let request = request_of(source);
+        let digest = source_digest(&request, &self.0.build.cache, without).await;
+        digest.map_err(|error| error::of_build(&request, &error))
     }
 }
 

@@ -57,7 +57,7 @@ impl Key {
         parts.into_iter().fold(counted, Key::with)
     }
 
-    fn hex(&self) -> String {
+    pub fn hex(&self) -> String {
         self.0
             .clone()
             .finalize()

@@ -28,6 +28,7 @@ mod layers;
 mod plan;
 mod progress;
 mod run;
+mod source;
 mod state;
 mod transfer;
 mod tree;
@@ -52,6 +53,7 @@ use crate::store::{Digest, Store};
 pub use cache::cached_layers;
 pub use error::{BuildError, StepError};
 pub use progress::{BuildEvent, BuildProgress, StepName};
+pub use source::source_digest;
 
 use context::Context;
 use execute::Executor;
