@@ -29,14 +29,7 @@ pub struct Session {
     pub engine: Arc<Engine>,
     pub progress: Arc<Progress>,
     pub images: LocalImages,
-    ground: Ground,
-}
-
-/// What there is without a journal: enough to reach a target.
-struct Ground {
     folders: Folders,
-    progress: Arc<Progress>,
-    images: LocalImages,
 }
 
 /// As long as a controller's turn takes in which nothing is to be done, many times over.
@@ -64,37 +57,40 @@ pub struct Deployed {
 
 impl Session {
     pub fn open(output: Output) -> Result<Self, Failure> {
-        Self::open_on(Ground::open(output)?)
+        let folders = Folders::of_this_user()?;
+        let ImageSession { images, progress } = ImageSession::open_in(&folders, output)?;
+        Self::with_journal(folders, images, progress)
     }
 
     /// With these apps, to which something will be written: what their targets would make the first write wait for is begun
     /// before the journal is opened.
     pub fn open_to_write(deployments: Vec<Deployment>, output: Output) -> Result<(Self, Vec<Deployed>), Failure> {
-        let ground = Ground::open(output)?;
-        let deployed = ground.deployed_all(deployments)?;
+        let folders = Folders::of_this_user()?;
+        let ImageSession { images, progress } = ImageSession::open_in(&folders, output)?;
+        let deployed = deployed_all(deployments, &folders, &images)?;
         for Deployed { deployment, provider } in deployed.iter().take(AT_ONCE) {
             let metadata = &deployment.app().metadata;
             provider.calls.expect_writes(&metadata.namespace, &metadata.name);
         }
-        Ok((Self::open_on(ground)?, deployed))
+        Ok((Self::with_journal(folders, images, progress)?, deployed))
     }
 
-    fn open_on(ground: Ground) -> Result<Self, Failure> {
-        let journal = SqliteJournal::open(&ground.folders.state).map_err(|error| journal_failure(&error))?;
+    fn with_journal(folders: Folders, images: LocalImages, progress: Arc<Progress>) -> Result<Self, Failure> {
+        let journal = SqliteJournal::open(&folders.state).map_err(|error| journal_failure(&error))?;
         Ok(Self {
-            engine: Arc::new(Engine::new(Arc::new(journal), Arc::new(ground.images.clone()))),
-            progress: ground.progress.clone(),
-            images: ground.images.clone(),
-            ground,
+            engine: Arc::new(Engine::new(Arc::new(journal), Arc::new(images.clone()))),
+            progress,
+            images,
+            folders,
         })
     }
 
     pub fn deployed(&self, deployment: Deployment) -> Result<Deployed, Failure> {
-        self.ground.deployed(deployment)
+        deployed(deployment, &self.folders, &self.images)
     }
 
     pub fn deployed_all(&self, deployments: Vec<Deployment>) -> Result<Vec<Deployed>, Failure> {
-        self.ground.deployed_all(deployments)
+        deployed_all(deployments, &self.folders, &self.images)
     }
 
     /// What must stay in the image store although no name is left: what apps run, and what makes builds fast.
@@ -103,7 +99,7 @@ impl Session {
         let used = used.map_err(|error| {
             Failure::from(Diagnostic::error("JournalUnusable", "the journal cannot be read").because_of(&error))
         })?;
-        let mut roots = cached_layers(&self.ground.folders.build_cache());
+        let mut roots = cached_layers(&self.folders.build_cache());
         roots.manifests.extend(used);
         Ok(roots)
     }
@@ -116,27 +112,13 @@ impl Session {
     }
 }
 
-impl Ground {
-    fn open(output: Output) -> Result<Self, Failure> {
-        let folders = Folders::of_this_user()?;
-        let progress = Arc::new(Progress::new(output));
-        let images = open_images(&folders, &progress)?;
-        Ok(Self {
-            folders,
-            progress,
-            images,
-        })
-    }
+fn deployed(deployment: Deployment, folders: &Folders, images: &LocalImages) -> Result<Deployed, Failure> {
+    let provider = targets::provider(&deployment, folders, Arc::new(images.clone()))?;
+    Ok(Deployed { deployment, provider })
+}
 
-    fn deployed(&self, deployment: Deployment) -> Result<Deployed, Failure> {
-        let provider = targets::provider(&deployment, &self.folders, Arc::new(self.images.clone()))?;
-        Ok(Deployed { deployment, provider })
-    }
-
-    fn deployed_all(&self, deployments: Vec<Deployment>) -> Result<Vec<Deployed>, Failure> {
-        let all = deployments.into_iter();
-        all.map(|deployment| self.deployed(deployment)).collect()
-    }
+fn deployed_all(all: Vec<Deployment>, folders: &Folders, images: &LocalImages) -> Result<Vec<Deployed>, Failure> {
+    all.into_iter().map(|one| deployed(one, folders, images)).collect()
 }
 
 /// The image store alone, for commands that touch no target.
@@ -147,7 +129,12 @@ pub struct ImageSession {
 
 impl ImageSession {
     pub fn open(output: Output) -> Result<Self, Failure> {
-        let Ground { images, progress, .. } = Ground::open(output)?;
+        Self::open_in(&Folders::of_this_user()?, output)
+    }
+
+    fn open_in(folders: &Folders, output: Output) -> Result<Self, Failure> {
+        let progress = Arc::new(Progress::new(output));
+        let images = open_images(folders, &progress)?;
         Ok(Self { images, progress })
     }
 }

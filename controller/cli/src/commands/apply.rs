@@ -80,7 +80,9 @@ impl How {
 
 /// Does it to all of them, several at once, and tells what came of it.
 pub async fn carry_out(deployments: Vec<Deployment>, how: How, output: Output) -> CommandResult {
-    let (session, deployed) = match how.begins_something() {
+    // A plan that was kept may yet be refused, and then nothing has begun.
+    let is_kept = deployments.iter().any(|deployment| deployment.kept.is_some());
+    let (session, deployed) = match how.begins_something() && !is_kept {
         true => Session::open_to_write(deployments, output)?,
         false => {
             let session = Session::open(output)?;
