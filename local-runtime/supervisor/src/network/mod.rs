@@ -328,7 +328,7 @@ impl Network {
             };
             let name = names::veth_name(&self.instance, pod);
             let on = netlink.bridge_of(&name).map_err(|e| failed("find", &name, e))?;
-            if on != Some(bridge) {
+            if on != Some(bridge) || self.pods.linked(pod).is_err() {
                 self.link(pod, address, &namespace)?;
                 namespace::within(&namespace, || self.set_up_inside(address))?;
                 self.pods.link_has_come(pod, Ok(()));

@@ -67,3 +67,40 @@ impl Pods {
         self.changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pods() -> Pods {
+        let pods = Pods::default();
+        pods.insert(1, std::fs::File::open("/dev/null").unwrap().into());
+        pods
+    }
+
+    #[test]
+    fn who_waits_for_a_link_hears_what_came_of_it() {
+        for (reason, came) in [("made", Ok(())), ("failed", Err("no room".to_string()))] {
+            let pods = pods();
+            assert!(pods.to_be_mended(1).is_none(), "its first link is being made");
+            assert!(pods.linked_namespaces().is_empty());
+            std::thread::scope(|scope| {
+                let heard = scope.spawn(|| pods.linked(1));
+                pods.link_has_come(1, came.clone());
+                assert_eq!(heard.join().unwrap(), came, "{reason}");
+            });
+            assert!(pods.to_be_mended(1).is_some(), "{reason}");
+            assert_eq!(pods.linked_namespaces().len(), usize::from(came.is_ok()), "{reason}");
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_pod_that_is_gone() {
+        let pods = pods();
+        std::thread::scope(|scope| {
+            let heard = scope.spawn(|| pods.linked(1));
+            pods.remove(1);
+            assert!(heard.join().unwrap().is_err());
+        });
+    }
+}
