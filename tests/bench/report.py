@@ -29,29 +29,42 @@ def digits(value):
     return 0 if value >= 100 else 1 if value >= 10 else 2
 
 
-def page(figures, arguments):
-    return PAGE.format(
-        table=table(figures),
-        options=("--all " if arguments.all else "".join(f"--only {name} " for name in arguments.only or [])) + "--write",
-        turns=arguments.turns,
-        machine=machine(),
-    )
+def rewrite(path, measured, arguments):
+    """Puts what was measured into the page, a section for each benchmark. The others stay as they are."""
+    sections = read(path.read_text()) | {name: section(*found, arguments) for name, found in measured.items()}
+    ordered = sorted(sections.items())
+    path.write_text(INTRODUCTION + "".join(f"\n{HEADING}{name}\n\n{text.strip()}\n" for name, text in ordered))
 
 
-PAGE = """\
+def read(text):
+    parts = text.split(f"\n{HEADING}")[1:]
+    return {name: body for name, body in (part.split("\n", 1) for part in parts)}
+
+
+def section(about, figures, arguments):
+    return SECTION.format(about=about, table=table(figures), turns=arguments.turns, machine=machine())
+
+
+HEADING = "## "
+
+INTRODUCTION = """\
 # Benchmarks
 
-Written by
+Each section is written by
 
-    tests/bench/run {options}
+    tests/bench/run --only SECTION --write
 
-which measures anew; do not edit it by hand. Times are medians of {turns} turns (of a third as many for what takes a second).
-The middle half is from the lower to the upper quartile. Each floor was measured in the same run, turn by turn
-with the figure: the least that any program would have to do there.
+(with `--all` for the largest fleet), which measures anew; do not edit it by hand. Times are medians of
+as many turns as the section says, or of a third as many for what takes a second. The middle half is from the lower to the upper
+quartile. Each floor was measured in the same run, turn by turn with the figure: the least that any program would have to do there.
+"""
+
+SECTION = """\
+{about}
 
 {table}
 
-Measured on {machine}.
+{turns} turns on {machine}.
 """
 
 
