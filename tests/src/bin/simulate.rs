@@ -69,6 +69,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments, String> {
 struct Sum {
     runs: u64,
     steps: u64,
+    supervisor_steps: u64,
     faults: u64,
     coverage: Coverage,
     failed: Vec<u64>,
@@ -155,6 +156,7 @@ impl Sum {
     fn add(&mut self, run: &Run) {
         self.runs += 1;
         self.steps += run.steps;
+        self.supervisor_steps += run.supervisor_steps;
         self.faults += run.met.len() as u64;
         self.coverage.add(&run.coverage);
     }
@@ -162,6 +164,7 @@ impl Sum {
     fn join(&mut self, other: Self) {
         self.runs += other.runs;
         self.steps += other.steps;
+        self.supervisor_steps += other.supervisor_steps;
         self.faults += other.faults;
         self.coverage.add(&other.coverage);
         self.failed.extend(other.failed);
@@ -197,11 +200,13 @@ fn report(sum: &Sum, seconds: f64, jobs: u64) {
     let (site, fault, least) = sum.coverage.rarest();
     println!("met least often: {fault} at {site}, {least} times");
     println!(
-        "{} runs, {:.0} runs/s, {:.0} steps/s on {jobs} jobs, {} faults, {sites} of {all_sites} call sites, \
-         {pairs} of {all_pairs} pairs of call site and fault, each at least {least} times, {} violations",
+        "{} runs, {:.0} runs/s, {:.0} steps/s of the engine and {:.0} of supervisors on {jobs} jobs, {} faults, \
+         {sites} of {all_sites} call sites, {pairs} of {all_pairs} pairs of call site and fault, each at least {least} times, \
+         {} violations",
         sum.runs,
         sum.runs as f64 / seconds,
         sum.steps as f64 / seconds,
+        sum.supervisor_steps as f64 / seconds,
         sum.faults,
         sum.failed.len(),
     );

@@ -36,7 +36,7 @@ pub fn scenario(seed: u64) -> Scenario {
 }
 
 /// So many of a thousand seeds are of this machine.
-const LOCAL_PER_MILLE: u64 = 100;
+const LOCAL_PER_MILLE: u64 = 40;
 
 /// One program has the journal of a machine, reads do not lag, and what stands behind the target is that machine.
 fn on_this_machine(seed: u64) -> Scenario {
