@@ -4,6 +4,8 @@
 //! field of a manifest that a target takes otherwise than exactly. What is impossible is refused before anything is rendered,
 //! and what is less than was asked for is said in the plan.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -63,7 +65,7 @@ pub struct Finding {
 
 /// The row that speaks of a field: the longest that matches, a row with a value before one without. `None` is a hole in
 /// the table, which a test of each provider rules out.
-pub fn support_of(table: &[Capability], path: &[&str], value: &Value) -> Option<Support> {
+pub fn support_of(table: &[Capability], path: &[impl AsRef<str>], value: &Value) -> Option<Support> {
     table
         .iter()
         .filter_map(|row| matches(row.field, path, value).map(|rank| (rank, row.support)))
@@ -74,17 +76,17 @@ pub fn support_of(table: &[Capability], path: &[&str], value: &Value) -> Option<
 /// The portability report: every leaf of `spec`, in the manifest's order, with how the target takes it.
 pub fn report(table: &[Capability], spec: &Value) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut path = Vec::new();
-    visit_leaves(spec, &mut path, &mut |path, value| {
-        let words: Vec<&str> = path.iter().map(String::as_str).collect();
-        let support =
-            support_of(table, &words, value).unwrap_or(Support::Impossible("this target does not know the field"));
+    visit_leaves(spec, &mut Vec::new(), &mut |path, value| {
         findings.push(Finding {
             pointer: pointer_of(path),
-            support,
+            support: support_at(table, path, value),
         });
     });
     findings
+}
+
+fn support_at(table: &[Capability], path: &[Cow<'_, str>], value: &Value) -> Support {
+    support_of(table, path, value).unwrap_or(Support::Impossible("this target does not know the field"))
 }
 
 /// A field that the target takes with less than was asked for.
@@ -109,18 +111,20 @@ pub struct Limits {
 pub fn limits(table: &[Capability], app: &App) -> Limits {
     let mut limits = Limits::default();
     let spec = serde_json::to_value(&app.spec).expect("manifests hold only string keys");
-    for Finding { pointer, support } in report(table, &spec) {
-        match support {
-            Support::Impossible(because) if is_set(&spec, &pointer) => {
-                limits.impossible.push(refusal(pointer, because))
+    visit_leaves(
+        &spec,
+        &mut Vec::new(),
+        &mut |path, value| match support_at(table, path, value) {
+            Support::Impossible(because) if is_set(path, value) => {
+                limits.impossible.push(refusal(pointer_of(path), because));
             }
-            Support::Degraded(because) if is_set(&spec, &pointer) => limits.degraded.push(Degraded {
-                pointer,
+            Support::Degraded(because) if is_set(path, value) => limits.degraded.push(Degraded {
+                pointer: pointer_of(path),
                 because: because.to_string(),
             }),
             _ => {}
-        }
-    }
+        },
+    );
     limits
 }
 
@@ -131,18 +135,16 @@ fn refusal(pointer: String, because: &str) -> Fault {
     Fault::new("FieldUnsupported", message, pointer).with_hint(hint)
 }
 
-fn is_set(spec: &Value, pointer: &str) -> bool {
-    let inside = pointer.trim_start_matches("/spec");
-    let words: Vec<&str> = inside.split('/').skip(1).collect();
-    spec.pointer(inside) != default_of(&words)
+fn is_set(path: &[Cow<'_, str>], value: &Value) -> bool {
+    Some(value) != default_of(path)
 }
 
 /// The default that the schema gives for a field, by its path below `spec`.
-fn default_of(words: &[&str]) -> Option<&'static Value> {
+fn default_of(path: &[Cow<'_, str>]) -> Option<&'static Value> {
     let spec = &app_schema()["properties"]["spec"];
-    let field = words.iter().try_fold(spec, |schema, word| {
+    let field = path.iter().try_fold(spec, |schema, word| {
         let inside = [
-            schema["properties"].get(*word),
+            schema["properties"].get(&**word),
             schema.get("items"),
             schema.get("additionalProperties"),
         ];
@@ -154,22 +156,26 @@ fn default_of(words: &[&str]) -> Option<&'static Value> {
 /// Segments matched and whether the value was named: what ranks one row above another.
 type Rank = (usize, usize, bool);
 
-fn matches(field: &str, path: &[&str], value: &Value) -> Option<Rank> {
+fn matches(field: &str, path: &[impl AsRef<str>], value: &Value) -> Option<Rank> {
     let (field, wanted) = match field.split_once('=') {
         Some((field, wanted)) => (field, Some(wanted)),
         None => (field, None),
     };
-    let words: Vec<&str> = field.split('.').collect();
-    if words.len() > path.len() || !words.iter().zip(path).all(|(word, at)| *word == "*" || word == at) {
-        return None;
+    let (mut words, mut literal) = (0, 0);
+    for word in field.split('.') {
+        let at = path.get(words)?.as_ref();
+        if word != "*" && word != at {
+            return None;
+        }
+        words += 1;
+        literal += usize::from(word != "*");
     }
     if let Some(wanted) = wanted
-        && (words.len() != path.len() || !is_value(value, wanted))
+        && (words != path.len() || !is_value(value, wanted))
     {
         return None;
     }
-    let literal = words.iter().filter(|word| **word != "*").count();
-    Some((words.len(), literal, wanted.is_some()))
+    Some((words, literal, wanted.is_some()))
 }
 
 fn is_value(value: &Value, wanted: &str) -> bool {
@@ -180,18 +186,18 @@ fn is_value(value: &Value, wanted: &str) -> bool {
     }
 }
 
-fn visit_leaves(value: &Value, path: &mut Vec<String>, visit: &mut dyn FnMut(&[String], &Value)) {
+fn visit_leaves<'a>(value: &'a Value, path: &mut Vec<Cow<'a, str>>, visit: &mut dyn FnMut(&[Cow<'a, str>], &'a Value)) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (key, item) in fields {
-                path.push(key.clone());
+                path.push(Cow::Borrowed(key));
                 visit_leaves(item, path, visit);
                 path.pop();
             }
         }
         Value::Array(items) if items.iter().any(|item| item.is_object()) => {
             for (index, item) in items.iter().enumerate() {
-                path.push(index.to_string());
+                path.push(Cow::Owned(index.to_string()));
                 visit_leaves(item, path, visit);
                 path.pop();
             }
@@ -200,7 +206,7 @@ fn visit_leaves(value: &Value, path: &mut Vec<String>, visit: &mut dyn FnMut(&[S
     }
 }
 
-fn pointer_of(path: &[String]) -> String {
+fn pointer_of(path: &[Cow<'_, str>]) -> String {
     path.iter().fold("/spec".to_string(), |pointer, word| {
         format!("{pointer}/{}", word.replace('~', "~0").replace('/', "~1"))
     })

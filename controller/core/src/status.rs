@@ -91,11 +91,7 @@ pub struct Standing {
 
 /// Puts it all into one value; plain, and the same for every reader.
 pub fn summarise(scope: &Scope, desired: &Resources, observed: &Observation, standing: &Standing) -> Status {
-    let resources: Vec<ResourceStatus> = desired
-        .values()
-        .filter(|resource| resource.awaited)
-        .map(|resource| resource_status(resource, observed.resources.get(&resource.id)))
-        .collect();
+    let resources = resource_statuses(desired, observed);
     Status {
         namespace: scope.namespace.clone(),
         app: scope.app.clone(),
@@ -104,6 +100,14 @@ pub fn summarise(scope: &Scope, desired: &Resources, observed: &Observation, sta
         conditions: conditions(&resources, observed, standing),
         resources,
     }
+}
+
+/// Of each resource that is awaited.
+pub fn resource_statuses(desired: &Resources, observed: &Observation) -> Vec<ResourceStatus> {
+    let awaited = desired.values().filter(|resource| resource.awaited);
+    awaited
+        .map(|resource| resource_status(resource, observed.resources.get(&resource.id)))
+        .collect()
 }
 
 impl Status {

@@ -17,8 +17,11 @@ pub fn field_changes(old: &Value, new: &Value) -> Vec<FieldChange> {
 fn compare(path: &mut String, old: Option<&Value>, new: Option<&Value>, changes: &mut Vec<FieldChange>) {
     let old = old.filter(|value| !value.is_null());
     let new = new.filter(|value| !value.is_null());
+    // Most are the same, and so is all that is in them.
+    if old == new {
+        return;
+    }
     match (old.map(fields_of), new.map(fields_of)) {
-        (None, None) => {}
         (Some(Some(old)), Some(Some(new))) => {
             let keys: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
             for key in keys {
@@ -31,8 +34,7 @@ fn compare(path: &mut String, old: Option<&Value>, new: Option<&Value>, changes:
                 path.truncate(length);
             }
         }
-        _ if old != new => changes.push(FieldChange::in_place(path.clone(), old.cloned(), new.cloned())),
-        _ => {}
+        _ => changes.push(FieldChange::in_place(path.clone(), old.cloned(), new.cloned())),
     }
 }
 

@@ -7,7 +7,7 @@ use portolan_core::mutant::Mutant;
 use portolan_core::observation::{Failure, Observation};
 use portolan_core::plan::{Plan, Problem, Scope};
 use portolan_core::resource::ResourceId;
-use portolan_core::status::{Standing, Status, summarise};
+use portolan_core::status::{Standing, Status, resource_statuses, summarise};
 use portolan_provider_api::CallError;
 
 use super::effect::Answer;
@@ -171,15 +171,13 @@ impl Pursuit {
         match answer.and_then(look::complete) {
             Ok(observation) => {
                 let shape = &*turn.base.shape;
+                let resources = resource_statuses(&self.world.goal.resources, &observation);
                 self.world.seen = Some(Seen::new(observation, answered, asked, &self.world.writes, shape));
                 self.world.remember_shown(turn.now);
                 self.look.saw(turn);
                 self.world.forget_excuses();
                 self.close_questions(turn);
-                self.look.tell(
-                    self.status(turn).map(|status| status.resources).unwrap_or_default(),
-                    turn,
-                );
+                self.look.tell(resources, turn);
             }
             Err(error) => {
                 if let Err(error) = self.look.failed(error, turn) {
