@@ -13,7 +13,9 @@ use tokio::sync::watch;
 use crate::driver::{Accounts, Caller, Driver, blocking};
 use crate::error::{EngineError, ImageFault};
 use crate::event::EngineEvent;
-use crate::journal::{AppKey, AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Journal, Order};
+use crate::journal::{
+    AppKey, AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Journal, JournalError, Lock, Order,
+};
 use crate::lease::Lease;
 use crate::looking::Looking;
 use crate::machine::{Policy, State};
@@ -79,8 +81,7 @@ impl Engine {
         stop: watch::Receiver<bool>,
     ) -> Result<Outcome, EngineError> {
         let key = work.key();
-        let _lock = self.journal(&key, |journal, key| journal.lock(key)).await?;
-        let record = self.load(&key).await?;
+        let (_lock, record) = self.begin(&key).await?;
         let work = self.with_generation(provider, work, &record).await?;
         let driver = Driver {
             caller: self.caller(provider, &work),
@@ -125,8 +126,7 @@ impl Engine {
             operation: "run a job again",
         })?;
         let key = work.key();
-        let _lock = self.journal(&key, |journal, key| journal.lock(key)).await?;
-        let record = self.load(&key).await?;
+        let (_lock, record) = self.begin(&key).await?;
         let rerun = Rerun {
             looking: self.looking(provider, &work),
             runner,
@@ -152,8 +152,7 @@ impl Engine {
             operation: "promote a rollout",
         })?;
         let key = work.key();
-        let _lock = self.journal(&key, |journal, key| journal.lock(key)).await?;
-        let record = self.load(&key).await?;
+        let (_lock, record) = self.begin(&key).await?;
         let promotion = Promotion {
             looking: self.looking(provider, work),
             promoter,
@@ -265,6 +264,13 @@ impl Engine {
 
     fn caller(&self, provider: &Provider, work: &Work) -> Caller {
         Caller::new(provider, work, self.accounts.clone(), self.lease.clone())
+    }
+
+    /// Nobody else works on the app while the lock is held.
+    async fn begin(&self, key: &AppKey) -> Result<(Box<dyn Lock>, AppRecord), EngineError> {
+        let begin =
+            |journal: &dyn Journal, key: &AppKey| Ok::<_, JournalError>((journal.lock(key)?, journal.load(key)?));
+        self.journal(key, begin).await
     }
 
     async fn load(&self, key: &AppKey) -> Result<AppRecord, EngineError> {

@@ -114,7 +114,8 @@ impl Fleet {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move { controller.run(assigned, stopped).await });
         let mut first = None;
-        while !board.is_ready() || board.counts().reconciles < u64::from(apps) {
+        // In this order: the second question goes through all apps.
+        while board.counts().reconciles < u64::from(apps) || !board.is_ready() {
             sleep(Duration::from_millis(20)).await;
             if first.is_none() && board.counts().reconciles > 0 {
                 first = Some(used.until_now());
