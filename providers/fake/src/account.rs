@@ -19,7 +19,7 @@ use crate::throttle::Bucket;
 
 #[derive(Clone)]
 pub struct Account {
-    pub rules: Rules,
+    pub rules: Arc<Rules>,
     pub objects: Objects,
     lag: Lag,
     bucket: Option<Bucket>,
@@ -56,7 +56,7 @@ pub struct Tally {
 
 impl Account {
     pub fn new(platform: &Platform) -> Self {
-        let rules = Rules::of(platform);
+        let rules = Arc::new(Rules::of(platform));
         let mut account = Self {
             objects: Objects::default(),
             lag: Lag::default(),
@@ -108,10 +108,11 @@ impl Account {
             _ => since(self.lag.of_list()),
         };
         let mut ids: BTreeSet<&ResourceId> = wanted.iter().collect();
-        let names: Vec<ResourceId> = self.objects.names_of(&scope.owner).cloned().collect();
-        ids.extend(names.iter().filter(|id| self.is_listed(scope, id, list_at)));
+        let (rules, objects) = (&self.rules, &self.objects);
+        let names = objects.names_of(&scope.owner);
+        ids.extend(names.filter(|id| is_listed(rules, objects, scope, id, list_at)));
         let newest = match fault {
-            Some(Fault::NotFound { ms }) => self.newest(&ids, since(*ms)),
+            Some(Fault::NotFound { ms }) => newest(objects, &ids, since(*ms)),
             _ => None,
         };
         let mut observation = Observation {
@@ -125,7 +126,7 @@ impl Account {
                 _ => since(self.lag.of_description()),
             };
             let chance = self.lag.chance.unwrap_or(now);
-            let Some((object, rules)) = self.objects.as_of(id, at).zip(self.rules.kind(&id.kind)) else {
+            let Some((object, rules)) = objects.as_of(id, at).zip(rules.kind(&id.kind)) else {
                 continue;
             };
             let mut seen = read::observed(scope, rules, id, object, at);
@@ -143,24 +144,6 @@ impl Account {
         }
     }
 
-    fn is_listed(&self, scope: &Scope, id: &ResourceId, at: u64) -> bool {
-        let hidden = self
-            .rules
-            .kind(&id.kind)
-            .is_some_and(|rules| rules.hidden_while_draining);
-        let object = self.objects.as_of(id, at);
-        object.is_some_and(|object| object.owner == scope.owner && !(hidden && object.deleted_at.is_some()))
-    }
-
-    /// What was made last, and was not there at that time.
-    fn newest(&self, ids: &BTreeSet<&ResourceId>, at: u64) -> Option<ResourceId> {
-        let made = ids.iter().filter_map(|id| {
-            let object = self.objects.get(id)?;
-            self.objects.as_of(id, at).is_none().then_some((object.made_at, *id))
-        });
-        made.max().map(|(_, id)| id.clone())
-    }
-
     pub fn write(
         &mut self,
         scope: &Scope,
@@ -170,21 +153,22 @@ impl Account {
     ) -> Result<Accepted, CallError> {
         *self.tally.writes.entry(scope.owner.clone()).or_default() += 1;
         self.expire(now);
-        let rules = self.rules.kind(&request.id.kind).cloned();
-        let rules = rules
+        let known = self.rules.clone();
+        let rules = known
+            .kind(&request.id.kind)
             .ok_or_else(|| CallError::new(ErrorClass::Bug, "UnknownKind", format!("there is no {}", request.id)))?;
         if !is_closed(&request.body) {
             self.violations.push(format!("an open value reached {}", request.id));
         }
         self.check_owner(scope, request)?;
-        self.check_etag(&rules, request, fault)?;
+        self.check_etag(rules, request, fault)?;
         let answer = match rules.one_operation_at_a_time && self.is_operated_on(&request.id, now) {
             true if self.is_under_way(request) => Ok(self.handle()),
             true => Err(conflict(format!("another operation on {} goes on", request.id))),
             false => match request.verb {
-                Verb::Create => self.create(&rules, scope, request, now, fault),
-                Verb::Update => self.update(&rules, scope, request, now, fault),
-                Verb::Delete => self.delete(&rules, request, now, fault),
+                Verb::Create => self.create(rules, scope, request, now, fault),
+                Verb::Update => self.update(rules, scope, request, now, fault),
+                Verb::Delete => self.delete(rules, request, now, fault),
             },
         }?;
         match (fault, answer) {
@@ -535,6 +519,22 @@ impl Lag {
             _ => (drawn / 2) % (most + 1),
         }
     }
+}
+
+fn is_listed(rules: &Rules, objects: &Objects, scope: &Scope, id: &ResourceId, at: u64) -> bool {
+    let rules = rules.kind(&id.kind);
+    let hidden = rules.is_some_and(|rules| rules.hidden_while_draining);
+    let object = objects.as_of(id, at);
+    object.is_some_and(|object| object.owner == scope.owner && !(hidden && object.deleted_at.is_some()))
+}
+
+/// What was made last, and was not there at that time.
+fn newest(objects: &Objects, ids: &BTreeSet<&ResourceId>, at: u64) -> Option<ResourceId> {
+    let made = ids.iter().filter_map(|id| {
+        let object = objects.get(id)?;
+        objects.as_of(id, at).is_none().then_some((object.made_at, *id))
+    });
+    made.max().map(|(_, id)| id.clone())
 }
 
 fn slower_by(fault: Option<&Fault>) -> u64 {

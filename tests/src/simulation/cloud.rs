@@ -1,6 +1,8 @@
 //! What stands behind an account: a platform that is called, and that can be asked what is truly there, whatever its reads
 //! show. `fake.rs` is one of [`portolan_provider_fake`], `local/` the supervisors of a machine.
 
+use std::borrow::Cow;
+
 use portolan_core::observation::Observation;
 use portolan_core::plan::Scope;
 use portolan_core::resource::{Resource, ResourceId};
@@ -69,8 +71,8 @@ pub trait Cloud {
     fn tally(&self) -> Tally;
 
     /// The id by which the tally counts it.
-    fn counted(&self, _scope: &Scope, id: &ResourceId) -> ResourceId {
-        id.clone()
+    fn counted<'a>(&self, _scope: &Scope, id: &'a ResourceId) -> Cow<'a, ResourceId> {
+        Cow::Borrowed(id)
     }
 
     /// How many writes the app has asked for, well or not.

@@ -3,7 +3,7 @@
 use portolan_core::name::OwnerId;
 use portolan_core::observation::{Observation, ResourceState};
 use portolan_core::plan::Scope;
-use portolan_core::resource::{Resource, ResourceId};
+use portolan_core::resource::{Resource, ResourceId, is_closed};
 use portolan_provider_api::{Accepted, CallError, OpenOperation, WriteRequest};
 use portolan_provider_fake::kinds::KINDS;
 use portolan_provider_fake::{FakeCloud, Fault, Object, Tally};
@@ -130,9 +130,11 @@ fn difference(resource: &Resource, object: &Object, state: &ResourceState) -> Op
     if object.body.get("somebody").is_some() {
         return Some("it is as somebody left it".to_string());
     }
-    let differs = resource.body.as_object().into_iter().flatten().find(|(field, value)| {
-        let known = !value.to_string().contains("$open");
-        known && object.body.get(*field) != Some(value)
-    });
+    let differs = resource
+        .body
+        .as_object()
+        .into_iter()
+        .flatten()
+        .find(|(field, value)| object.body.get(*field) != Some(value) && is_closed(value));
     differs.map(|(field, _)| format!("its {field} is another one"))
 }

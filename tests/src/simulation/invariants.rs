@@ -321,7 +321,7 @@ impl World<'_> {
     fn times_wanted(&self, app: usize, account: usize, counted: &ResourceId) -> u32 {
         let script = &self.scenario.scripts[app];
         let (scope, cloud) = (self.scope(app, account), &self.accounts[account].cloud);
-        let is_it = |id: &ResourceId| cloud.counted(scope, id) == *counted;
+        let is_it = |id: &ResourceId| *cloud.counted(scope, id) == *counted;
         let has = (0..script.len()).map(|position| self.wanted(app, position).resources.keys().any(is_it));
         let mut before = false;
         has.map(|has| u32::from(!std::mem::replace(&mut before, has) && has))

@@ -3,7 +3,7 @@
 //! The value of a secret is the platform's alone: no call, entry, event, status or error holds it. What a manifest says in
 //! plain words, such as a variable, is in the bodies of requests and of generations, and nowhere that is told.
 
-use std::fmt::{Debug, Write};
+use std::fmt::Write;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -38,14 +38,15 @@ impl World<'_> {
         if !self.watches_secrets {
             return;
         }
-        self.check_secret(effect);
+        let text = format!("{effect:?}");
+        self.check_secret(&text);
         match effect {
-            Effect::Publish(event) => self.check_private(event),
+            Effect::Publish(_) => self.check_private(&text),
             Effect::Ask(_, Ask::Write(entries)) => {
                 let told = entries
                     .iter()
                     .filter(|entry| !matches!(entry, JournalEntry::Begun { .. }));
-                told.for_each(|entry| self.check_private(entry));
+                told.for_each(|entry| self.check_private(&format!("{entry:?}")));
             }
             Effect::Ask(..) | Effect::Abandon(_) | Effect::WakeAt(_) => {}
         }
@@ -55,24 +56,23 @@ impl World<'_> {
         if !self.watches_secrets {
             return;
         }
-        self.check_secret(result);
+        self.check_secret(&format!("{result:?}"));
         match result {
-            Ok(outcome) => self.check_private(&(&outcome.kind, &outcome.status)),
-            Err(error) => self.check_private(error),
+            Ok(outcome) => self.check_private(&format!("{:?} {:?}", outcome.kind, outcome.status)),
+            Err(error) => self.check_private(&format!("{error:?}")),
         }
     }
 
-    fn check_secret(&mut self, told: &impl Debug) {
-        self.look_for("the value of a secret", &SECRETS, told);
+    fn check_secret(&mut self, text: &str) {
+        self.look_for("the value of a secret", &SECRETS, text);
     }
 
-    fn check_private(&mut self, told: &impl Debug) {
-        self.look_for("what a variable holds", &PRIVATES, told);
+    fn check_private(&mut self, text: &str) {
+        self.look_for("what a variable holds", &PRIVATES, text);
     }
 
-    fn look_for(&mut self, what: &str, canary: &Regex, told: &impl Debug) {
-        let text = format!("{told:?}");
-        if canary.is_match(&text) {
+    fn look_for(&mut self, what: &str, canary: &Regex, text: &str) {
+        if canary.is_match(text) {
             let shown: String = text.chars().take(200).collect();
             self.broken("I9", format!("{what} leaves the process: {shown}"));
         }

@@ -348,7 +348,11 @@ impl<'a> World<'a> {
         self.apps[app].by_hand_until = self.now + 7_200_000;
         if remove {
             self.apps[app].removed_by_hand += 1;
-            *self.result.removed.entry(cloud.counted(scope, &id)).or_default() += 1;
+            *self
+                .result
+                .removed
+                .entry(cloud.counted(scope, &id).into_owned())
+                .or_default() += 1;
         }
     }
 

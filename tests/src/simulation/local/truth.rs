@@ -1,5 +1,7 @@
 //! What there is on the machine, told to the invariants; and what befalls it.
 
+use std::borrow::Cow;
+
 use portolan_core::observation::{Observation, ObservedResource, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::{Open, Resource, ResourceId, is_closed};
@@ -111,8 +113,8 @@ impl Cloud for ThisMachine {
         self.tally.clone()
     }
 
-    fn counted(&self, scope: &Scope, id: &ResourceId) -> ResourceId {
-        counted(scope, id)
+    fn counted<'a>(&self, scope: &Scope, id: &'a ResourceId) -> Cow<'a, ResourceId> {
+        Cow::Owned(counted(scope, id))
     }
 
     fn writes_by(&self, scope: &Scope) -> u64 {
