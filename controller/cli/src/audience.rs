@@ -122,6 +122,9 @@ impl Audience for Teller {
                 "rolling back to generation {to_generation}: {}",
                 failure.message
             )),
+            EngineEvent::Restoring { generation, held } => self.line(&format!(
+                "restoring generation {generation}, which serves while generation {held} is held"
+            )),
             EngineEvent::Interrupted => self.line("stopping once what is under way has ended"),
             EngineEvent::Planned { .. }
             | EngineEvent::ImagePinned { .. }

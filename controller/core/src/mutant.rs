@@ -80,6 +80,7 @@ mutants! {
     // What is remembered.
     FailuresAreNotHeld: "the loop tries again what has failed";
     FailuresAreNotRolledBack: "what has failed stays, though something served before";
+    WhatServesInPlaceIsLeftAlone: "drift of what serves in place of a held generation is not mended";
     RollbacksAreNotResumed: "a rollback that was cut off is not finished";
     RollbacksAreForWorkloads: "a rollback leaves the balancer's new port" ["copilot-cli#4838"];
     TheInventoryAdvancesEarly: "a generation counts as converged when it begins" ["kustomize-controller#1664"];

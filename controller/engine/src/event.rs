@@ -87,6 +87,11 @@ pub enum EngineEvent {
         generation: u64,
         failure: Failure,
     },
+    /// What serves in place of a held generation is not as it was applied, and is made so again.
+    Restoring {
+        generation: u64,
+        held: u64,
+    },
     Converged {
         generation: u64,
         changed: bool,

@@ -73,6 +73,7 @@ fn held(rolling_back_to: Option<u64>) -> JournalEntry {
         hash: "hash 2".into(),
         failure: Failure::new("Crashed", "it ended with 1"),
         rolling_back_to,
+        serving: None,
     })
 }
 
@@ -125,7 +126,28 @@ fn the_file_means_what_the_record_says() {
                 JournalEntry::Converged,
                 begun(2, "here"),
                 held(Some(1)),
-                JournalEntry::RollbackEnded,
+                JournalEntry::RolledBack,
+            ],
+        ),
+        (
+            "a rollback that failed",
+            vec![
+                begun(1, "here"),
+                JournalEntry::Converged,
+                begun(2, "here"),
+                held(Some(1)),
+                JournalEntry::RollbackFailed,
+            ],
+        ),
+        (
+            "what served after a rollback, and cannot any more",
+            vec![
+                begun(1, "here"),
+                JournalEntry::Converged,
+                begun(2, "here"),
+                held(Some(1)),
+                JournalEntry::RolledBack,
+                JournalEntry::RollbackFailed,
             ],
         ),
         (

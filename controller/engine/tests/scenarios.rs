@@ -236,6 +236,27 @@ fn a_failed_rollout_gives_way_to_what_served_before_and_is_held() {
 }
 
 #[test]
+fn what_serves_in_place_of_a_held_generation_is_kept() {
+    let sim = shop_is_up();
+    let before = sim.shown();
+    let broken = failing(shop(), "services/web");
+    sim.run(&apply(broken.clone()));
+    let held = |changed: bool| {
+        let outcome = sim.run(&apply(broken.clone())).outcome();
+        assert!(matches!(outcome.kind, OutcomeKind::Held(_)), "{:?}", outcome.kind);
+        assert_eq!((outcome.generation, outcome.changed), (2, changed));
+        assert_eq!(sim.shown(), before);
+    };
+    sim.cloud.remove_by_hand(&sim.shops(SERVICE, "web"));
+    held(true);
+    let (writes_before, entries_before) = (writes(&sim), sim.journal.writes(&apply(shop()).key()));
+    held(false);
+    assert_eq!(writes(&sim), writes_before);
+    assert_eq!(sim.journal.writes(&apply(shop()).key()), entries_before);
+    assert_eq!(sim.cloud.violations(), [""; 0]);
+}
+
+#[test]
 fn a_first_rollout_that_fails_is_held_as_it_is() {
     let sim = Sim::new();
     let broken = failing(hello(), "services/web");

@@ -50,7 +50,10 @@ impl World<'_> {
                 }
             }
             (Stage::Silent(_), Some(OutcomeKind::Converged)) if sound => self.was_silent(app),
-            (Stage::Silent(_), Some(OutcomeKind::Held(_))) if !sound => self.was_silent(app),
+            (Stage::Silent(_), Some(OutcomeKind::Held(_))) if !sound => {
+                self.check_held(app);
+                self.was_silent(app);
+            }
             (Stage::Silent(_), _) => {
                 self.broken("I2", format!("app {app} was at its end, and now: {result:?}"));
             }

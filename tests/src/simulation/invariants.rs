@@ -388,7 +388,7 @@ impl World<'_> {
             one.kind == portolan_engine::journal::GenerationKind::Apply
         };
         let back = converged.filter(apply);
-        if let Some(back) = back.as_ref().filter(|_| self.apps[app].by_hand_until == 0) {
+        if let Some(back) = back.as_ref().filter(|_| self.now >= self.apps[app].by_hand_until) {
             let missing = back
                 .resources
                 .values()

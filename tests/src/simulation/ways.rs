@@ -93,6 +93,16 @@ fn found() -> Vec<(&'static str, Scenario)> {
                 .with_outside(&[(300, Outside::RemovedByHand { app: 0, nth: 1 })]),
         ),
         (
+            "removed by hand while a newer one is held",
+            way(
+                7,
+                &PLAIN,
+                (0, 0),
+                &[&[(After(0), HelloPublic), (After(30_000), HelloPortFails)]],
+            )
+            .with_outside(&[(3_000_000, Outside::RemovedByHand { app: 0, nth: 0 })]),
+        ),
+        (
             "killed on the way back",
             way(
                 25,

@@ -532,9 +532,11 @@ impl<'a> World<'a> {
         if let EngineEvent::RollingBack { .. } = event {
             self.apps[app].rollbacks += 1;
             self.result.failed += 1;
-            if let Some(run) = &mut self.apps[app].runs[controller] {
-                run.rolling_back = true;
-            }
+        }
+        if let EngineEvent::RollingBack { .. } | EngineEvent::Restoring { .. } = event
+            && let Some(run) = &mut self.apps[app].runs[controller]
+        {
+            run.rolling_back = true;
         }
     }
 

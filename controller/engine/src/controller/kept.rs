@@ -174,7 +174,7 @@ impl Kept {
             Err(EngineError::Busy { .. }) => Went::Busy,
             Err(_) => failed,
             Ok(outcome) => match outcome.kind {
-                OutcomeKind::Converged if outcome.changed => Went::Moving,
+                OutcomeKind::Converged | OutcomeKind::Held(_) if outcome.changed => Went::Moving,
                 // A held generation waits for another one.
                 OutcomeKind::Converged | OutcomeKind::Held(_) => Went::Quiet,
                 OutcomeKind::Applied

@@ -86,6 +86,9 @@ pub struct Hold {
     /// The generation that is to serve again, until it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rolling_back_to: Option<u64>,
+    /// The generation that serves in its place, and is looked after until there is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<u64>,
 }
 
 /// A write that is about to be sent.
@@ -116,8 +119,10 @@ pub enum JournalEntry {
     /// The latest generation is what the target shows, and is ready. A hold ends with it.
     Converged,
     Held(Hold),
-    /// The rollback of the held generation has ended, well or not.
-    RollbackEnded,
+    /// What the held generation was rolled back to serves in its place.
+    RolledBack,
+    /// The rollback has failed, or what served in place of the held generation cannot any more: it is left as it is.
+    RollbackFailed,
     History(HistoryEntry),
 }
 
@@ -182,9 +187,15 @@ impl AppRecord {
                 self.held = None;
             }
             JournalEntry::Held(hold) => self.held = Some(hold.clone()),
-            JournalEntry::RollbackEnded => {
+            JournalEntry::RolledBack => {
+                if let Some(hold) = &mut self.held {
+                    hold.serving = hold.rolling_back_to.take();
+                }
+            }
+            JournalEntry::RollbackFailed => {
                 if let Some(hold) = &mut self.held {
                     hold.rolling_back_to = None;
+                    hold.serving = None;
                 }
             }
             JournalEntry::History(_) => {}
@@ -219,6 +230,12 @@ impl AppRecord {
             true => self.converged.as_ref().or(Some(latest)),
             false => Some(latest),
         }
+    }
+
+    /// What serves in place of the held generation, once it does.
+    pub fn serving(&self) -> Option<&Arc<Generation>> {
+        let number = self.held.as_ref()?.serving?;
+        self.converged.as_ref().filter(|converged| converged.number == number)
     }
 
     /// The part of the record that holds for `owner`: everything, or nothing if it speaks of somebody else.

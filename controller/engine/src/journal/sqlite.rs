@@ -385,8 +385,14 @@ fn add(transaction: &Transaction<'_>, app: i64, entry: &JournalEntry) -> Result<
             "UPDATE apps SET held = ? WHERE id = ?",
             params![json(hold)?, app],
         ),
-        JournalEntry::RollbackEnded => {
-            let sql = "UPDATE apps SET held = json_remove(held, '$.rollingBackTo') WHERE id = ?";
+        JournalEntry::RolledBack => {
+            let sql = "UPDATE apps SET held = json_remove(
+                           json_set(held, '$.serving', json_extract(held, '$.rollingBackTo')), '$.rollingBackTo')
+                       WHERE id = ?";
+            run(transaction, sql, params![app])
+        }
+        JournalEntry::RollbackFailed => {
+            let sql = "UPDATE apps SET held = json_remove(held, '$.rollingBackTo', '$.serving') WHERE id = ?";
             run(transaction, sql, params![app])
         }
         JournalEntry::History(line) => remember(transaction, app, line),

@@ -12,6 +12,7 @@ use portolan_provider_api::{CallError, ErrorClass};
 use super::effect::Ask;
 use super::ending::Winding;
 use super::execution::Execution;
+use super::goal::{Direction, Goal};
 use super::pursuit::{Leg, Pursuit, problem};
 use super::turn::{Purpose, Turn};
 use super::{Next, Timestamp};
@@ -42,7 +43,10 @@ impl Pursuit {
             self.look.ask_if_due(&self.scope, &self.world, turn);
             return Next::Wait;
         }
-        self.tell(&plan, turn);
+        let held = self.is_held(turn);
+        if held.is_none() {
+            self.tell(&plan, turn);
+        }
         let settled = plan.is_empty() && self.world.is_settled();
         if !plan.problems.is_empty() {
             self.refuse(plan.problems.clone(), turn);
@@ -50,8 +54,8 @@ impl Pursuit {
             self.refuse(problems, turn);
         } else if settled {
             self.converge(turn);
-        } else if let Some(failure) = self.is_held(turn) {
-            self.wind(Winding::End(Ok(OutcomeKind::Held(failure))), turn);
+        } else if let Some(failure) = held {
+            self.stay_held(failure, turn);
         } else if plan.is_empty() {
             self.note_beginning(None, turn);
         } else {
@@ -115,7 +119,12 @@ impl Pursuit {
     /// knows nothing of what is to go, or finds what nobody has made: a run before may have written a moment ago, and not every read needs to show that.
     fn contradicts_the_journal(&self, plan: &Plan) -> bool {
         let record = &self.before;
-        let Some(latest) = &record.latest else { return false };
+        let newest = match self.world.goal.direction {
+            // That the rollback has ended was written once a read had to show it.
+            Direction::InPlace { .. } => &record.converged,
+            _ => &record.latest,
+        };
+        let Some(latest) = newest else { return false };
         let desired = &self.world.goal.resources;
         let untouched = |id: &ResourceId| !self.world.writes.was_taken(id);
         let converged = record.converged.as_ref();
@@ -192,6 +201,18 @@ impl Pursuit {
         Some(hold.failure.clone())
     }
 
+    /// The generation stays as it is; what serves in its place is looked after.
+    fn stay_held(&mut self, failure: Failure, turn: &mut Turn) {
+        let serving = turn.record().serving().cloned();
+        match serving.filter(|_| !Mutant::WhatServesInPlaceIsLeftAlone.is_on()) {
+            Some(serving) => {
+                self.world.goal = Goal::in_place(&serving, failure);
+                self.observe_anew(turn.now);
+            }
+            None => self.wind(Winding::End(Ok(OutcomeKind::Held(failure))), turn),
+        }
+    }
+
     /// A rollback that was not finished is, before anything else.
     fn resumes_rollback(&mut self, turn: &mut Turn) -> bool {
         if self.is_held(turn).is_none() || Mutant::RollbacksAreNotResumed.is_on() {
@@ -212,8 +233,19 @@ impl Pursuit {
         }
     }
 
+    /// What serves in place of a held generation has drifted.
+    fn tell_restoring(&self, turn: &mut Turn) {
+        let goal = &self.world.goal;
+        if let Direction::InPlace { .. } = goal.direction {
+            let generation = goal.number;
+            let held = turn.record().held.as_ref().map_or(0, |hold| hold.generation);
+            turn.publish(EngineEvent::Restoring { generation, held });
+        }
+    }
+
     /// There is something to do: whoever must agree is asked first.
     fn set_out(&mut self, plan: Arc<Plan>, turn: &mut Turn) {
+        self.tell_restoring(turn);
         let options = turn.base.work.plan_options();
         let execution = Execution::new(plan.clone(), self.scope.clone(), options);
         self.world.excuse_failures();

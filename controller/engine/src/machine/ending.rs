@@ -82,7 +82,7 @@ impl Pursuit {
     pub(super) fn refuse(&mut self, problems: Vec<Problem>, turn: &mut Turn) {
         match self.world.goal.direction {
             Direction::Forward => self.wind(Winding::End(Ok(OutcomeKind::Refused(problems))), turn),
-            Direction::Back { .. } => {
+            Direction::Back { .. } | Direction::InPlace { .. } => {
                 let messages: Vec<String> = problems.into_iter().map(|problem| problem.message).collect();
                 self.failed(Failure::new("RollbackRefused", messages.join("; ")), turn);
             }
@@ -95,7 +95,7 @@ impl Pursuit {
         match goal.direction.clone() {
             Direction::Back { failure } => {
                 let to_generation = goal.number;
-                turn.note(JournalEntry::RollbackEnded);
+                turn.note(JournalEntry::RolledBack);
                 let outcome = HistoryOutcome::RolledBack {
                     failure: failure.clone(),
                     to_generation,
@@ -106,6 +106,16 @@ impl Pursuit {
                     failure: failure.clone(),
                 });
                 self.record_end(OutcomeKind::RolledBack { failure, to_generation }, turn);
+            }
+            Direction::InPlace { failure } => {
+                if self.world.writes.accepted > 0 {
+                    let outcome = HistoryOutcome::RolledBack {
+                        failure: failure.clone(),
+                        to_generation: goal.number,
+                    };
+                    self.note_history(outcome, turn);
+                }
+                self.record_end(OutcomeKind::Held(failure), turn);
             }
             Direction::Forward => {
                 if self.is_news(turn.record()) {
@@ -153,7 +163,9 @@ impl Pursuit {
     fn failed(&mut self, failure: Failure, turn: &mut Turn) {
         match self.world.goal.direction.clone() {
             Direction::Forward => self.generation_failed(failure, turn),
-            Direction::Back { failure: first } => self.rollback_failed(first, &failure, turn),
+            Direction::Back { failure: first } | Direction::InPlace { failure: first } => {
+                self.rollback_failed(first, &failure, turn);
+            }
         }
     }
 
@@ -164,6 +176,7 @@ impl Pursuit {
             hash: self.world.goal.hash.clone(),
             failure: failure.clone(),
             rolling_back_to: back.as_ref().map(|to| to.number),
+            serving: None,
         }));
         match back {
             Some(to) => self.leg = Leg::Recording(turn.base.scribe.mark(), Ending::TurnBack(to, failure)),
@@ -175,7 +188,7 @@ impl Pursuit {
         failure
             .evidence
             .push(format!("rolling back failed too: {}", second.message));
-        turn.note(JournalEntry::RollbackEnded);
+        turn.note(JournalEntry::RollbackFailed);
         self.hold(failure, turn);
     }
 

@@ -41,11 +41,18 @@ pub struct Goal {
     pub degraded: Vec<Degraded>,
 }
 
-/// Whether the goal is what the user wants, or what served before that failed.
+/// Whether the goal is what the user wants, or what serves because that has failed.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Direction {
     Forward,
-    Back { failure: Failure },
+    /// On the way back to what served before.
+    Back {
+        failure: Failure,
+    },
+    /// Back there, and kept so.
+    InPlace {
+        failure: Failure,
+    },
 }
 
 impl Goal {
@@ -128,6 +135,14 @@ impl Goal {
         }
     }
 
+    /// What serves in place of a generation that is held.
+    pub fn in_place(serving: &Generation, failure: Failure) -> Self {
+        Self {
+            direction: Direction::InPlace { failure },
+            ..Self::applied(serving)
+        }
+    }
+
     pub fn is_forward(&self) -> bool {
         self.direction == Direction::Forward
     }
@@ -153,6 +168,11 @@ impl Goal {
             Direction::Back { .. } => PlanOptions {
                 delete: true,
                 retry: true,
+                ..PlanOptions::default()
+            },
+            Direction::InPlace { .. } => PlanOptions {
+                delete: true,
+                leave_observed: options.leave_observed,
                 ..PlanOptions::default()
             },
         };
