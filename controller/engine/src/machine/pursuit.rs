@@ -13,7 +13,7 @@ use portolan_provider_api::CallError;
 use super::effect::Answer;
 use super::ending::{Ending, Winding};
 use super::execution::Execution;
-use super::goal::{Goal, newest_shown};
+use super::goal::{Direction, Goal, newest_shown};
 use super::look::{self, Look};
 use super::scribe::Mark;
 use super::turn::{Purpose, Turn};
@@ -98,7 +98,7 @@ impl Pursuit {
 
     pub fn phase(&self) -> PhaseName {
         match &self.leg {
-            _ if !self.world.goal.is_forward() => PhaseName::RollingBack,
+            _ if matches!(self.world.goal.direction, Direction::Back { .. }) => PhaseName::RollingBack,
             Leg::Observing | Leg::Checking { .. } | Leg::Beginning(..) => PhaseName::Planned,
             Leg::Approving(_) => PhaseName::AwaitingApproval,
             Leg::Executing(_) => PhaseName::Executing,
