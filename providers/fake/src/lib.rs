@@ -1,7 +1,8 @@
 //! Clouds in memory: platforms that a test can see into, slow down and break.
 //!
 //! A platform is a table of what is peculiar to it ([`platform`], over the kinds of objects in [`kinds`]), each row with
-//! the page that says so; no platform has code of its own. [`FakeCloud`] is an account of one. [`FakeShape`] and the calls in
+//! the page that says so; no platform has code of its own. What real counterparts have answered is replayed against each
+//! (`tests/transcripts/README.md`). [`FakeCloud`] is an account of one. [`FakeShape`] and the calls in
 //! `provider.rs` are a provider for it like any other; [`FakeImages`] pins images without there being any. Time is given
 //! from outside, and nothing happens but in answer to a call.
 //!

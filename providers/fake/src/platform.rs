@@ -20,7 +20,8 @@ impl fmt::Debug for Platform {
 #[derive(Debug)]
 pub struct Fact {
     pub is: Peculiarity,
-    /// The page that says so, or why it was made up.
+    /// The page that says so and what to look for there, or `made up: ` and why. Where a page gives no figure, the one here
+    /// follows after `; made up: `.
     pub source: &'static str,
 }
 
@@ -142,7 +143,7 @@ pub const ECS_LIKE: Platform = Platform {
                 code: "ThrottlingException",
                 retry_after: None,
             },
-            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html",
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html: Service read actions, 20 a second, and Service modify actions, 50 at once; made up: that they share a bucket",
         },
         Fact {
             is: HasBalancers,
@@ -153,51 +154,51 @@ pub const ECS_LIKE: Platform = Platform {
                 kind: SERVICE.name,
                 most: 5000,
             },
-            source: "https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html",
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html: Services per cluster",
         },
         Fact {
             is: Quota {
                 kind: BALANCER.name,
                 most: 50,
             },
-            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html",
+            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html: Application Load Balancers per Region",
         },
         Fact {
             is: LongestName {
                 kind: SERVICE.name,
                 characters: 255,
             },
-            source: ECS_CREATE_SERVICE,
+            source: ECS_SERVICE_NAME,
         },
         Fact {
             is: LongestName {
                 kind: BALANCER.name,
                 characters: 32,
             },
-            source: ELB_CREATE,
+            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html: Name",
         },
         Fact {
             is: NamesAreUnique { kind: SERVICE.name },
-            source: ECS_DELETE_SERVICE,
+            source: ECS_SERVICE_NAME,
         },
         Fact {
             is: ClientToken { kind: SERVICE.name },
-            source: ECS_CREATE_SERVICE,
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html: clientToken",
         },
         Fact {
             is: ClientToken { kind: JOB.name },
-            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html",
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html: clientToken",
         },
         Fact {
             is: Drains {
                 kind: SERVICE.name,
                 takes: 30_000,
             },
-            source: ECS_DELETE_SERVICE,
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteService.html: from ACTIVE to DRAINING, whose name is taken; and https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html: stopTimeout, 30 seconds",
         },
         Fact {
             is: HiddenWhileDraining { kind: SERVICE.name },
-            source: ECS_DELETE_SERVICE,
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteService.html: no longer visible in ListServices, still viewed with DescribeServices",
         },
         Fact {
             is: Default {
@@ -205,7 +206,7 @@ pub const ECS_LIKE: Platform = Platform {
                 field: "schedulingStrategy",
                 value: "\"REPLICA\"",
             },
-            source: ECS_CREATE_SERVICE,
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html: schedulingStrategy",
         },
         Fact {
             is: Default {
@@ -213,7 +214,7 @@ pub const ECS_LIKE: Platform = Platform {
                 field: "propagateTags",
                 value: "\"NONE\"",
             },
-            source: ECS_CREATE_SERVICE,
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html: propagateTags",
         },
         Fact {
             is: Default {
@@ -221,21 +222,21 @@ pub const ECS_LIKE: Platform = Platform {
                 field: "ipAddressType",
                 value: "\"ipv4\"",
             },
-            source: ELB_CREATE,
+            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html: IP address type; made up: that it is ipv4 where nobody says so",
         },
         Fact {
             is: Reorders {
                 kind: SERVICE.name,
                 field: "publishes",
             },
-            source: "https://github.com/crossplane-contrib/provider-aws/issues/2197",
+            source: ECS_ORDER,
         },
         Fact {
             is: Reorders {
                 kind: SERVICE.name,
                 field: "uses",
             },
-            source: "https://github.com/crossplane-contrib/provider-aws/issues/2197",
+            source: ECS_ORDER,
         },
         Fact {
             is: Recases {
@@ -249,30 +250,30 @@ pub const ECS_LIKE: Platform = Platform {
                 kind: BALANCER.name,
                 by: 2_000,
             },
-            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerState.html",
+            source: "made up: the name is in the answer to the create at AWS; elsewhere an address comes late",
         },
         Fact {
             is: ReadyAfter {
                 kind: BALANCER.name,
                 takes: 3_000,
             },
-            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerState.html",
+            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_LoadBalancerState.html: provisioning, then active; made up: the 3 s",
         },
         Fact {
             is: Immutable {
                 kind: BALANCER.name,
                 field: "protocol",
             },
-            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-target-groups.html",
+            source: "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_ModifyTargetGroup.html: takes none",
         },
     ],
 };
 
-const ECS_CONSISTENCY: &str = "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html";
-const ECS_CREATE_SERVICE: &str = "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html";
-const ECS_DELETE_SERVICE: &str = "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteService.html";
-const ELB_CREATE: &str =
-    "https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateLoadBalancer.html";
+/// It says too that waits may grow to five minutes.
+const ECS_CONSISTENCY: &str = "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html: eventual consistency model; made up: how late, and that lists are later";
+const ECS_SERVICE_NAME: &str =
+    "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_CreateService.html: serviceName";
+const ECS_ORDER: &str = "https://github.com/hashicorp/terraform-provider-aws/pull/11463: the environment of a container is reordered; made up: that these are, for the environment is no list here";
 
 /// Modelled on Google Cloud Run: a long operation for each change, etags, and revisions of which the last ready one serves.
 pub const CLOUD_RUN_LIKE: Platform = Platform {
@@ -285,83 +286,83 @@ pub const CLOUD_RUN_LIKE: Platform = Platform {
                 code: "RESOURCE_EXHAUSTED",
                 retry_after: Some(5_000),
             },
-            source: RUN_QUOTAS,
+            source: "https://github.com/googleapis/repo-automation-bots/issues/4469: Read requests per minute per region, INSUFFICIENT_TOKENS; made up: the figures, and the pause that it names",
         },
         Fact {
             is: Quota {
                 kind: SERVICE.name,
                 most: 1000,
             },
-            source: RUN_QUOTAS,
+            source: "https://cloud.google.com/run/quotas: Maximum number of services",
         },
         Fact {
             is: Quota {
                 kind: JOB.name,
                 most: 1000,
             },
-            source: RUN_QUOTAS,
+            source: "https://cloud.google.com/run/quotas: Maximum number of jobs",
         },
         Fact {
             is: LongestName {
                 kind: SERVICE.name,
                 characters: 49,
             },
-            source: RUN_CREATE,
+            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services/create: serviceId, fewer than 50 characters",
         },
         Fact {
             is: LongestName {
                 kind: JOB.name,
                 characters: 49,
             },
-            source: RUN_CREATE,
+            source: "made up: the page of projects.locations.jobs/create names no limit of jobId; that of services is taken",
         },
         Fact {
             is: NamesAreUnique { kind: SERVICE.name },
-            source: RUN_CREATE,
+            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services: name",
         },
         Fact {
             is: NamesAreUnique { kind: JOB.name },
-            source: RUN_CREATE,
+            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.jobs: name",
         },
         Fact {
             is: Operation {
                 kind: SERVICE.name,
                 takes: 4_000,
             },
-            source: RUN_CREATE,
+            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services/create: an instance of Operation; made up: the 4 s",
         },
         Fact {
             is: Operation {
                 kind: JOB.name,
                 takes: 1_000,
             },
-            source: RUN_CREATE,
+            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.jobs/create: an instance of Operation; made up: the 1 s",
         },
         Fact {
             is: Operation {
                 kind: NETWORK.name,
                 takes: 800,
             },
-            source: "https://cloud.google.com/compute/docs/api/how-tos/api-requests-responses",
+            source: COMPUTE_OPERATIONS,
         },
         Fact {
             is: Operation {
                 kind: VOLUME.name,
                 takes: 1_500,
             },
-            source: "https://cloud.google.com/compute/docs/api/how-tos/api-requests-responses",
+            source: COMPUTE_OPERATIONS,
         },
         Fact {
             is: OneOperationAtATime { kind: SERVICE.name },
-            source: RPC_CODES,
+            source: "made up: no page says what becomes of a change while another one is under way; this is the stricter",
         },
         Fact {
             is: Etag { kind: SERVICE.name },
-            source: RUN_SERVICE,
+            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services: etag, to detect modification conflict during updates",
         },
         Fact {
             is: Etag { kind: JOB.name },
-            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.jobs",
+            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.jobs: etag",
         },
         Fact {
             is: Default {
@@ -369,7 +370,7 @@ pub const CLOUD_RUN_LIKE: Platform = Platform {
                 field: "ingress",
                 value: "\"INGRESS_TRAFFIC_ALL\"",
             },
-            source: RUN_SERVICE,
+            source: "https://cloud.google.com/run/docs/securing/ingress: All, the default",
         },
         Fact {
             is: Default {
@@ -377,29 +378,26 @@ pub const CLOUD_RUN_LIKE: Platform = Platform {
                 field: "timeout",
                 value: "\"300s\"",
             },
-            source: RUN_SERVICE,
+            source: "https://cloud.google.com/run/docs/configuring/request-timeout: 5 minutes (300 seconds) by default",
         },
         Fact {
             is: Drains {
                 kind: SERVICE.name,
                 takes: 1_500,
             },
-            source: RUN_SERVICE,
+            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services/delete: an instance of Operation; made up: the 1.5 s",
         },
         Fact {
             is: ReadyAfter {
                 kind: SERVICE.name,
                 takes: 4_000,
             },
-            source: RUN_SERVICE,
+            source: "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services: reconciling; made up: the 4 s",
         },
     ],
 };
 
-const RUN_QUOTAS: &str = "https://cloud.google.com/run/quotas";
-const RUN_CREATE: &str = "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services/create";
-const RUN_SERVICE: &str = "https://cloud.google.com/run/docs/reference/rest/v2/projects.locations.services";
-const RPC_CODES: &str = "https://cloud.google.com/run/docs/reference/rpc/google.rpc#google.rpc.Code";
+const COMPUTE_OPERATIONS: &str = "https://cloud.google.com/compute/docs/api/how-tos/api-requests-responses: an Operation for each request that changes; made up: how long it takes";
 
 /// As simple, and its account may ask seldom.
 pub const SMALL_QUOTA: Platform = Platform {
