@@ -125,8 +125,13 @@ impl Platform {
         }
     }
 
-    fn record_job(&self, job: String, revision: String, unix_ms: u64) {
-        match self.records.record_success(&job, &revision, unix_ms) {
+    /// The state goes to the disk first: an older one, found beside the record after a loss of power, would run the job
+    /// again.
+    fn record_job(&mut self, job: String, revision: String, unix_ms: u64) {
+        let recorded = self
+            .save_durably()
+            .and_then(|()| self.records.record_success(&job, &revision, unix_ms));
+        match recorded {
             // The receiver is gone only when the supervisor ends; the next one records it again.
             Ok(()) => _ = self.events.send(Event::JobRecorded { job, revision }),
             Err(error) => tracing::error!(error = chain(&error), "the success of job `{job}` is not recorded"),

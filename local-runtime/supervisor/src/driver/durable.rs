@@ -1,6 +1,6 @@
 //! The state made safe against the end of the machine's power, beside everything else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,13 +21,12 @@ impl Durable {
     /// What is written to this file by now, or later in its place.
     pub fn begin(&mut self, file: PathBuf) {
         let failed = self.failed.clone();
-        self.under_way = Some(tokio::task::spawn_blocking(move || {
-            let synced = storage::sync(&file);
-            if synced.is_err() {
-                failed.store(true, Ordering::Relaxed);
-            }
-            synced
-        }));
+        self.under_way = Some(tokio::task::spawn_blocking(move || sync(&file, &failed)));
+    }
+
+    /// What is written to this file by now, before anything goes on that must not be known to the disk first.
+    pub fn at_once(&self, file: &Path) -> Result<(), StorageError> {
+        sync(file, &self.failed)
     }
 
     /// Waits for what was begun last, once: for the answer of the request that began it.
@@ -46,4 +45,12 @@ impl Durable {
     pub fn has_failed(&self) -> bool {
         self.failed.swap(false, Ordering::Relaxed)
     }
+}
+
+fn sync(file: &Path, failed: &AtomicBool) -> Result<(), StorageError> {
+    let synced = storage::sync(file);
+    if synced.is_err() {
+        failed.store(true, Ordering::Relaxed);
+    }
+    synced
 }

@@ -41,13 +41,12 @@ use crate::launch;
 use crate::limits;
 use crate::lock::{Lock, LockError};
 use crate::logs::{self, Written};
-use crate::machine::{Event, Millis, State, step};
+use crate::machine::{self, Event, Millis, State, step};
 use crate::network::{Network, NetworkError};
 use crate::outside;
 use crate::protocol::ErrorBody;
-use crate::spec::Kind;
 pub use crate::storage::Paths;
-use crate::storage::{self, Durability, Records, StorageError};
+use crate::storage::{self, Records, StorageError};
 use commands::Command;
 use containers::Containers;
 use durable::Durable;
@@ -220,13 +219,13 @@ impl Platform {
     async fn take_request(&mut self, event: Event) -> Result<(), ErrorBody> {
         tracing::info!("{}", asked(&event));
         let before = self.state.clone();
-        let durability = durability(&before, &event);
+        let durable = machine::outlives_power(&before, &event);
         let outcome = step(&mut self.state, event, clock::now());
         if let Err(error) = self.save() {
             self.state = before;
             return Err(commands::storage_refusal(&error));
         }
-        if durability == Durability::Power {
+        if durable {
             self.durable.begin(self.settings.paths.state_file());
         }
         self.follow(outcome).await;
@@ -270,6 +269,12 @@ impl Platform {
         storage::save(&path, &self.boot_id, &self.state, &mut self.saved)
     }
 
+    /// So that it is on the disk before anything else is.
+    fn save_durably(&mut self) -> Result<(), StorageError> {
+        self.save()?;
+        self.durable.at_once(&self.settings.paths.state_file())
+    }
+
     /// Ends with no file but the data, no link, no cgroup. The lock goes last.
     fn leave_nothing(&mut self, lock: Lock) {
         let paths = &self.settings.paths;
@@ -304,15 +309,6 @@ fn asked(event: &Event) -> String {
         Event::Promote { name, full: false } => format!("take service `{name}` to its next step"),
         Event::Promote { name, full: true } => format!("take service `{name}` past its steps"),
         other => format!("{other:?}"),
-    }
-}
-
-/// A network that is new has nothing in it, and is gone with the machine's power itself: the first object that uses it makes
-/// it durable.
-fn durability(before: &State, event: &Event) -> Durability {
-    match event {
-        Event::Put { object, .. } if object.kind() == Kind::Network && before.network.is_none() => Durability::Process,
-        _ => Durability::Power,
     }
 }
 

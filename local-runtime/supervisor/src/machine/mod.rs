@@ -221,7 +221,7 @@ pub enum Effect {
         address: Ipv4Addr,
         timeout: Duration,
     },
-    /// Makes durable that this revision has succeeded. Answered by `JobRecorded`; asked for again until it is.
+    /// Makes durable that this revision has succeeded, and before that the state that knows it. Answered by `JobRecorded`; asked for again until it is.
     RecordJob {
         job: String,
         revision: String,
@@ -254,6 +254,24 @@ pub fn step(state: &mut State, event: Event, now: Now) -> Outcome {
     state.note(event, &mut turn);
     state.reconcile(&mut turn);
     turn.outcome
+}
+
+/// Whether the state after this event is to be on the disk before whoever asked for it is answered. What has happened by
+/// itself is found out again, or begun again, by whoever reads an older state; a success of a job alone is not, and
+/// [`Effect::RecordJob`] sees to that.
+///
+/// A network that is new has nothing in it, and is gone with the machine's power itself: the first object that uses it
+/// makes it durable.
+pub fn outlives_power(before: &State, event: &Event) -> bool {
+    match event {
+        Event::Put { object, .. } if object.kind() == Kind::Network => before.network.is_some(),
+        Event::Put { .. }
+        | Event::Delete { .. }
+        | Event::RunJob { .. }
+        | Event::Retry { .. }
+        | Event::Promote { .. } => true,
+        _ => false,
+    }
 }
 
 /// One step under way: its time, and what it has asked for so far.

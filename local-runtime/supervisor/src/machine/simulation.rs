@@ -42,7 +42,12 @@ fn something_happens(world: &mut World, random: &mut Random) {
             }
         }
         15 if random.below(4) == 0 => world.resume(),
-        16 if random.below(8) == 0 => world.reboot(),
+        16 if random.below(8) == 0 => {
+            if random.below(2) == 0 {
+                world.lose_power();
+            }
+            world.reboot();
+        }
         17 => world.takes(Object::Service(some_service(random))),
         18 => {
             let revision = format!("r{}", random.below(3));

@@ -399,6 +399,31 @@ fn a_success_counts_once_it_is_recorded() {
 }
 
 #[test]
+fn a_success_that_is_recorded_is_known_whenever_the_power_fails() {
+    let mut spec = job("migrate", "r1");
+    spec.pod.main.image = "done".into();
+    let mut ways = BTreeSet::new();
+    for answers in 0..8 {
+        let mut world = World::new();
+        put_job(&mut world, &spec);
+        for _ in 0..answers {
+            let next = world.pending.pop_front();
+            next.into_iter().for_each(|effect| world.answer(effect));
+        }
+        let is_recorded = world.has_recorded("migrate", "r1");
+        world.words();
+        world.lose_power();
+        world.reboot();
+        world.run(LONG);
+        let runs_again = world.words().iter().any(|word| word.starts_with("start"));
+        assert_eq!(runs_again, !is_recorded, "after {answers} answers");
+        assert_eq!(world.verdict(Kind::Job, "migrate"), "Ready", "after {answers} answers");
+        ways.insert(is_recorded);
+    }
+    assert_eq!(ways.len(), 2, "it fails before and after");
+}
+
+#[test]
 fn a_service_whose_port_is_taken_is_not_ready_until_it_has_it_again() {
     let mut world = up(&service("web", 1));
     let failure = PortFailure {

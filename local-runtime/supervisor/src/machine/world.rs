@@ -3,8 +3,8 @@
 //! (`tests/src/simulation/local`) has it for its other side; no program does.
 //!
 //! Images, by the last part of their name: `unready` runs and fails its probes, `crash` ends with 1 at once, `done` with 0,
-//! `task` whenever whoever drives the world says so, `broken` cannot be started, `stubborn` is a server that only SIGKILL ends, and any other is a server, which runs and passes
-//! its probes. Every event and every effect is looked at: what must never happen, and did, is kept in [`World::broken`].
+//! `task` whenever whoever drives the world says so, `broken` cannot be started, `stubborn` is a server that only SIGKILL
+//! ends, and any other is a server, which runs and passes its probes. Every event and every effect is looked at: what must never happen, and did, is kept in [`World::broken`].
 
 #[cfg(test)]
 mod stories;
@@ -34,6 +34,8 @@ pub struct World {
     /// What must never happen, and did first.
     pub broken: Option<String>,
     pub steps: u64,
+    /// The state that a loss of power leaves for certain.
+    durable: State,
     /// Folders of volumes, also of those that are no object any more.
     folders: BTreeSet<String>,
     routes: Vec<Route>,
@@ -133,6 +135,7 @@ impl World {
 impl World {
     pub fn event(&mut self, event: Event) {
         let before = Before::of(&self.state, &event);
+        let is_durable = outlives_power(&self.state, &event);
         let now = Now {
             at: self.now,
             unix_ms: self.now.0,
@@ -140,6 +143,9 @@ impl World {
         let outcome = step(&mut self.state, event, now);
         self.steps += 1;
         self.wake_at = outcome.wake_at;
+        if is_durable {
+            self.durable = self.state.clone();
+        }
         if let Some(wrong) = before.broken_by(&self.state) {
             self.must_not(wrong);
         }
@@ -205,8 +211,9 @@ impl World {
         }
     }
 
-    /// The success is durable; the machine has yet to hear of it.
+    /// The success is durable, and before it the state; the machine has yet to hear of it.
     pub fn record(&mut self, job: &str, revision: &str) {
+        self.durable = self.state.clone();
         self.recorded.push((job.to_string(), revision.to_string()));
     }
 
@@ -347,6 +354,15 @@ impl World {
         self.stop_all();
         self.now = Millis(10);
         self.resume_after_reboot();
+    }
+
+    /// Before a reboot: what was written and was not on the disk yet is lost. Which volumes there are is in a record.
+    pub fn lose_power(&mut self) {
+        let volumes = std::mem::take(&mut self.state.volumes);
+        self.state = State {
+            volumes,
+            ..self.durable.clone()
+        };
     }
 
     /// Nothing runs any more, the supervisor neither.

@@ -57,6 +57,34 @@ async fn a_job_whose_success_cannot_be_recorded_is_not_done_until_it_is() {
     app.delete_everything().await;
 }
 
+/// A record beside a state from before it would, after a loss of power, be the word of one file against the other's.
+#[tokio::test]
+async fn a_success_is_not_recorded_before_the_state_that_knows_it() {
+    let test = "a_success_is_not_recorded_before_the_state_that_knows_it";
+    let Some(app) = App::new(test).await else { return };
+    // A server ends with 0 when it is told to stop.
+    app.put_job(job("once", "r1", &["serve", "8080", "hello"])).await;
+    let pid = |seen: &Observed| seen.job.as_ref()?.attempt.as_ref()?.containers[0].pid;
+    let seen = app.until(Kind::Job, "once", |seen| pid(seen).is_some()).await;
+    while app.logs(Kind::Job, "once").await.is_empty() {}
+    // A folder where the state is first written to.
+    let obstacle = app.launch.state_dir.join("state.tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    signal(pid(&seen).unwrap(), Signal::SIGTERM);
+    app.until(Kind::Job, "once", |seen| {
+        seen.state
+            == ObjectState::Progressing {
+                message: "its success is not recorded yet".into(),
+            }
+    })
+    .await;
+    assert!(!app.launch.data_dir.join("jobs/once.json").exists());
+    std::fs::remove_dir(&obstacle).unwrap();
+    let seen = app.ready(Kind::Job, "once").await.job.unwrap();
+    assert_eq!(seen.attempts, 1, "it has not run again for that");
+    app.delete_everything().await;
+}
+
 #[tokio::test]
 async fn a_job_that_fails_is_tried_again_and_tells_its_last_words() {
     let Some(app) = App::new("a_job_that_fails_is_tried_again_and_tells_its_last_words").await else {
