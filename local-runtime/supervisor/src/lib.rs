@@ -25,7 +25,7 @@ mod limits;
 mod lock;
 mod logs;
 pub mod machine;
-mod network;
+pub mod network;
 pub mod outside;
 mod peer;
 mod process;

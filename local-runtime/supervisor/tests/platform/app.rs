@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use portolan_supervisor::driver::{Paths, Settings};
+use portolan_supervisor::network::Network;
 use portolan_supervisor::protocol::{LogsRequest, ObjectState, Observation, Observed, PutOutcome, ServiceStatus};
 use portolan_supervisor::spec::{ContainerSpec, JobSpec, Kind, Object, ServiceSpec};
 use portolan_supervisor::{Client, Launch, ensure_running};
@@ -178,6 +179,13 @@ impl App {
         Traces::of(&self.cgroup_folder(), &self.settings().bridge(), &folders)
     }
 
+    /// With the processes that no cgroup tells of: one may have been begun a moment ago.
+    fn all_traces_now(&self) -> Traces {
+        let mut traces = self.traces_now();
+        traces.processes.extend(machine::processes_about(&self.launch.run_dir));
+        traces
+    }
+
     /// Deletes every object and waits until nothing is left but the data.
     pub async fn delete_everything(&self) {
         let traces = self.traces().await;
@@ -235,15 +243,18 @@ impl App {
 /// which during a panic would end the whole program and leave the other tests' apps behind.
 impl Drop for App {
     fn drop(&mut self) {
-        let mut left = self.traces_now();
-        left.processes.extend(machine::processes_about(&self.launch.run_dir));
+        let mut left = self.all_traces_now();
         let begun = Instant::now();
         while left.is_on_the_machine() && begun.elapsed() < PATIENCE {
             left.remove_by_force();
             std::thread::sleep(Duration::from_millis(20));
             let still = left.still_there().processes;
-            left = self.traces_now();
+            left = self.all_traces_now();
             left.processes.extend(still);
+        }
+        // Last, when nobody is left who would put its rules back.
+        if let Err(error) = Network::of(&self.settings().instance).remove() {
+            eprintln!("left over: {error}");
         }
     }
 }
