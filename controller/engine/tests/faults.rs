@@ -12,8 +12,7 @@ use portolan_engine::journal::{Intent, Journal, JournalEntry};
 use portolan_engine::machine::Ask;
 use portolan_engine::{EngineError, EngineEvent, OutcomeKind, Work};
 use portolan_provider_api::{CallError, ErrorClass};
-use portolan_provider_fake::kinds::{JOB, NETWORK, SERVICE};
-use portolan_provider_fake::platform::ECS_LIKE;
+use portolan_provider_fake::kinds::{NETWORK, SERVICE};
 use portolan_provider_fake::{Called, Fault, Object, On};
 use serde_json::json;
 
@@ -334,34 +333,6 @@ fn what_never_gets_ready_has_failed_after_its_deadline() {
     assert!((600..700).contains(&took), "{took} s");
 }
 
-/// Each read is late by something else, up to five seconds: one that is answered later may show what was so before.
-fn reads_vary(seed: u64) -> Sim {
-    let mut sim = Sim::new();
-    sim.cloud.set_lags(5_000, 5_000, Some(seed));
-    sim.shape.read_lag = Duration::from_millis(5_500);
-    sim
-}
-
-#[test]
-fn what_was_made_at_an_account_is_not_made_once_more_when_the_app_comes_back() {
-    for seed in 0..60 {
-        let here = reads_vary(seed);
-        assert_eq!(here.run(&apply(shop())).kind(), OutcomeKind::Converged, "{seed}");
-        let mut there = here.fork();
-        there.journal = here.journal.clone();
-        there
-            .cloud
-            .objects()
-            .keys()
-            .for_each(|id| there.cloud.remove_by_hand(id));
-        there.cloud.set_realm("another-account");
-        there.sleep_ms(10_000);
-        assert_eq!(there.run(&apply(shop())).kind(), OutcomeKind::Converged, "{seed}");
-        assert_eq!(here.run(&apply(shop())).kind(), OutcomeKind::Converged, "{seed}");
-        assert_eq!(here.cloud.violations(), [""; 0], "{seed}");
-    }
-}
-
 /// The platform takes the token of a create that has failed since for one that it has done.
 #[test]
 fn an_intent_that_somebody_left_whose_clock_is_ahead_ends_too() {
@@ -389,41 +360,6 @@ fn an_intent_that_somebody_left_whose_clock_is_ahead_ends_too() {
     sim.journal.append(&work.key(), &ahead).unwrap();
     sim.sleep_ms(1_000);
     assert_eq!(sim.run(&work).kind(), OutcomeKind::Converged);
-}
-
-/// A service drains for half a minute, and is not shown in lists while it does.
-#[test]
-fn what_was_seen_gone_by_an_old_read_is_waited_for() {
-    for seed in 0..60 {
-        let mut sim = Sim::of(&ECS_LIKE);
-        sim.cloud.set_lags(0, 5_000, Some(seed));
-        sim.shape.read_lag = Duration::from_millis(5_500);
-        let two = with(
-            hello(),
-            "/spec/services/worker",
-            json!({ "image": "registry.example/worker:1" }),
-        );
-        assert_eq!(sim.run(&apply(two)).kind(), OutcomeKind::Converged, "{seed}");
-        let run = sim.run(&apply(hello()));
-        let anew = run
-            .events
-            .iter()
-            .filter(|event| matches!(event, EngineEvent::PlanningAnew { .. }));
-        assert_eq!(anew.count(), 0, "{seed}");
-        assert_eq!(run.kind(), OutcomeKind::Converged, "{seed}");
-    }
-}
-
-#[test]
-fn what_a_read_has_shown_is_not_made_once_more_by_an_older_one() {
-    for seed in 0..60 {
-        let sim = reads_vary(seed);
-        let migration = On::Write(sim.shops(JOB, "migrate"));
-        sim.cloud.fail_next(migration.clone(), Fault::TimeOut { ms: 1_000 });
-        sim.cloud.fail_next(migration, Fault::OtherWriter);
-        assert_eq!(sim.run(&apply(shop())).kind(), OutcomeKind::Converged, "{seed}");
-        assert_eq!(sim.cloud.violations(), [""; 0], "{seed}");
-    }
 }
 
 #[test]

@@ -338,12 +338,8 @@ impl World<'_> {
         let sound = version.is_sound();
         let goes_by_itself = self.result.met.iter().any(|(_, fault)| *fault == Fault::FailedLate);
         match &outcome.kind {
-            // Data that an earlier delete has kept is in no record: a list that lags does not show it.
-            OutcomeKind::Converged if version == Version::DeleteWithData => {}
             OutcomeKind::Converged if !by_hand && !goes_by_itself => self.check_truth(app, account, position),
-            OutcomeKind::Held(failure) | OutcomeKind::RolledBack { failure, .. }
-                if sound && !by_hand && !excused && !version.is_delete() =>
-            {
+            OutcomeKind::Held(failure) | OutcomeKind::RolledBack { failure, .. } if sound && !by_hand && !excused => {
                 self.broken("I1", format!("app {app} is held without a reason: {failure:?}"));
             }
             _ => {}

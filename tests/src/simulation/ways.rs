@@ -224,6 +224,25 @@ fn found() -> Vec<(&'static str, Scenario)> {
             ),
         ),
         (
+            "a delete held at its last object, and one over a list that lags",
+            way(
+                6_667,
+                &CLOUD_RUN_LIKE,
+                (60_000, 0),
+                &[
+                    &[(After(15_354), HelloEnv)],
+                    &[(After(17_566), Shop), (Missed(826), Delete), (After(19_852), Delete)],
+                    &[(After(8_117), ShopImage)],
+                ],
+            )
+            .with_outside(&[(6_320, Outside::ChangedByHand { app: 2, nth: 0 })])
+            .meeting(&[
+                (6, Fault::SlowAnswer),
+                (94, Fault::ClockSkewed),
+                (175, Fault::CredentialsExpired),
+            ]),
+        ),
+        (
             "a rollback, and a lease that passes",
             Scenario {
                 controllers: 2,

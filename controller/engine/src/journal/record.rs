@@ -15,6 +15,7 @@ use portolan_core::resource::{ResourceId, Resources};
 use portolan_provider_api::OpenOperation;
 use serde::{Deserialize, Serialize};
 
+use super::GENERATIONS_KEPT;
 use crate::machine::Timestamp;
 
 /// Which app on which target. Written `namespace/app on target`.
@@ -40,6 +41,8 @@ pub struct AppRecord {
     pub latest: Option<Arc<Generation>>,
     /// The newest one that converged: where a rollback goes.
     pub converged: Option<Arc<Generation>>,
+    /// Those begun since that one, the oldest first, and no more than are kept: each may have made something.
+    pub unconverged: Vec<Arc<Generation>>,
     /// The generation that is not tried again.
     pub held: Option<Hold>,
     /// Creates that may have been sent and were not seen to have happened.
@@ -166,6 +169,7 @@ impl AppRecord {
                 self.owner = Some(owner.clone());
                 self.latest = Some(generation.clone());
                 self.held = None;
+                self.keep_unconverged(generation);
                 if Mutant::TheInventoryAdvancesEarly.is_on() {
                     self.converged = self.latest.clone();
                 }
@@ -184,6 +188,7 @@ impl AppRecord {
             }
             JournalEntry::Converged => {
                 self.converged = self.latest.clone();
+                self.unconverged.clear();
                 self.held = None;
             }
             JournalEntry::Held(hold) => self.held = Some(hold.clone()),
@@ -202,15 +207,27 @@ impl AppRecord {
         }
     }
 
-    /// Whether the last run came to no end that the journal knows of.
-    pub fn is_unfinished(&self) -> bool {
-        let Some(latest) = &self.latest else { return false };
-        let converged = self
+    fn keep_unconverged(&mut self, generation: &Arc<Generation>) {
+        let newest = generation.number;
+        let kept = |one: &Arc<Generation>| one.number != newest && one.number + GENERATIONS_KEPT > newest;
+        self.unconverged.retain(kept);
+        if self
             .converged
             .as_ref()
-            .is_some_and(|converged| converged.number == latest.number);
-        let rolling_back = |hold: &Hold| hold.rolling_back_to.is_some();
-        self.held.as_ref().map_or(!converged, rolling_back)
+            .is_none_or(|converged| converged.number < newest)
+        {
+            self.unconverged.push(generation.clone());
+        }
+    }
+
+    /// Every generation that may have made what the target shows.
+    pub fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.converged.iter().chain(&self.unconverged)
+    }
+
+    /// Whether the last run brought its generation to a good end, or what served before back, or there was none.
+    pub fn ended_well(&self) -> bool {
+        self.unconverged.is_empty() && self.held.is_none() || self.serving().is_some()
     }
 
     /// Whether the newest generation was made from these manifests.

@@ -240,6 +240,10 @@ fn load(connection: &Connection, key: &AppKey) -> Result<AppRecord, Failure> {
         true => latest.clone(),
         false => generation(connection, row.id, row.converged)?,
     };
+    let unconverged = match row.converged == row.latest {
+        true => Vec::new(),
+        false => parts(connection, UNCONVERGED, row.id)?,
+    };
     let intents: Vec<super::Intent> = parts(connection, "SELECT body FROM intents WHERE app = ?", row.id)?;
     let operations: Vec<portolan_provider_api::OpenOperation> =
         parts(connection, "SELECT body FROM operations WHERE app = ?", row.id)?;
@@ -247,6 +251,7 @@ fn load(connection: &Connection, key: &AppKey) -> Result<AppRecord, Failure> {
         owner: row.owner.map(OwnerId::from_tag),
         latest,
         converged,
+        unconverged: unconverged.into_iter().map(Arc::new).collect(),
         held: row.held.map(|text| serde_json::from_str(&text)).transpose()?,
         intents: intents.into_iter().map(|intent| (intent.id.clone(), intent)).collect(),
         operations: operations
@@ -255,6 +260,11 @@ fn load(connection: &Connection, key: &AppKey) -> Result<AppRecord, Failure> {
             .collect(),
     })
 }
+
+const UNCONVERGED: &str = "
+    SELECT body FROM generations WHERE app = ?1
+    AND number > (SELECT coalesce(converged, 0) FROM apps WHERE id = ?1) ORDER BY number
+";
 
 struct AppRow {
     id: i64,

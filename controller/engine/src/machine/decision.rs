@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use portolan_core::mutant::Mutant;
 use portolan_core::observation::Failure;
-use portolan_core::plan::{Plan, Problem, Stage, Step, Verb};
-use portolan_core::resource::{Resource, ResourceId, Resources};
+use portolan_core::plan::{Plan, PlanOptions, Problem, Step, Verb};
+use portolan_core::resource::{ResourceId, Resources};
 use portolan_provider_api::{CallError, ErrorClass};
 
 use super::effect::Ask;
@@ -20,6 +20,7 @@ use crate::error::EngineError;
 use crate::event::EngineEvent;
 use crate::journal::{GenerationKind, Intent, JournalEntry};
 use crate::outcome::OutcomeKind;
+use crate::work::Wish;
 
 impl Pursuit {
     /// Plans from the observation, and takes the one way that the plan allows.
@@ -90,22 +91,40 @@ impl Pursuit {
         intents.into_iter().any(|intent| !repeated(intent))
     }
 
-    /// A read is too old if it does not show what this run has written, or what an earlier read has shown; for the verdict that
-    /// nothing is left to do, or that something may go for what takes its place, if it may not show what a run before wrote
-    /// that was cut off; and where the journal spoke of
-    /// another account, if it may not show what was done at this one before that.
-    pub(super) fn is_read_too_old(&self, plan: &Plan, turn: &mut Turn) -> bool {
+    /// A read may show what was so before it was asked for. What it is believed for is one rule: of what this run has
+    /// written, what it shows once it shows that; of all else, what it must show, for whatever was done before this run began
+    /// is longer ago than reads lag, or what the run before has left there by the word of the journal. A read that departs
+    /// from that word may be older than the run before, or show what somebody has done since: time tells.
+    pub(super) fn is_read_too_old(&self, plan: &Plan, turn: &Turn) -> bool {
         let lag = turn.base.shape.read_lag();
-        let asked = self.world.asked();
-        // What is gone back to looks as it did before it was left: nothing but time tells a read of then from one of now.
-        let turning_back = !self.world.goal.is_forward() && asked < self.world.writes.last().plus(lag);
-        let doubted = asked < self.began.plus(lag) && !Mutant::TheJournalIsNotAsked.is_on() && {
-            let prunes = plan.steps.iter().any(|step| step.stage == Stage::Prune);
-            let makes_way = prunes && !self.world.goal.resources.is_empty();
-            let cut = (plan.is_empty() || makes_way) && self.before.is_unfinished();
-            turn.base.scribe.spoke_of_another() || cut || self.contradicts_the_journal(plan)
+        let certain = self.world.asked() >= self.began.plus(lag) || Mutant::TheJournalIsNotAsked.is_on();
+        let known = certain || self.shows_what_was_left(turn);
+        !known || self.makes_what_was_shown(plan, lag) || !self.world.is_all_fresh()
+    }
+
+    /// Whether a plan back to what the run before has left would change nothing, but for what this run has written. Data that
+    /// deletes have kept is in no record: who wants to erase it waits until reads must show it.
+    fn shows_what_was_left(&self, turn: &Turn) -> bool {
+        let erases = turn.base.work.wish == Wish::Delete { erase_data: true };
+        let (Some(left), Some(seen), false) = (&self.left, &self.world.seen, erases) else {
+            return Mutant::IntentsAreForgotten.is_on();
         };
-        doubted || turning_back || self.makes_what_was_shown(plan, lag) || !self.world.is_all_fresh()
+        let options = PlanOptions {
+            delete: true,
+            allow_data_loss: true,
+            leave_observed: turn.base.work.options.leave_observed,
+            ..PlanOptions::default()
+        };
+        let record = turn.record();
+        let plan = left
+            .clone()
+            .plan(&self.scope, record, &seen.observation, &*turn.base.shape, options);
+        let retained = |id: &ResourceId| seen.observation.resources.get(id).is_some_and(|seen| seen.retained);
+        let explained = |step: &Step| match step.verb {
+            Verb::Delete => self.world.writes.was_taken(&step.id) || retained(&step.id),
+            Verb::Create | Verb::Update => self.world.writes.was_taken(&step.id),
+        };
+        plan.problems.is_empty() && plan.steps.iter().all(explained)
     }
 
     /// Whether an earlier read has shown what may not be made twice, and would be.
@@ -113,52 +132,6 @@ impl Pursuit {
         let made = |step: &&Step| step.verb == Verb::Create && step.needs_intent && !step.replacement;
         let mut made = plan.steps.iter().filter(made);
         made.any(|step| self.world.was_shown_lately(&step.id, lag))
-    }
-
-    /// Whether the plan makes what was made before, mends what was as it shall be, leaves alone what was something else,
-    /// knows nothing of what is to go, or finds what nobody has made: a run before may have written a moment ago, and not every read needs to show that.
-    fn contradicts_the_journal(&self, plan: &Plan) -> bool {
-        let record = &self.before;
-        let newest = match self.world.goal.direction {
-            // That the rollback has ended was written once a read had to show it.
-            Direction::InPlace { .. } => &record.converged,
-            _ => &record.latest,
-        };
-        let Some(latest) = newest else { return false };
-        let desired = &self.world.goal.resources;
-        let untouched = |id: &ResourceId| !self.world.writes.was_taken(id);
-        let converged = record.converged.as_ref();
-        let converged = |id: &ResourceId| converged.and_then(|generation| generation.resources.get(id));
-        // What came to no good end may have made, or taken away, anything.
-        let ended_well = record.converged.as_ref().is_some_and(|one| one.number == latest.number);
-        let rolled_back = record.held.is_some() && latest.kind == GenerationKind::Apply;
-        let made_before = |step: &Step| match step.verb {
-            Verb::Create if Mutant::IntentsAreForgotten.is_on() => false,
-            Verb::Create => step.needs_intent && !ended_well || converged(&step.id).is_some(),
-            Verb::Update => converged(&step.id).is_some_and(|applied| desired.get(&step.id) == Some(applied)),
-            Verb::Delete => false,
-        };
-        let meant = |id: &ResourceId| latest.resources.contains_key(id) || rolled_back && converged(id).is_some();
-        let hidden = |id: &&ResourceId| !desired.contains_key(*id) && !self.world.is_shown(id) && untouched(id);
-        let applied = || {
-            record
-                .converged
-                .iter()
-                .chain([latest])
-                .flat_map(|one| one.resources.keys())
-        };
-        let unknown = |id: &&ResourceId| self.world.is_shown(id) && untouched(id) && !meant(id);
-        let otherwise = |id: &&ResourceId| {
-            let applied = converged(id).into_iter().chain(latest.resources.get(*id));
-            let wanted = desired.get(*id);
-            let differs =
-                |one: &Resource| wanted.is_some_and(|two| one.revision != two.revision || one.body != two.body);
-            untouched(id) && applied.into_iter().any(differs)
-        };
-        plan.unchanged.iter().any(|id| otherwise(&id))
-            || plan.steps.iter().any(|step| untouched(&step.id) && made_before(step))
-            || applied().any(|id| hidden(&id))
-            || desired.keys().any(|id| unknown(&id))
     }
 
     /// The very plan that met a conflict waits until a read must show what was in its way, if it has gone by itself.

@@ -127,6 +127,21 @@ impl Goal {
         }
     }
 
+    /// What the run before has left at the target; `None` where the journal cannot say, for it came to no end or to a bad
+    /// one.
+    pub fn left(record: &AppRecord) -> Option<Self> {
+        let nothing = || {
+            Self::forward(
+                GenerationKind::Delete,
+                Resources::new(),
+                BTreeMap::new(),
+                Duration::ZERO,
+            )
+        };
+        let left = || record.converged.as_deref().map_or_else(nothing, Self::applied);
+        record.ended_well().then(left)
+    }
+
     /// Back to a generation that converged, because a later one has failed.
     pub fn back(to: &Generation, failure: Failure) -> Self {
         Self {
@@ -267,8 +282,9 @@ fn resolved(work: &Work, realm: &str, facts: &Facts, mut impossible: Vec<Fault>)
 fn with_applied_needs<'a>(observed: &'a Observation, desired: &Resources, record: &AppRecord) -> Cow<'a, Observation> {
     let mut ordered = Cow::Borrowed(observed);
     for id in observed.resources.keys().filter(|id| !desired.contains_key(id)) {
-        let generations = [&record.latest, &record.converged].into_iter().flatten();
-        let applied = generations.filter_map(|generation| generation.resources.get(id));
+        let applied = record
+            .generations()
+            .filter_map(|generation| generation.resources.get(id));
         let needs: Vec<ResourceId> = applied
             .flat_map(|one| one.edges.iter().map(|edge| edge.to.clone()))
             .collect();

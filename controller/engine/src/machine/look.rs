@@ -128,8 +128,7 @@ impl Look {
 /// count it as there.
 fn wanted(world: &World, shape: &dyn Shape, record: &AppRecord) -> Vec<ResourceId> {
     let mut wanted: BTreeSet<&ResourceId> = world.goal.resources.keys().collect();
-    let known = [&record.latest, &record.converged].into_iter().flatten();
-    let known = known.flat_map(|generation| generation.resources.keys());
+    let known = record.generations().flat_map(|generation| generation.resources.keys());
     let by_name = |id: &&ResourceId| shape.is_pruned(id) && !Mutant::NamesAreNotAskedFor.is_on();
     wanted.extend(known.chain(world.writes.ids()).filter(by_name));
     wanted.into_iter().cloned().collect()

@@ -19,7 +19,8 @@ pub struct Policy {
     pub read_deadline: Duration,
     /// So for a write; unpacking a large image is one.
     pub call_deadline: Duration,
-    /// All tries of one write together.
+    /// All tries of one write together. Two that nobody answers at all use it up, on purpose: half an hour of silence is a
+    /// target that is not there, and whoever deployed wants to know. What was taken meanwhile is found by the next run.
     pub operation_deadline: Duration,
     /// Calls under way at the same time, for one app.
     pub calls_at_once: usize,

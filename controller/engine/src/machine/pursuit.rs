@@ -1,5 +1,6 @@
 //! Pursuing a goal: where the pursuit stands, what comes in, and who has to deal with it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use super::world::{Seen, World};
 use super::{Next, PhaseName, Timestamp};
 use crate::error::EngineError;
 use crate::event::EngineEvent;
-use crate::journal::{AppRecord, Intent, JournalEntry};
+use crate::journal::{Intent, JournalEntry};
 use crate::outcome::OutcomeKind;
 
 pub struct Pursuit {
@@ -41,8 +42,10 @@ pub struct Pursuit {
     pub(super) conflict: Option<Conflict>,
     pub(super) last_progress: Timestamp,
     pub(super) began: Timestamp,
-    /// What the journal knew when it began: a run before may have written a moment ago.
-    pub(super) before: AppRecord,
+    /// The intents that a run before has left.
+    pub(super) intents_before: BTreeMap<ResourceId, Intent>,
+    /// What a run before has left at the target, maybe a moment ago; `None` where nobody can say.
+    pub(super) left: Option<Goal>,
     /// Set once no new call shall be made.
     pub(super) winding: Option<Winding>,
 }
@@ -79,9 +82,12 @@ pub(super) enum Leg {
 
 impl Pursuit {
     pub fn new(scope: Arc<Scope>, goal: Goal, turn: &Turn) -> Self {
+        let record = turn.record();
+        let known = !turn.base.scribe.spoke_of_another();
         Self {
             began: turn.now,
-            before: turn.record().clone(),
+            intents_before: record.intents.clone(),
+            left: Goal::left(record).filter(|_| known),
             scope,
             world: World::new(goal),
             look: Look::new(),
@@ -201,7 +207,7 @@ impl Pursuit {
         let asked = self.world.asked();
         // Its call was made long after the intent, if it was tried again; and a run before may have made it until its end, by
         // a clock that says nothing here.
-        let of_before = |intent: &Intent| self.before.intents.get(&intent.id) == Some(intent);
+        let of_before = |intent: &Intent| self.intents_before.get(&intent.id) == Some(intent);
         let noted = |intent: &Intent| if of_before(intent) { self.began } else { intent.at };
         let sent = |intent: &Intent| self.world.writes.answered_at(&intent.id).max(noted(intent));
         let lag = if Mutant::IntentsAreForgotten.is_on() {

@@ -89,15 +89,6 @@ impl Writes {
         self.by_id.get(id).is_some_and(|write| write.accepted.is_some())
     }
 
-    /// When the platform took the last write; the beginning of time if there was none.
-    pub fn last(&self) -> Timestamp {
-        let accepted = self
-            .by_id
-            .values()
-            .filter_map(|write| Some(write.accepted.as_ref()?.at));
-        accepted.max().unwrap_or_default()
-    }
-
     /// When the last call to the resource was answered; the beginning of time if there was none.
     pub fn answered_at(&self, id: &ResourceId) -> Timestamp {
         self.by_id.get(id).map(|write| write.answered).unwrap_or_default()
@@ -281,11 +272,6 @@ impl World {
     pub fn was_shown_lately(&self, id: &ResourceId, lag: Duration) -> bool {
         let shown = self.shown_at.get(id);
         shown.is_some_and(|at| self.asked() < at.plus(lag))
-    }
-
-    /// Whether the last observation shows it, however old it is.
-    pub fn is_shown(&self, id: &ResourceId) -> bool {
-        self.shown(id).is_some()
     }
 
     /// Whether something desired is on its way out: until it is gone it can be neither changed nor made.
