@@ -59,16 +59,21 @@ pub fn observed(scope: &Scope, seen: &Observed) -> ObservedResource {
 }
 
 /// One object of a supervisor that is gone. It is as it was put, but for what needs somebody to look after it: that has
-/// failed, so that whoever applies again starts a supervisor, and whoever asks hears the truth.
+/// failed, so that whoever applies again starts a supervisor, and whoever asks hears the truth. So has what was on its way
+/// out: to wait for it would be to wait for ever.
 pub fn left(scope: &Scope, seen: &Observed) -> ObservedResource {
     let mut resource = observed(scope, seen);
     let is_at_rest = match seen.object.kind() {
+        _ if seen.deleting => false,
         Kind::Network | Kind::Volume => true,
-        Kind::Service => seen.deleting,
+        Kind::Service => false,
         Kind::Job => !matches!(resource.state, ResourceState::Progressing { .. }),
     };
     if !is_at_rest {
-        let message = "no supervisor runs, so nothing keeps it running and its ports do not answer";
+        let message = match seen.deleting {
+            true => "no supervisor runs, so nothing takes it away",
+            false => "no supervisor runs, so nothing keeps it running and its ports do not answer",
+        };
         let failure = Failure {
             lost: true,
             ..Failure::new(explain::NOBODY, message)
@@ -358,7 +363,8 @@ mod tests {
             deleting: true,
             ..was_ready
         };
-        assert_eq!(left(&scope(), &going).state, ResourceState::Deleting);
+        let failure = left(&scope(), &going).failure().cloned();
+        assert!(failure.is_some_and(|failure| failure.lost), "nobody takes it away");
     }
 
     #[test]

@@ -292,6 +292,17 @@ fn on_this_machine() -> Vec<(&'static str, Scenario)> {
             way(1, &LOCAL, (0, 0), &[&[(After(0), Hello)]]).with_outside(&[(700, killed)]),
         ),
         (
+            "a machine is rebooted while a service ends that is wanted again",
+            way(
+                1_003_991,
+                &LOCAL,
+                (0, 0),
+                &[&[(After(17_073), Shop), (After(13_222), Delete), (Missed(5_504), Shop)]],
+            )
+            .with_outside(&[(32_075, Outside::Rebooted)])
+            .meeting(&[(7, Fault::CrashAfterAnswer), (74, Fault::OperationSlow)]),
+        ),
+        (
             "a migration that fails, and is tried again",
             way(1, &LOCAL, (0, 0), &[&[(After(0), Shop)]])
                 .with_outside(&(0..32).map(|nth| (1_000 + nth * 50, ends)).collect::<Vec<_>>()),
