@@ -130,6 +130,19 @@ fn what_drains_is_waited_for_by_the_next_delete_too() {
     assert_eq!(sim.shown().into_keys().collect::<Vec<_>>(), []);
 }
 
+/// Nor does the record know its name any more.
+#[test]
+fn what_drains_and_nobody_knows_is_waited_for() {
+    let sim = lists_lag(&ECS_LIKE);
+    assert_eq!(sim.run(&apply(hello())).kind(), OutcomeKind::Converged);
+    let is_it = |ask: &Ask| matches!(ask, Ask::Call { request, .. } if request.id.kind == SERVICE.name);
+    cut_after(&sim, &delete(hello(), false), is_it);
+    sim.journal.forget();
+    sim.cloud.set_lags(0, 0, None);
+    assert_eq!(sim.run(&delete(hello(), false)).kind(), OutcomeKind::Converged);
+    assert_eq!(sim.shown().into_keys().collect::<Vec<_>>(), []);
+}
+
 #[test]
 fn data_that_a_delete_has_kept_is_erased_by_the_next_one_that_may() {
     let sim = lists_lag(&PLAIN);

@@ -243,6 +243,28 @@ fn found() -> Vec<(&'static str, Scenario)> {
             ]),
         ),
         (
+            "a delete that is cut off while that drains which no record knows",
+            Scenario {
+                accounts: 2,
+                ..way(
+                    1_013_822,
+                    &ECS_LIKE,
+                    (700, 0),
+                    &[&[
+                        (After(19_904), Shop),
+                        (After(4_200), DeleteWithData),
+                        (Halfway(2_894), ShopImage),
+                        (After(10_413), Delete),
+                    ]],
+                )
+            }
+            .with_outside(&[
+                (28_408, Outside::Moved { app: 0 }),
+                (41_759, Outside::Killed { controller: 0 }),
+                (16_079, Outside::Moved { app: 0 }),
+            ]),
+        ),
+        (
             "a rollback, and a lease that passes",
             Scenario {
                 controllers: 2,

@@ -106,7 +106,8 @@ impl Pursuit {
             Verdict::PlanAnew(failure) => {
                 let plan = execution.plan.clone();
                 let retried = execution.is_retried(number);
-                let moves = retried || plan.step(number).is_some_and(|step| self.world.is_moving(&step.id));
+                let passes = |step: &Step| step.verb == Verb::Delete || self.world.is_moving(&step.id);
+                let moves = retried || plan.step(number).is_some_and(passes);
                 let moves = moves && !Mutant::LeavingObjectsAreUpdated.is_on();
                 self.met_a_conflict(plan, moves, failure, turn);
             }
@@ -116,7 +117,8 @@ impl Pursuit {
 
     /// Whoever wrote in between has changed what the next plan is made from. Where that very plan meets the very conflict
     /// again nobody has, and it will not pass; unless the resource still moves, or this was a retry: then our own earlier write,
-    /// whose answer was lost, may be what is in the way, and it ends by itself.
+    /// whose answer was lost, may be what is in the way, and it ends by itself. So does what keeps something from being
+    /// deleted: it drains, and where no record knows its name no list shows it.
     fn met_a_conflict(&mut self, plan: Arc<Plan>, moves: bool, failure: Failure, turn: &mut Turn) {
         if self.winding.is_some() {
             return;
