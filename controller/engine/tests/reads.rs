@@ -78,11 +78,11 @@ fn what_was_seen_gone_by_an_old_read_is_waited_for() {
     }
 }
 
-/// Lists lag by a minute, descriptions do not.
-fn lists_lag(platform: &Platform) -> Sim {
+/// Descriptions do not.
+fn lists_lag(platform: &Platform, lag_ms: u64) -> Sim {
     let mut sim = Sim::of(platform);
-    sim.cloud.set_lags(60_000, 0, None);
-    sim.shape.read_lag = Duration::from_millis(61_500);
+    sim.cloud.set_lags(lag_ms, 0, None);
+    sim.shape.read_lag = Duration::from_millis(lag_ms + lag_ms / 10);
     sim
 }
 
@@ -102,7 +102,7 @@ fn cut_after(sim: &Sim, work: &Work, is_it: impl Fn(&Ask) -> bool) {
 #[test]
 fn a_delete_after_what_never_converged_leaves_nothing_over() {
     for platform in [&PLAIN, &ECS_LIKE, &CLOUD_RUN_LIKE] {
-        let sim = lists_lag(platform);
+        let sim = lists_lag(platform, 60_000);
         let scope = sim.scope(&apply(hello()));
         let deny = |kind, name| {
             let denied = CallError::new(ErrorClass::Denied, "Made", "it was made to fail");
@@ -121,7 +121,7 @@ fn a_delete_after_what_never_converged_leaves_nothing_over() {
 /// A service that drains blocks its network, and is in no list.
 #[test]
 fn what_drains_is_waited_for_by_the_next_delete_too() {
-    let sim = lists_lag(&ECS_LIKE);
+    let sim = lists_lag(&ECS_LIKE, 5_000);
     let never_ready = apply(failing(hello(), "services/web"));
     assert!(matches!(sim.run(&never_ready).kind(), OutcomeKind::Held(_)));
     let is_it = |ask: &Ask| matches!(ask, Ask::Call { request, .. } if request.id.kind == SERVICE.name);
@@ -133,19 +133,18 @@ fn what_drains_is_waited_for_by_the_next_delete_too() {
 /// Nor does the record know its name any more.
 #[test]
 fn what_drains_and_nobody_knows_is_waited_for() {
-    let sim = lists_lag(&ECS_LIKE);
+    let sim = lists_lag(&ECS_LIKE, 0);
     assert_eq!(sim.run(&apply(hello())).kind(), OutcomeKind::Converged);
     let is_it = |ask: &Ask| matches!(ask, Ask::Call { request, .. } if request.id.kind == SERVICE.name);
     cut_after(&sim, &delete(hello(), false), is_it);
     sim.journal.forget();
-    sim.cloud.set_lags(0, 0, None);
     assert_eq!(sim.run(&delete(hello(), false)).kind(), OutcomeKind::Converged);
     assert_eq!(sim.shown().into_keys().collect::<Vec<_>>(), []);
 }
 
 #[test]
 fn data_that_a_delete_has_kept_is_erased_by_the_next_one_that_may() {
-    let sim = lists_lag(&PLAIN);
+    let sim = lists_lag(&PLAIN, 60_000);
     for (work, left) in [
         (apply(shop()), 6),
         (delete(shop(), false), 1),
