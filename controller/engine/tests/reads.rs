@@ -146,7 +146,7 @@ fn what_drains_and_nobody_knows_is_waited_for() {
 fn data_that_a_delete_has_kept_is_erased_by_the_next_one_that_may() {
     let sim = lists_lag(&PLAIN, 60_000);
     for (work, left) in [
-        (apply(shop()), 6),
+        (apply(shop()), 5),
         (delete(shop(), false), 1),
         (delete(shop(), true), 0),
     ] {
