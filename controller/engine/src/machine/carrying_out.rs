@@ -106,7 +106,10 @@ impl Pursuit {
             Verdict::PlanAnew(failure) => {
                 let plan = execution.plan.clone();
                 let retried = execution.is_retried(number);
-                let passes = |step: &Step| step.verb == Verb::Delete || self.world.is_moving(&step.id);
+                // Who is not waited for here is not waited for there.
+                let hurries = Mutant::NamesAreNotAskedFor.is_on() || Mutant::DrainingIsGone.is_on();
+                let drains = |step: &Step| step.verb == Verb::Delete && !hurries;
+                let passes = |step: &Step| drains(step) || self.world.is_moving(&step.id);
                 let moves = retried || plan.step(number).is_some_and(passes);
                 let moves = moves && !Mutant::LeavingObjectsAreUpdated.is_on();
                 self.met_a_conflict(plan, moves, failure, turn);
