@@ -79,6 +79,9 @@ mutants! {
 
     // What is remembered.
     FailuresAreNotHeld: "the loop tries again what has failed";
+    HoldsAreNotNoted: "what has failed is remembered by the journal alone";
+    HoldsAreNotHeard: "whoever has lost the journal tries again what the target remembers to have failed";
+    HoldsOutlastTheirEnd: "the target remembers what has failed after something newer has converged";
     FailuresAreNotRolledBack: "what has failed stays, though something served before";
     WhatServesInPlaceIsLeftAlone: "drift of what serves in place of a held generation is not mended";
     RollbacksAreNotResumed: "a rollback that was cut off is not finished";

@@ -15,6 +15,22 @@ pub struct Observation {
     pub resources: BTreeMap<ResourceId, ObservedResource>,
     /// Whether everything in scope was seen. Nothing is ever deleted, nor believed absent, on a partial read.
     pub complete: bool,
+    /// What was noted there last of a generation that is held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+}
+
+/// A generation that failed and is not tried again, as the target remembers it: whoever has lost the journal finds it there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    pub generation: u64,
+    /// Over what was desired: the same is not tried again, anything else is.
+    pub hash: String,
+    /// As of its [`Failure`].
+    pub reason: String,
+    /// So, cut to 500 characters.
+    pub message: String,
 }
 
 /// One native object as the platform shows it.

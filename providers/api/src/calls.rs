@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Held, Observation};
 use portolan_core::plan::{Scope, Verb};
 use portolan_core::resource::ResourceId;
 use serde::{Deserialize, Serialize};
@@ -49,6 +49,11 @@ pub trait Calls: Send + Sync {
 
     /// Removes the resource. Deleting what is gone is success.
     async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError>;
+
+    /// Remembers beside what there is of the app that a generation is held, or with `None` that none is any more:
+    /// [`Calls::observe`] tells it, also to whoever has lost the journal. What bears the note may lose it with its next write,
+    /// or go. Noting the same twice is success, and so it is where nothing is there that could bear a note.
+    async fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError>;
 }
 
 /// One write. For a delete `body` is null.

@@ -53,6 +53,7 @@ macro_rules! conformance {
             no_request_is_sent_twice_in_a_call
             a_long_operation_is_taken_up_by_its_handle
             a_lost_journal_is_rebuilt_from_the_tags
+            what_is_held_is_remembered_by_the_target
             a_job_is_not_repeated
             a_delete_leaves_nothing_but_data
             the_table_names_every_field

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Held, Observation};
 use portolan_core::plan::{Scope, Verb};
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, Provider, WriteRequest};
@@ -44,7 +44,7 @@ impl Recorder {
         guard(&self.looks).clone()
     }
 
-    fn note(&self, request: &WriteRequest, answer: &Result<Accepted, CallError>) {
+    fn write_down(&self, request: &WriteRequest, answer: &Result<Accepted, CallError>) {
         guard(&self.writes).push(Written {
             verb: request.verb,
             id: request.id.clone(),
@@ -75,20 +75,24 @@ impl Calls for Recorder {
 
     async fn create(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
         let answer = self.calls.create(scope, request).await;
-        self.note(request, &answer);
+        self.write_down(request, &answer);
         answer
     }
 
     async fn update(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
         let answer = self.calls.update(scope, request).await;
-        self.note(request, &answer);
+        self.write_down(request, &answer);
         answer
     }
 
     async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
         let answer = self.calls.delete(scope, request).await;
-        self.note(request, &answer);
+        self.write_down(request, &answer);
         answer
+    }
+
+    async fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError> {
+        self.calls.note(scope, held).await
     }
 }
 

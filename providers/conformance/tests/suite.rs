@@ -43,6 +43,7 @@ caught! {
     an_excuse_for_operations: a_long_operation_is_taken_up_by_its_handle of DeniesOperations says "writes answer handles";
     a_job_repeated: a_job_is_not_repeated of Reruns says "the same job ran";
     tags_lost: a_lost_journal_is_rebuilt_from_the_tags of LosesTags says "the generation is not read from the tags";
+    notes_lost: what_is_held_is_remembered_by_the_target of LosesNotes says "is tried again";
     a_table_that_lies: what_the_table_calls_exact_is_observed of CallsAllExact says "scale.max is called exact";
     a_table_with_a_hole: the_table_names_every_field of KnowsServicesOnly says "no row speaks of";
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use portolan_core::name::OwnerId;
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Held, Observation};
 use portolan_core::plan::{Scope, Verb};
 use portolan_core::resource::{ResourceId, is_closed};
 use portolan_provider_api::{Accepted, CallError, ErrorClass, Handle, WriteRequest};
@@ -117,6 +117,7 @@ impl Account {
         };
         let mut observation = Observation {
             complete: true,
+            held: self.objects.note_as_of(scope, list_at).cloned(),
             ..Observation::default()
         };
         for id in ids {
@@ -181,6 +182,12 @@ impl Account {
             (Some(Fault::OtherWriter | Fault::Reordered), answer) => Ok(answer),
             (Some(_), _) => Err(answer_lost()),
         }
+    }
+
+    /// A record with the owner's tag, which lists show as late as anything.
+    pub fn note(&mut self, scope: &Scope, held: Option<&Held>, now: u64) {
+        *self.tally.writes.entry(scope.owner.clone()).or_default() += 1;
+        self.objects.note(scope, held, now);
     }
 
     fn check_owner(&mut self, scope: &Scope, request: &WriteRequest) -> Result<(), CallError> {

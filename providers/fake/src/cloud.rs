@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_core::name::OwnerId;
-use portolan_core::observation::{Observation, ResourceState};
+use portolan_core::observation::{Held, Observation, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{Accepted, CallError, ErrorClass, OpenOperation, WriteRequest};
@@ -54,6 +54,7 @@ pub enum Called {
         writes: Vec<WriteRequest>,
     },
     Write(WriteRequest),
+    Note(Option<Held>),
     RunJob(ResourceId),
     Promote(ResourceId),
 }
@@ -215,6 +216,11 @@ impl FakeCloud {
         Some(ask(object, &object.state(&rules.kind, now)))
     }
 
+    /// What is noted of the app, whatever reads show.
+    pub fn noted(&self, scope: &Scope) -> Option<Held> {
+        self.guard().account.objects.noted(scope).cloned()
+    }
+
     /// The revision of the service that answers now.
     pub fn serves(&self, id: &ResourceId) -> Option<String> {
         let now = (self.clock)();
@@ -319,6 +325,28 @@ impl FakeCloud {
         };
         let answer = answer.and_then(|()| inner.account.write(scope, request, now, fault));
         answer.map_err(|error| inner.vault.explain(request, error))
+    }
+
+    pub fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError> {
+        let fault = self.guard().faults.meet(&On::Note);
+        self.note_with(scope, held, fault.as_ref())
+    }
+
+    /// So, with this fault.
+    pub fn note_with(&self, scope: &Scope, held: Option<&Held>, fault: Option<&Fault>) -> Result<(), CallError> {
+        let now = (self.clock)();
+        let mut inner = self.guard();
+        inner.note(|| Called::Note(held.cloned()));
+        if let Some(Fault::Refuse(error)) = fault {
+            return Err(error.clone());
+        }
+        inner.account.take_token(now)?;
+        inner.account.note(scope, held, now);
+        match fault {
+            Some(Fault::DoAndRefuse(error)) => Err(error.clone()),
+            Some(_) => Err(answer_lost()),
+            None => Ok(()),
+        }
     }
 
     /// Starts a job that has run once more, in the revision that is there.

@@ -11,6 +11,7 @@ pub enum On {
     Preflight,
     /// Any write to the resource.
     Write(ResourceId),
+    Note,
     RunJob,
     Promote,
 }

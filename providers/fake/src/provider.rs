@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Held, Observation};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, Promote, Provider, RunJob, WriteRequest};
@@ -54,6 +54,10 @@ impl Calls for FakeCloud {
 
     async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
         self.write(scope, request)
+    }
+
+    async fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError> {
+        Self::note(self, scope, held)
     }
 }
 

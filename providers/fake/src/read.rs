@@ -17,6 +17,7 @@ pub fn half_of(observation: Observation) -> Observation {
     Observation {
         resources: observation.resources.into_iter().take(half).collect(),
         complete: false,
+        ..observation
     }
 }
 

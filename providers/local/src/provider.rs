@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Held, Observation};
 use portolan_core::plan::Scope;
 use portolan_core::reference::Digest;
 use portolan_core::resource::ResourceId;
@@ -127,6 +127,18 @@ impl Calls for LocalCalls {
         deleted.map_err(error::client)?;
         held.give_back();
         Ok(Accepted::done())
+    }
+
+    async fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError> {
+        let (Found::Running(seen) | Found::Left(seen)) = self.platform.look(scope).await?;
+        // Nobody is started for an app of which there is nothing.
+        let Some(object) = translate::with_note(scope, held, &seen) else {
+            return Ok(());
+        };
+        let mut connection = self.platform.connection(scope).await?;
+        connection.client.put(object).await.map_err(error::client)?;
+        connection.give_back();
+        Ok(())
     }
 }
 

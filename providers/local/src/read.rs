@@ -19,6 +19,8 @@ pub mod label {
     pub const OWNER: &str = "portolan.dev/owner";
     pub const SOURCE: &str = "portolan.dev/source";
     pub const GENERATION: &str = "portolan.dev/generation";
+    /// On a network: what is remembered of a generation that is held, in JSON.
+    pub const HELD: &str = "portolan.dev/held";
 }
 
 /// The labels of what is written for `scope` in `generation`.

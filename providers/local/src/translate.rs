@@ -3,15 +3,16 @@
 //! machine.
 
 use portolan_core::mutant::Mutant;
-use portolan_core::observation::{Observation, ObservedResource, Ownership};
+use portolan_core::observation::{Held, Observation, ObservedResource, Ownership};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{CallError, WriteRequest};
 use portolan_supervisor::protocol::{self, ObjectState, Observed, Request};
-use portolan_supervisor::spec::{Kind, Object};
+use portolan_supervisor::spec::{Kind, NetworkSpec, Object};
 use serde_json::json;
 
 pub use crate::error::refused;
+use crate::read::label;
 pub use crate::read::{image, observed};
 use crate::render::kind;
 pub use crate::render::{LAYERS, NETWORK_NAME};
@@ -81,10 +82,36 @@ fn has_failed(found: &Observed, object: &Object) -> bool {
     has_failed && found.object.revision() == object.revision()
 }
 
+/// The app's network with that note, unless it bears it already or there is none of ours. A label touches no container.
+pub fn with_note(scope: &Scope, held: Option<&Held>, seen: &protocol::Observation) -> Option<Object> {
+    let mut spec = network_of_ours(scope, seen)?.clone();
+    let before = spec.labels.clone();
+    match held {
+        Some(held) => drop(spec.labels.insert(label::HELD.into(), json!(held).to_string())),
+        None => drop(spec.labels.remove(label::HELD)),
+    }
+    (spec.labels != before).then_some(Object::Network(spec))
+}
+
+fn note(scope: &Scope, seen: &protocol::Observation) -> Option<Held> {
+    let text = network_of_ours(scope, seen)?.labels.get(label::HELD)?;
+    // What somebody else has written there is no note.
+    serde_json::from_str(text).ok()
+}
+
+fn network_of_ours<'a>(scope: &Scope, seen: &'a protocol::Observation) -> Option<&'a NetworkSpec> {
+    let network = seen.find(Kind::Network, NETWORK_NAME)?;
+    match (&network.object, read::observed(scope, network).ownership) {
+        (Object::Network(spec), Ownership::Ours { .. }) => Some(spec),
+        _ => None,
+    }
+}
+
 /// All of it, but for images.
 pub fn observation(scope: &Scope, seen: &protocol::Observation, said: Said) -> Observation {
     let mut observation = Observation {
         complete: true,
+        held: note(scope, seen),
         ..Observation::default()
     };
     let kept = |kind, names: &[String]| -> Vec<ObservedResource> {

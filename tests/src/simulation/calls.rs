@@ -41,7 +41,7 @@ pub enum Phase {
 impl Flight {
     /// What changes something outside arrives, whether or not anybody waits for it.
     pub fn outlives_its_run(&mut self) -> bool {
-        let arrives = matches!(self.phase, Phase::Sent) && matches!(self.ask, Ask::Call { .. });
+        let arrives = matches!(self.phase, Phase::Sent) && self.site.changes_something();
         self.is_heard = false;
         arrives
     }
@@ -130,8 +130,8 @@ impl World<'_> {
     fn send(&mut self, mut flight: Flight) -> Result<(), Crashed> {
         let now = self.time_of(flight.controller);
         let lease = self.controllers[flight.controller].lease;
-        if matches!(flight.ask, Ask::Call { .. }) && lease.is_some_and(|until| now >= until) {
-            flight.phase = Phase::Answered(Answer::Call(Err(not_sent())));
+        if flight.site.changes_something() && lease.is_some_and(|until| now >= until) {
+            flight.phase = Phase::Answered(failed(&flight.ask, not_sent()));
             self.agenda.plan(self.now, Token::Flight(flight.id));
             self.flights.push(flight);
             return Ok(());
@@ -163,7 +163,7 @@ impl World<'_> {
         flight.phase = Phase::Sent;
         let at = self.now + self.takes();
         let at = match flight.site {
-            Site::Observe | Site::Write(..) => self.accounts[flight.account].arrival(at),
+            Site::Observe | Site::Write(..) | Site::Note => self.accounts[flight.account].arrival(at),
             _ => at,
         };
         self.agenda.plan(at, Token::Flight(flight.id));
@@ -229,7 +229,7 @@ impl World<'_> {
             && flight.site != Site::Journal
             && flight.site != Site::Pin;
         let answer = match away {
-            true => unreachable_target(&flight.ask),
+            true => failed(&flight.ask, answer_lost()),
             false => self.answer(&flight),
         };
         self.check_target(flight.account);
@@ -258,6 +258,7 @@ impl World<'_> {
             Ask::Preflight { .. } => Answer::Preflight(refusal(fault).map_or(Ok(Vec::new()), Err)),
             Ask::Observe { scope, wanted, open } => Answer::Observe(cloud.observe(scope, wanted, open, fault.as_ref())),
             Ask::Call { scope, request } => Answer::Call(cloud.write(scope, request, fault.as_ref())),
+            Ask::Note { scope, held } => Answer::Note(cloud.note(scope, held.as_ref(), fault.as_ref())),
             Ask::Write(_) => Answer::Write(self.record(flight)),
             Ask::Approve { .. } => Answer::Approve(true),
         }
@@ -326,7 +327,7 @@ impl World<'_> {
                 "the credentials have expired",
             )),
             Fault::Truncated if site == Site::Observe && !self.stand.is_local => fake::Fault::Partial,
-            Fault::Truncated if matches!(site, Site::Write(..)) => fake::Fault::DoAndRefuse(truncated()),
+            Fault::Truncated if site.changes_something() => fake::Fault::DoAndRefuse(truncated()),
             Fault::Truncated => fake::Fault::Refuse(truncated()),
             Fault::Reordered => fake::Fault::Reordered,
             Fault::Oversize => fake::Fault::Refuse(oversize(site)),
@@ -366,7 +367,7 @@ fn likely(site: Site) -> u64 {
         Site::Realm | Site::Pin | Site::Preflight => 25,
         Site::Write(portolan_core::plan::Verb::Create, "Service" | "Network") => 60,
         Site::Write(portolan_core::plan::Verb::Update, "Service") => 100,
-        Site::Write(..) => 400,
+        Site::Write(..) | Site::Note => 400,
     }
 }
 
@@ -377,6 +378,8 @@ fn told(ask: &Ask) -> String {
         Ask::Observe { .. } => "observes".into(),
         Ask::Preflight { .. } => "asks whether it may".into(),
         Ask::Call { request, .. } => format!("{:?} {}", request.verb, request.id).to_lowercase(),
+        Ask::Note { held: Some(held), .. } => format!("notes that {} is held", held.generation),
+        Ask::Note { held: None, .. } => "notes that nothing is held".into(),
         Ask::Write(entries) => {
             let names = entries.iter().map(|entry| {
                 let text = format!("{entry:?}");
@@ -393,6 +396,7 @@ fn retry_after(answer: &Answer) -> Option<Duration> {
         Answer::Realm(Err(error))
         | Answer::Observe(Err(error))
         | Answer::Preflight(Err(error))
+        | Answer::Note(Err(error))
         | Answer::Call(Err(error)) => error,
         _ => return None,
     };
@@ -420,12 +424,12 @@ fn image_error(error: CallError) -> ImageError {
     }
 }
 
-fn unreachable_target(ask: &Ask) -> Answer {
-    let error = answer_lost();
+fn failed(ask: &Ask, error: CallError) -> Answer {
     match ask {
         Ask::Realm => Answer::Realm(Err(error)),
         Ask::Observe { .. } => Answer::Observe(Err(error)),
         Ask::Preflight { .. } => Answer::Preflight(Err(error)),
+        Ask::Note { .. } => Answer::Note(Err(error)),
         _ => Answer::Call(Err(error)),
     }
 }
@@ -450,9 +454,9 @@ fn truncated() -> CallError {
 
 /// Far more than anybody wants to keep.
 fn oversize(site: Site) -> CallError {
-    let class = match site {
-        Site::Write(..) => ErrorClass::Denied,
-        _ => ErrorClass::Retry { after: None },
+    let class = match site.changes_something() {
+        true => ErrorClass::Denied,
+        false => ErrorClass::Retry { after: None },
     };
     let line = "x".repeat(1024);
     CallError::new(class, "TooMuch", "it says more than anybody reads").with_evidence(vec![line; 256])

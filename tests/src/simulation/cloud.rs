@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Held, Observation};
 use portolan_core::plan::Scope;
 use portolan_core::resource::{Resource, ResourceId};
 use portolan_provider_api::{Accepted, CallError, OpenOperation, WriteRequest};
@@ -33,6 +33,8 @@ pub trait Cloud {
 
     fn write(&mut self, scope: &Scope, request: &WriteRequest, fault: Option<&Fault>) -> Result<Accepted, CallError>;
 
+    fn note(&mut self, scope: &Scope, held: Option<&Held>, fault: Option<&Fault>) -> Result<(), CallError>;
+
     /// Whether calls arrive in the order in which they were made.
     fn keeps_order(&self) -> bool {
         false
@@ -51,6 +53,14 @@ pub trait Cloud {
 
     /// What is the app's and not desired, data that is to be kept left out.
     fn orphan(&self, scope: &Scope, keeps_data: bool, desired: &dyn Fn(&ResourceId) -> bool) -> Option<ResourceId>;
+
+    /// What is noted of the app.
+    fn noted(&self, scope: &Scope) -> Option<Held>;
+
+    /// Whether there is something that bears a note.
+    fn can_note(&self, _scope: &Scope) -> bool {
+        true
+    }
 
     /// Why it is not there as it is wanted, if it is not.
     fn differs(&self, scope: &Scope, resource: &Resource) -> Option<String>;

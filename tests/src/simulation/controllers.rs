@@ -7,7 +7,7 @@ use portolan_engine::machine::{Ask, Timestamp};
 use super::agenda::Token;
 use super::calls::{Flight, Phase};
 use super::invariants::Limits;
-use super::world::World;
+use super::world::{MARGIN_MS, World};
 
 pub struct Controller {
     pub alive: bool,
@@ -95,9 +95,36 @@ impl<'a> World<'a> {
         self.agenda.plan(self.now + after, Token::Restart { controller });
     }
 
+    /// So do all of them.
+    pub(super) fn crash_all(&mut self) {
+        for controller in 0..self.controllers.len() {
+            if self.controllers[controller].alive {
+                self.crash(controller, None);
+            }
+        }
+    }
+
+    /// What the target remembers is all that is left.
+    pub(super) fn lose_the_journal(&mut self) {
+        self.crash_all();
+        self.journal.forget();
+        self.nobody_until = self.now + self.scenario.lag.longest() + MARGIN_MS;
+        for app in 0..self.apps.len() {
+            let account = self.apps[app].account;
+            let noted = self.accounts[account].cloud.noted(self.scope(app, account));
+            let noted = noted.map(|held| (account, held.hash));
+            let state = &mut self.apps[app];
+            // Numbers that no object bears are gone.
+            state.told = None;
+            // A note that was not taken back yet may count again; what was not noted yet is tried again.
+            state.excused |= noted.is_some() && noted != state.held;
+            state.held = state.held.take().filter(|held| Some(held) == noted.as_ref());
+        }
+    }
+
     fn cut_off(&mut self, mut flight: Flight) {
         match (&flight.phase, &flight.ask) {
-            (Phase::Sent, Ask::Call { .. }) if self.latency.chance(500) => {
+            (Phase::Sent, Ask::Call { .. } | Ask::Note { .. }) if self.latency.chance(500) => {
                 flight.is_heard = false;
                 self.flights.push(flight);
             }
@@ -110,6 +137,10 @@ impl<'a> World<'a> {
 
     /// Whatever the process before had in memory is gone, its lease too.
     pub(super) fn restart(&mut self, controller: usize) {
+        if self.now < self.nobody_until {
+            self.agenda.plan(self.nobody_until, Token::Restart { controller });
+            return;
+        }
         let before = &self.controllers[controller];
         self.controllers[controller] = Controller {
             skew_ms: before.skew_ms,

@@ -34,6 +34,7 @@ impl World<'_> {
         match (self.apps[app].stage, kind) {
             (Stage::Last(_) | Stage::Retrying(_), Some(OutcomeKind::Converged)) if sound => {
                 self.check_truth(app, self.apps[app].account, self.apps[app].position);
+                self.check_note(app, false);
                 self.be_silent(app, 0);
             }
             (Stage::Last(_) | Stage::Retrying(_), Some(OutcomeKind::Converged)) => {
@@ -41,6 +42,7 @@ impl World<'_> {
             }
             (Stage::Last(_), Some(OutcomeKind::Held(_) | OutcomeKind::RolledBack { .. })) if !sound => {
                 self.check_held(app);
+                self.check_note(app, true);
                 self.be_silent(app, 0);
             }
             (Stage::Last(_), Some(OutcomeKind::Held(failure) | OutcomeKind::RolledBack { failure, .. })) => {

@@ -1,7 +1,7 @@
 //! A fake cloud as what stands behind an account. Its names are the account's: no two apps share one.
 
 use portolan_core::name::OwnerId;
-use portolan_core::observation::{Observation, ResourceState};
+use portolan_core::observation::{Held, Observation, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::{Resource, ResourceId, is_closed};
 use portolan_provider_api::{Accepted, CallError, OpenOperation, WriteRequest};
@@ -25,6 +25,14 @@ impl Cloud for FakeCloud {
 
     fn write(&mut self, scope: &Scope, request: &WriteRequest, fault: Option<&Fault>) -> Result<Accepted, CallError> {
         self.write_with(scope, request, fault)
+    }
+
+    fn note(&mut self, scope: &Scope, held: Option<&Held>, fault: Option<&Fault>) -> Result<(), CallError> {
+        self.note_with(scope, held, fault)
+    }
+
+    fn noted(&self, scope: &Scope) -> Option<Held> {
+        FakeCloud::noted(self, scope)
     }
 
     fn owned(&self, scope: &Scope) -> Vec<ResourceId> {

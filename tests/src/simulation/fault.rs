@@ -182,6 +182,7 @@ const WRITES_ALONE: &str = "what changes nothing begins, makes and overwrites no
 const OBSERVE_ALONE: &str = "nothing else is asked for what there is";
 const JOURNAL_ALONE: &str = "the status is written to the journal";
 const OF_THIS_MACHINE: &str = "the store of images is this machine's own: who unpacks one has it when the call ends";
+const A_RECORD: &str = "a note is a record: the last one holds, and it is there when the call ends";
 const NO_SUCH_ANSWER: &str = "the journal is a file of this machine: it answers, or the process has ended";
 
 /// Every pair of fault and site that is left out. What is not here is met.
@@ -237,6 +238,11 @@ pub static EXCLUSIONS: &[Exclusion] = &[
     not(Fault::OperationSlow, Sites::Kind(IMAGE), OF_THIS_MACHINE),
     not(Fault::HandleLost, Sites::Kind(IMAGE), OF_THIS_MACHINE),
     not(Fault::FailedLate, Sites::Kind(IMAGE), OF_THIS_MACHINE),
+    not(Fault::OtherWriter, Sites::Only(Site::Note), A_RECORD),
+    not(Fault::OperationSlow, Sites::Only(Site::Note), A_RECORD),
+    not(Fault::HandleLost, Sites::Only(Site::Note), A_RECORD),
+    not(Fault::FailedLate, Sites::Only(Site::Note), A_RECORD),
+    not(Fault::SucceededAfterTimeOut, Sites::Only(Site::Note), A_RECORD),
     not(Fault::FailedLate, Sites::Reads, WRITES_ALONE),
     not(Fault::FailedLate, Sites::Only(Site::Journal), NO_SUCH_ANSWER),
     not(Fault::SucceededAfterTimeOut, Sites::Reads, WRITES_ALONE),

@@ -14,7 +14,6 @@ use portolan_provider_fake::kinds::SERVICE;
 use super::calls::Flight;
 use super::catalogue::Version;
 use super::fault::Fault;
-use super::site::Site;
 use super::world::{AppRun, Place, World};
 
 /// An invariant that does not hold.
@@ -220,8 +219,7 @@ impl World<'_> {
     /// I8, I11: a call leaves. What changes something does so while nobody else could, also by the clock of whoever gives the
     /// lease.
     pub(super) fn check_send(&mut self, flight: &Flight) {
-        let writes = matches!(flight.site, Site::Write(..));
-        if writes && self.has_lease() && !self.lease.is_held(flight.controller, self.now) {
+        if flight.site.changes_something() && self.has_lease() && !self.lease.is_held(flight.controller, self.now) {
             self.broken("I8", format!("{} leaves, and the lease has passed", flight.site));
         }
         if !flight.site.is_budgeted() {
@@ -249,8 +247,10 @@ impl World<'_> {
                     let retry = self.apps[app].runs.iter().flatten().any(|run| run.retry);
                     let held = self.apps[app].held.take();
                     let deleting = generation.kind == portolan_engine::journal::GenerationKind::Delete;
-                    // What is found to be as desired after all is written down, and nothing is tried.
-                    let found = entries.contains(&JournalEntry::Converged);
+                    // What is found to be as desired after all is written down, and what the target remembers to have
+                    // failed; nothing is tried.
+                    let remembered = |entry: &JournalEntry| matches!(entry, JournalEntry::Held(_));
+                    let found = entries.contains(&JournalEntry::Converged) || entries.iter().any(remembered);
                     if !retry && !deleting && !found && held == Some((account, generation.hash.clone())) {
                         self.broken(
                             "I13",
@@ -410,6 +410,17 @@ impl World<'_> {
             None => any.contains(id),
         };
         self.check_orphans(app, account, true, desired);
+    }
+
+    /// I13: the target remembers what is held, and that alone.
+    pub(super) fn check_note(&mut self, app: usize, is_held: bool) {
+        let account = self.apps[app].account;
+        let (scope, cloud) = (self.scope(app, account), &self.accounts[account].cloud);
+        let noted = cloud.noted(scope).map(|held| (account, held.hash));
+        let wanted = self.apps[app].held.clone().filter(|_| is_held && cloud.can_note(scope));
+        if noted != wanted {
+            self.broken("I13", format!("the target remembers {noted:?}, and held is {wanted:?}"));
+        }
     }
 
     fn check_orphans(&mut self, app: usize, account: usize, keeps_data: bool, desired: impl Fn(&ResourceId) -> bool) {

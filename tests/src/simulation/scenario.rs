@@ -90,6 +90,8 @@ pub enum Outside {
     Killed {
         controller: usize,
     },
+    /// What the controllers have written down is gone, and they with it; whoever brings them back takes longer than reads lag.
+    JournalLost,
     /// The app's supervisor is killed, and its keeper with it or not.
     SupervisorKilled {
         app: usize,

@@ -32,6 +32,7 @@ pub fn scenario(seed: u64) -> Scenario {
         },
     };
     aim.drift(&mut scenario);
+    lose_the_journal(&mut scenario);
     scenario
 }
 
@@ -62,7 +63,18 @@ fn on_this_machine(seed: u64) -> Scenario {
         },
     };
     aim.drift(&mut scenario);
+    lose_the_journal(&mut scenario);
     scenario
+}
+
+/// In so many of a thousand seeds the journal is lost.
+const LOST_PER_MILLE: u64 = 120;
+
+fn lose_the_journal(scenario: &mut Scenario) {
+    let mut random = Random::of(scenario.seed, 5);
+    if random.chance(LOST_PER_MILLE) {
+        scenario.outside.push((random.below(90_000), Outside::JournalLost));
+    }
 }
 
 fn lag(random: &mut Random) -> Lag {

@@ -17,13 +17,16 @@ pub enum Site {
     Observe,
     Preflight,
     Journal,
+    Note,
     Write(Verb, &'static str),
 }
 
-pub const SITES: usize = OF_IMAGE + 1;
+pub const SITES: usize = OF_NOTE + 1;
 
 /// Images are made and never changed: a store keeps them for whoever needs them.
 const OF_IMAGE: usize = 5 + 3 * KINDS.len();
+
+const OF_NOTE: usize = OF_IMAGE + 1;
 
 const VERBS: [Verb; 3] = [Verb::Create, Verb::Update, Verb::Delete];
 
@@ -35,7 +38,7 @@ impl Site {
         [Self::Realm, Self::Pin, Self::Observe, Self::Preflight, Self::Journal]
             .into_iter()
             .chain(writes)
-            .chain([Self::Write(Verb::Create, IMAGE)])
+            .chain([Self::Write(Verb::Create, IMAGE), Self::Note])
     }
 
     /// `None` for what asks a person.
@@ -46,6 +49,7 @@ impl Site {
             Ask::Observe { .. } => Some(Self::Observe),
             Ask::Preflight { .. } => Some(Self::Preflight),
             Ask::Write(_) => Some(Self::Journal),
+            Ask::Note { .. } => Some(Self::Note),
             Ask::Call { request, .. } => Some(Self::Write(request.verb, kind_of(&request.id))),
             Ask::Approve { .. } => None,
         }
@@ -58,6 +62,7 @@ impl Site {
             Self::Observe => 2,
             Self::Preflight => 3,
             Self::Journal => 4,
+            Self::Note => OF_NOTE,
             Self::Write(_, kind) if kind == IMAGE => OF_IMAGE,
             Self::Write(verb, kind) => {
                 let verb = VERBS.iter().position(|one| *one == verb).unwrap_or_default();
@@ -69,7 +74,12 @@ impl Site {
 
     /// Whether the budget of the account counts it.
     pub fn is_budgeted(self) -> bool {
-        matches!(self, Self::Observe | Self::Preflight | Self::Write(..))
+        matches!(self, Self::Observe | Self::Preflight) || self.changes_something()
+    }
+
+    /// At the target.
+    pub fn changes_something(self) -> bool {
+        matches!(self, Self::Write(..) | Self::Note)
     }
 }
 

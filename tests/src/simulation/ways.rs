@@ -36,7 +36,7 @@ impl Scenario {
 /// By the name of what happens.
 pub fn ways() -> Vec<(&'static str, Scenario)> {
     let found = found().into_iter().chain(on_this_machine());
-    found.chain(empty_lists()).collect()
+    found.chain(remembered()).chain(empty_lists()).collect()
 }
 
 fn found() -> Vec<(&'static str, Scenario)> {
@@ -328,6 +328,27 @@ fn on_this_machine() -> Vec<(&'static str, Scenario)> {
             "a migration that fails, and is tried again",
             way(1, &LOCAL, (0, 0), &[&[(After(0), Shop)]])
                 .with_outside(&(0..32).map(|nth| (1_000 + nth * 50, ends)).collect::<Vec<_>>()),
+        ),
+    ]
+}
+
+/// What failed, and what the target remembers of it.
+fn remembered() -> Vec<(&'static str, Scenario)> {
+    let fails: Versions<'_> = &[(After(0), Hello), (After(3_000), HelloFails)];
+    let and_then: Versions<'_> = &[(After(0), Hello), (After(3_000), HelloFails), (After(3_000), Hello)];
+    let lost = &[(400_000, Outside::JournalLost)];
+    vec![
+        (
+            "held, and the journal is lost",
+            way(1, &ECS_LIKE, (5_000, 700), &[fails]).with_outside(lost),
+        ),
+        (
+            "held on this machine, and the journal is lost",
+            way(1, &LOCAL, (0, 0), &[fails]).with_outside(lost),
+        ),
+        (
+            "held, and then something newer",
+            way(1, &CLOUD_RUN_LIKE, (700, 5_000), &[and_then]).with_outside(lost),
         ),
     ]
 }

@@ -67,6 +67,8 @@ pub struct World<'a> {
     pub(super) quiet: bool,
     /// From when on apps are judged.
     judged_from: u64,
+    /// No controller begins before then.
+    pub(super) nobody_until: u64,
     outside_left: usize,
     pub(super) faults_left: usize,
     /// What is aimed at and was not met yet.
@@ -177,6 +179,7 @@ impl<'a> World<'a> {
             watches_secrets: secrets::are_watched(scenario.seed),
             quiet: false,
             judged_from: 0,
+            nobody_until: 0,
             outside_left: scenario.outside.len(),
             faults_left: match scenario.faults {
                 Faults::Listed(_) => 0,
@@ -315,6 +318,7 @@ impl<'a> World<'a> {
                     self.crash(controller, None);
                 }
             }
+            Outside::JournalLost => self.lose_the_journal(),
             Outside::SupervisorKilled { app, .. } | Outside::ContainerEnds { app, .. } => self.befalls(app, outside),
             Outside::Rebooted => self.reboot(),
         }
@@ -377,11 +381,7 @@ impl<'a> World<'a> {
     /// The controllers of a machine go down with it.
     fn reboot(&mut self) {
         (0..self.apps.len()).for_each(|app| self.befalls(app, Outside::Rebooted));
-        for controller in 0..self.controllers.len() {
-            if self.controllers[controller].alive {
-                self.crash(controller, None);
-            }
-        }
+        self.crash_all();
     }
 
     /// At the platform itself, without anybody's call.

@@ -468,7 +468,11 @@ mod tests {
             .map(|resource| (resource.id.clone(), resource.clone()))
             .collect();
         let resources = have.iter().map(|seen| (seen.id.clone(), seen.clone())).collect();
-        let observed = Observation { resources, complete };
+        let observed = Observation {
+            resources,
+            complete,
+            held: None,
+        };
         let plan = plan(&PlanInput {
             scope: &scope(),
             generation: 2,

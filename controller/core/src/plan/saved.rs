@@ -175,6 +175,7 @@ mod tests {
         Observation {
             resources,
             complete: true,
+            held: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock, PoisonError};
 
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Held, Observation};
 use portolan_core::plan::{Scope, Verb};
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{
@@ -88,6 +88,11 @@ impl Caller {
         };
         self.within_budget(self.within_lease(call), self.write_span(request))
             .await
+    }
+
+    pub async fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError> {
+        let call = self.within_lease(self.calls.note(scope, held));
+        self.within_budget(call, self.span("note")).await
     }
 
     /// Tried once: whether a job whose answer was lost has begun cannot be told, and it may not run twice.

@@ -95,6 +95,7 @@ impl Driver {
             Ask::Observe { scope, wanted, open } => Answer::Observe(caller.observe(&scope, &wanted, &open).await),
             Ask::Preflight { scope, writes } => Answer::Preflight(caller.preflight(&scope, &writes).await),
             Ask::Call { scope, request } => Answer::Call(caller.write(&scope, &request).await),
+            Ask::Note { scope, held } => Answer::Note(caller.note(&scope, held.as_ref()).await),
             Ask::Write(entries) => {
                 let write = move || self.journal.append(&self.key, &entries);
                 Answer::Write(blocking(write).await)

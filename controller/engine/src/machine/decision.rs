@@ -57,6 +57,8 @@ impl Pursuit {
             self.converge(turn);
         } else if let Some(failure) = held {
             self.stay_held(failure, turn);
+        } else if let Some(failure) = self.hears_of_a_hold(turn) {
+            self.record_end(OutcomeKind::Held(failure), turn);
         } else if plan.is_empty() {
             self.note_beginning(None, turn);
         } else {
@@ -164,14 +166,16 @@ impl Pursuit {
     /// Why this generation is not tried again.
     fn is_held(&self, turn: &Turn) -> Option<Failure> {
         let goal = &self.world.goal;
-        let tried_again =
-            turn.base.work.plan_options().retry || goal.kind == GenerationKind::Delete || !goal.is_forward();
-        let hold = turn
-            .record()
-            .held
-            .as_ref()
-            .filter(|hold| hold.hash == goal.hash && !tried_again && !Mutant::FailuresAreNotHeld.is_on())?;
+        let hold = turn.record().held.as_ref().filter(|hold| {
+            hold.hash == goal.hash && !self.is_tried_again(turn) && !Mutant::FailuresAreNotHeld.is_on()
+        })?;
         Some(hold.failure.clone())
+    }
+
+    /// Whether it would be tried even if it had failed.
+    pub(super) fn is_tried_again(&self, turn: &Turn) -> bool {
+        let goal = &self.world.goal;
+        turn.base.work.plan_options().retry || goal.kind == GenerationKind::Delete || !goal.is_forward()
     }
 
     /// The generation stays as it is; what serves in its place is looked after.
@@ -182,7 +186,7 @@ impl Pursuit {
                 self.world.goal = Goal::in_place(&serving, failure);
                 self.observe_anew(turn.now);
             }
-            None => self.wind(Winding::End(Ok(OutcomeKind::Held(failure))), turn),
+            None => self.record_end(OutcomeKind::Held(failure), turn),
         }
     }
 

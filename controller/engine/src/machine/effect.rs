@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use portolan_core::facts::PinnedImage;
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Held, Observation};
 use portolan_core::plan::{Plan, Scope};
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{Accepted, CallError, ImageError, OpenOperation, PinRequest, WriteRequest};
@@ -77,6 +77,11 @@ pub enum Ask {
         scope: Arc<Scope>,
         request: WriteRequest,
     },
+    /// What the target shall remember of a generation that is held.
+    Note {
+        scope: Arc<Scope>,
+        held: Option<Held>,
+    },
     /// One transaction. There is never more than one under way.
     Write(Vec<JournalEntry>),
     Approve {
@@ -93,6 +98,7 @@ pub enum Answer {
     Observe(Result<Observation, CallError>),
     Preflight(Result<Vec<CallError>, CallError>),
     Call(Result<Accepted, CallError>),
+    Note(Result<(), CallError>),
     Write(Result<(), JournalError>),
     Approve(bool),
 }

@@ -7,7 +7,7 @@ use portolan_core::observation::Failure;
 use portolan_core::plan::Problem;
 
 use super::Next;
-use super::goal::{Direction, Goal};
+use super::goal::{Direction, Goal, newest_shown};
 use super::pursuit::{Leg, Pursuit};
 use super::turn::Turn;
 use crate::error::EngineError;
@@ -135,7 +135,10 @@ impl Pursuit {
     /// Whether the journal learns something from the goal's being reached.
     fn is_news(&self, record: &AppRecord) -> bool {
         let goal = &self.world.goal;
-        let never_there = goal.kind == GenerationKind::Delete && record.latest.is_none();
+        // What shows a generation will not do so for ever, and a status may not go back.
+        let seen = self.world.seen.as_ref();
+        let shown = seen.map_or(0, |seen| newest_shown(&seen.observation));
+        let never_there = goal.kind == GenerationKind::Delete && record.latest.is_none() && shown == 0;
         let known = record
             .converged
             .as_ref()
@@ -250,7 +253,7 @@ impl Pursuit {
         }
     }
 
-    fn record_end(&mut self, kind: OutcomeKind, turn: &mut Turn) {
+    pub(super) fn record_end(&mut self, kind: OutcomeKind, turn: &mut Turn) {
         self.leg = Leg::Recording(turn.base.scribe.mark(), Ending::Over(kind));
     }
 
@@ -262,7 +265,7 @@ impl Pursuit {
             }
             Leg::Recording(_, Ending::Over(kind)) => {
                 turn.abandon_all_but_writes();
-                Next::finish(Ok(self.outcome(kind, turn)))
+                self.tell_the_target(kind, turn)
             }
             leg => {
                 self.leg = leg;
@@ -282,7 +285,7 @@ impl Pursuit {
         }
     }
 
-    fn outcome(&self, kind: OutcomeKind, turn: &Turn) -> Outcome {
+    pub(super) fn outcome(&self, kind: OutcomeKind, turn: &Turn) -> Outcome {
         Outcome {
             kind,
             plan: self.plan.as_deref().cloned(),

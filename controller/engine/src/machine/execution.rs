@@ -367,7 +367,7 @@ fn close_intent(step: &Step, turn: &mut Turn) {
 
 /// Of what a platform says so much is kept: a failure is written down, and told wherever a status is.
 const MOST_LINES: usize = 50;
-const LONGEST_LINE: usize = 500;
+pub(super) const LONGEST_LINE: usize = 500;
 
 /// The last lines, none of them without end.
 fn last_words(evidence: &[String]) -> Vec<String> {
@@ -379,7 +379,7 @@ fn last_words(evidence: &[String]) -> Vec<String> {
     lines.map(|line| cut(line, LONGEST_LINE)).collect()
 }
 
-fn cut(line: &str, longest: usize) -> String {
+pub(super) fn cut(line: &str, longest: usize) -> String {
     match line.char_indices().nth(longest) {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line.to_string(),

@@ -325,22 +325,25 @@ fn number(hash: &str, record: &AppRecord, observed: &Observation, is_there: bool
     let known = record.latest.as_ref().map_or(0, |latest| latest.number);
     let shown = newest_shown(observed);
     let same = record.latest.as_ref().is_some_and(|latest| latest.hash == hash);
+    let held = observed.held.as_ref().filter(|held| held.generation == shown);
+    let is_shown = held.map_or(is_there, |held| held.hash == hash);
     match known >= shown {
         true if same => known,
         true => known + 1,
-        // The journal is behind, but the target is as desired: what it shows is this generation.
-        false if is_there => shown,
+        // The journal is behind, but the target is as desired, or remembers that this failed: what it shows is this generation.
+        false if is_shown => shown,
         false => shown + 1,
     }
 }
 
-/// The newest generation by the target's tags; 0 where it shows none of ours.
+/// The newest generation by the target's tags, and by what it remembers; 0 where it shows none of ours.
 pub fn newest_shown(observed: &Observation) -> u64 {
     let generations = observed.resources.values().filter_map(|seen| match seen.ownership {
         Ownership::Ours { generation } => Some(generation),
         _ => None,
     });
-    generations.max().unwrap_or(0)
+    let held = observed.held.iter().map(|held| held.generation);
+    generations.chain(held).max().unwrap_or(0)
 }
 
 /// Which app on which target the work is about.

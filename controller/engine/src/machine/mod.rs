@@ -9,6 +9,7 @@
 //! - [`decision`]: what does the plan allow, and who has to agree?
 //! - [`carrying_out`], with [`execution`]: which steps may start, what does an answer mean, is everything ready?
 //! - [`ending`]: converged, failed, rolled back, stopped: what is to be remembered and told?
+//! - [`hold`]: what does the target remember of what failed?
 //!
 //! What they stand on: [`turn`] (one step in the making), [`scribe`] (what must be durable before what), [`look`] (when to
 //! observe) and [`world`] (what the last observation proves).
@@ -20,6 +21,7 @@ mod ending;
 mod execution;
 mod gather;
 pub(crate) mod goal;
+mod hold;
 pub(crate) mod look;
 mod policy;
 mod pursuit;
@@ -200,6 +202,7 @@ fn no_answer(purpose: &Purpose) -> Answer {
         Purpose::Observe { .. } => Answer::Observe(Err(error)),
         Purpose::Preflight => Answer::Preflight(Err(error)),
         Purpose::Call(_) => Answer::Call(Err(error)),
+        Purpose::Note => Answer::Note(Err(error)),
         Purpose::Realm | Purpose::Pin(_) | Purpose::Approve | Purpose::Write => Answer::Realm(Err(error)),
     }
 }

@@ -46,6 +46,8 @@ pub struct Pursuit {
     pub(super) intents_before: BTreeMap<ResourceId, Intent>,
     /// What a run before has left at the target, maybe a moment ago; `None` where nobody can say.
     pub(super) left: Option<Goal>,
+    /// Whether the target may remember a hold, by what the journal knew when it began.
+    pub(super) was_held: bool,
     /// Set once no new call shall be made.
     pub(super) winding: Option<Winding>,
 }
@@ -78,18 +80,25 @@ pub(super) enum Leg {
     Watching,
     /// The end is on its way to the journal.
     Recording(Mark, Ending),
+    /// So it is to the target, and then it is over.
+    Noting(OutcomeKind),
 }
 
 impl Pursuit {
     pub fn new(scope: Arc<Scope>, goal: Goal, turn: &Turn) -> Self {
         let record = turn.record();
         let known = !turn.base.scribe.spoke_of_another();
+        let mut world = World::new(goal);
+        if !record.ended_well() {
+            world.cut_off_until = turn.now.plus(turn.base.shape.read_lag());
+        }
         Self {
             began: turn.now,
             intents_before: record.intents.clone(),
             left: Goal::left(record).filter(|_| known),
+            was_held: record.held.is_some(),
             scope,
-            world: World::new(goal),
+            world,
             look: Look::new(),
             leg: Leg::Observing,
             plan: None,
@@ -108,7 +117,7 @@ impl Pursuit {
             Leg::Observing | Leg::Checking { .. } | Leg::Beginning(..) => PhaseName::Planned,
             Leg::Approving(_) => PhaseName::AwaitingApproval,
             Leg::Executing(_) => PhaseName::Executing,
-            Leg::Watching | Leg::Recording(..) => PhaseName::Watching,
+            Leg::Watching | Leg::Recording(..) | Leg::Noting(_) => PhaseName::Watching,
         }
     }
 
@@ -122,6 +131,7 @@ impl Pursuit {
             (Purpose::Approve, Answer::Approve(yes)) => self.approval_given(yes, turn),
             (Purpose::Preflight, Answer::Preflight(answer)) => self.preflight_answered(answer, turn),
             (Purpose::Call(number), Answer::Call(answer)) => self.call_answered(number, answer, turn),
+            (Purpose::Note, Answer::Note(_)) => return self.noted(turn),
             _ => {}
         }
         Next::Again
@@ -136,7 +146,7 @@ impl Pursuit {
         }
         match &self.leg {
             Leg::Observing => self.observe(turn),
-            Leg::Approving(_) => Next::Wait,
+            Leg::Approving(_) | Leg::Noting(_) => Next::Wait,
             Leg::Checking { .. } => self.check(turn),
             Leg::Beginning(mark, _)
                 if !turn.base.scribe.is_durable(*mark) && !Mutant::GenerationsAreNotAwaited.is_on() =>
@@ -161,7 +171,7 @@ impl Pursuit {
     }
 
     fn is_ending(&self) -> bool {
-        matches!(self.leg, Leg::Recording(..)) || matches!(self.winding, Some(Winding::End(_)))
+        matches!(self.leg, Leg::Recording(..) | Leg::Noting(_)) || matches!(self.winding, Some(Winding::End(_)))
     }
 
     /// Looks until there is something to decide on.

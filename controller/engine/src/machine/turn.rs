@@ -45,6 +45,7 @@ pub enum Purpose {
     Approve,
     /// The call of the step with this number.
     Call(usize),
+    Note,
     Write,
 }
 

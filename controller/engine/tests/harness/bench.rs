@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Held, Observation};
 use portolan_core::plan::{Plan, Scope};
 use portolan_core::resource::ResourceId;
 use portolan_engine::journal::SqliteJournal;
@@ -146,5 +146,9 @@ impl Calls for SlowCalls {
 
     async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
         self.write(scope, request).await
+    }
+
+    async fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError> {
+        self.cloud.note(scope, held)
     }
 }

@@ -221,6 +221,7 @@ impl Sim {
             Ask::Observe { scope, wanted, open } => Answer::Observe(self.cloud.observe(&scope, &wanted, &open)),
             Ask::Preflight { writes, .. } => Answer::Preflight(self.cloud.preflight(&writes)),
             Ask::Call { scope, request } => Answer::Call(self.cloud.write(&scope, &request)),
+            Ask::Note { scope, held } => Answer::Note(self.cloud.note(&scope, held.as_ref())),
             Ask::Write(entries) => Answer::Write(self.journal.append(&work.key(), &entries)),
             Ask::Approve { .. } => Answer::Approve(self.approves),
         }

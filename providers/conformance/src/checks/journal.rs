@@ -6,7 +6,7 @@ use portolan_provider_api::WriteRequest;
 use serde_json::json;
 
 use crate::account::Account;
-use crate::apps::{newer, with};
+use crate::apps::{self, newer, with};
 use crate::bench::Bench;
 
 /// What is up is recognised by its tags: without the journal nothing is written, no job runs and no generation comes twice.
@@ -30,6 +30,43 @@ pub async fn a_lost_journal_is_rebuilt_from_the_tags<A: Account>(bench: &mut Ben
     let hand = bench.hand(&bench.work(&shop)).await;
     let runs = bench.account.runs(&hand.scope, "migrate").await;
     assert_eq!(runs, 1, "{}: a job ran {runs} times", A::NAME);
+}
+
+/// What failed and is held is not tried again by who has lost the journal, and is remembered no longer than until something
+/// newer has converged.
+pub async fn what_is_held_is_remembered_by_the_target<A: Account>(bench: &mut Bench<A>) {
+    let port = bench.account.free_ports(1)[0];
+    let app = |web| apps::app(&bench.account, json!({ "services": { "web": web } }));
+    let (good, bad) = (app(bench.account.server(port)), app(bench.account.failing()));
+    converged(bench, &good).await;
+    let failed = bench.outcome(bench.work(&bad)).await;
+    let is_held = matches!(failed.kind, OutcomeKind::RolledBack { .. } | OutcomeKind::Held(_));
+    assert!(is_held, "{}: what fails has {:?}", A::NAME, failed.kind);
+    // Nobody is back so soon that a read need not show what was noted.
+    tokio::time::sleep(bench.provider.shape.read_lag()).await;
+    bench.journal.forget();
+    bench.begin_anew();
+    let again = bench.outcome(bench.work(&bad)).await;
+    let writes = bench.recorder.writes();
+    let is_held = matches!(again.kind, OutcomeKind::Held(_));
+    assert!(
+        is_held && writes.is_empty(),
+        "{}: what failed is tried again without its journal: {:?}, {writes:#?}",
+        A::NAME,
+        again.kind
+    );
+    assert_eq!(
+        again.generation,
+        failed.generation,
+        "{}: it is another generation",
+        A::NAME
+    );
+    let newer = converged(bench, &good).await;
+    assert!(newer > failed.generation, "{}: {newer} is no newer generation", A::NAME);
+    tokio::time::sleep(bench.provider.shape.read_lag()).await;
+    let hand = bench.hand(&bench.work(&good)).await;
+    let held = hand.look().await.held;
+    assert_eq!(held, None, "{}: it is remembered for ever", A::NAME);
 }
 
 /// A job runs once for each revision: not again for another generation, a lost journal, a repeated call or another revision of

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use portolan_core::capability::{Capability, Support};
 use portolan_core::desired::DesiredState;
 use portolan_core::fault::Fault;
-use portolan_core::observation::{Observation, ObservedResource, Ownership};
+use portolan_core::observation::{Held, Observation, ObservedResource, Ownership};
 use portolan_core::plan::{FieldChange, Scope, Verb, field_changes};
 use portolan_core::resource::{Resource, ResourceId, Resources};
 use portolan_provider_api::{Accepted, CallError, Calls, ErrorClass, OpenOperation, Provider, Shape, WriteRequest};
@@ -33,6 +33,7 @@ enum Sin {
     TriesAgain,
     Reruns,
     LosesTags,
+    LosesNotes,
     CallsAllExact,
     KnowsServicesOnly,
     HasNoUsers,
@@ -78,6 +79,7 @@ sinners! {
     DeniesOperations like CloudRunLike but Nothing, which denies operations;
     Reruns like Plain but Reruns;
     LosesTags like Plain but LosesTags;
+    LosesNotes like Plain but LosesNotes;
     CallsAllExact like Plain but CallsAllExact;
     KnowsServicesOnly like Plain but KnowsServicesOnly;
     HasNoUsers like Plain but HasNoUsers;
@@ -180,6 +182,13 @@ impl Calls for Sinner {
             return Err(CallError::new(ErrorClass::Invalid, "NotFound", message));
         }
         self.write(scope, request)
+    }
+
+    async fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError> {
+        match self.is(Sin::LosesNotes) {
+            true => Ok(()),
+            false => self.cloud.note(scope, held),
+        }
     }
 }
 

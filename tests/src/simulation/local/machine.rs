@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portolan_core::name::OwnerId;
-use portolan_core::observation::Observation;
+use portolan_core::observation::{Held, Observation};
 use portolan_core::plan::{Scope, Verb};
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{Accepted, CallError, ErrorClass, WriteRequest};
@@ -137,6 +137,29 @@ impl ThisMachine {
             *self.tally.made.entry(counted(scope, &request.id)).or_default() += 1;
         }
         Ok(Accepted::done())
+    }
+
+    pub(super) fn remember(
+        &mut self,
+        scope: &Scope,
+        held: Option<&Held>,
+        fault: Option<&Fault>,
+    ) -> Result<(), CallError> {
+        if let Some(Fault::Refuse(error)) = fault {
+            return Err(error.clone());
+        }
+        let now = self.now;
+        let (seen, _) = self.of(scope).words(now);
+        if let Some(object) = translate::with_note(scope, held, &seen) {
+            *self.tally.writes.entry(scope.owner.clone()).or_default() += 1;
+            let put = self.of(scope).ask(now, |world| world.put(object));
+            put.map_err(translate::refused)?;
+        }
+        match fault {
+            None => Ok(()),
+            Some(Fault::DoAndRefuse(error)) => Err(error.clone()),
+            Some(_) => Err(answer_lost()),
+        }
     }
 
     fn delete(&mut self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use portolan_core::observation::{Observation, ObservedResource, ResourceState};
+use portolan_core::observation::{Held, Observation, ObservedResource, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::{Open, Resource, ResourceId, is_closed};
 use portolan_provider_api::{Accepted, CallError, OpenOperation, WriteRequest};
+use portolan_provider_fake::kinds::NETWORK;
 use portolan_provider_fake::{Fault, Tally};
 use portolan_provider_local::translate;
 use portolan_supervisor::machine::world::World;
@@ -31,6 +32,20 @@ impl Cloud for ThisMachine {
 
     fn write(&mut self, scope: &Scope, request: &WriteRequest, fault: Option<&Fault>) -> Result<Accepted, CallError> {
         self.change(scope, request, fault)
+    }
+
+    fn note(&mut self, scope: &Scope, held: Option<&Held>, fault: Option<&Fault>) -> Result<(), CallError> {
+        self.remember(scope, held, fault)
+    }
+
+    fn noted(&self, scope: &Scope) -> Option<Held> {
+        let seen = self.world(scope)?.observation();
+        translate::observation(scope, &seen, translate::Said::BySupervisor).held
+    }
+
+    fn can_note(&self, scope: &Scope) -> bool {
+        let network = ResourceId::new(NETWORK.name, translate::NETWORK_NAME);
+        self.resource(scope, &network).is_some_and(|there| is_ours(&there))
     }
 
     /// One socket, and one task that owns the state.
