@@ -68,11 +68,8 @@ impl SqliteJournal {
         };
         let locks = folder.join("locks");
         create_private(&locks, &path).map_err(|error| failed(error.into()))?;
-        let (mut connection, found) = connect(&path).map_err(|error| failed(error.into()))?;
-        let found = match found > SCHEMA_VERSION {
-            true => found,
-            false => migrate(&mut connection).map_err(|error| failed(error.into()))?,
-        };
+        let mut connection = connect(&path).map_err(|error| failed(error.into()))?;
+        let found = migrate(&mut connection).map_err(|error| failed(error.into()))?;
         if found > SCHEMA_VERSION {
             return Err(JournalError::Newer {
                 path: path.clone(),
@@ -167,33 +164,37 @@ fn create_private(locks: &Path, database: &Path) -> std::io::Result<()> {
     options.open(database).map(drop)
 }
 
-/// Opens the file, and answers the version of what is in it. Of a newer one nothing is changed, nor how it is written.
-fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     // Most commands write little: what one would bring into the database at its end, and the log that the next one would
     // begin again, are four waits for the disk.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let found = version(&connection)?;
-    Ok((connection, found))
+    Ok(connection)
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Makes the tables if there are none, and answers the schema's version.
+/// Makes the tables if there are none, and answers the version of what is there. Of a newer one nothing is changed, nor
+/// how it is written.
 ///
 /// With a write-ahead log readers and a writer do not wait for each other, and a process that dies at any moment leaves
 /// whole transactions only. `FULL` makes them survive the loss of power too.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
+    let found = version(connection)?;
+    if found > SCHEMA_VERSION {
+        return Ok(found);
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    if version(connection)? >= SCHEMA_VERSION {
-        return version(connection);
+    if found == SCHEMA_VERSION {
+        return Ok(found);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been sooner, of a newer program too.
     let found = usize::try_from(version(&transaction)?).unwrap_or_default();
     for migration in MIGRATIONS.iter().skip(found) {
         transaction.execute_batch(migration)?;
