@@ -97,6 +97,8 @@ fn a_controller_keeps_what_manifests_say() {
 
     hello.edit("portolan.yaml", "build: {}", "build: {}\n      env: {CREW: \"12\"}");
     running.stands("converged", 2);
+    let page = running.ask("/apps/default/hello").unwrap();
+    assert!(page.contains("generation 2 is as it shall be"), "{page}");
     let good = fs::read_to_string(hello.folder.join("portolan.yaml")).unwrap();
     hello.edit("portolan.yaml", "CREW", "{");
     until("the fault is told, with its line", SOON, || {

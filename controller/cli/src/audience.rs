@@ -4,9 +4,9 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use portolan_core::plan::{self, Plan, Verb};
+use portolan_core::plan::{self, Plan};
 use portolan_core::status::StateWord;
-use portolan_engine::{Audience, EngineEvent, StepName};
+use portolan_engine::{Audience, EngineEvent};
 
 use crate::progress::Progress;
 
@@ -76,58 +76,29 @@ impl Teller {
 impl Audience for Teller {
     fn event(&self, event: &EngineEvent) {
         match event {
-            EngineEvent::ImageBuilding { container, .. } => self.passing(&format!("building {container}")),
-            EngineEvent::ImageLookup { container, .. } => self.passing(&format!("looking up the image of {container}")),
+            EngineEvent::ImageBuilding { .. } | EngineEvent::ImageLookup { .. } | EngineEvent::StepWaiting { .. } => {
+                self.passing(&event.to_string())
+            }
+            EngineEvent::StepStarted { .. } => self.passing(&format!("{event} ...")),
+            EngineEvent::StateChanged { state, .. } => match state {
+                StateWord::Ready | StateWord::Completed | StateWord::Failed => self.line(&event.what()),
+                StateWord::Absent | StateWord::Progressing | StateWord::Deleting => self.passing(&event.to_string()),
+            },
             EngineEvent::Planned {
-                generation,
                 creates,
                 updates,
                 deletes,
                 ..
-            } if creates + updates + deletes > 0 => self.line(&format!(
-                "generation {generation}: {creates} to create, {updates} to update, {deletes} to delete"
-            )),
-            EngineEvent::StepStarted { step } => self.passing(&format!("{} ...", step_words(step, "ing"))),
-            EngineEvent::StepDone { step } => self.line(&step_words(step, "ed")),
-            EngineEvent::StepWaiting { step, edges } => {
-                let names: Vec<String> = edges.iter().map(|edge| edge.to.to_string()).collect();
-                self.passing(&format!("{} waits for {}", step.id, names.join(", ")));
-            }
-            EngineEvent::StepRetrying { step, error, .. } => {
-                self.line(&format!("trying {} again: {}", step.id, error.message));
-            }
-            EngineEvent::ReadRetrying { error, .. } => self.line(&format!("looking again: {}", error.message)),
-            EngineEvent::StateChanged {
-                id,
-                state,
-                message,
-                replicas,
-                ..
-            } => {
-                let counts = replicas.map_or(String::new(), |count| format!(" {}/{}", count.ready, count.wanted));
-                let said = message.as_deref().map_or(String::new(), |text| format!(": {text}"));
-                match state {
-                    StateWord::Ready => self.line(&format!("{id} is ready{counts}")),
-                    StateWord::Completed => self.line(&format!("{id} has completed")),
-                    StateWord::Failed => self.line(&format!("{id} has failed")),
-                    StateWord::Absent | StateWord::Progressing | StateWord::Deleting => {
-                        self.passing(&format!("{id}{counts}{said}"));
-                    }
-                }
-            }
-            EngineEvent::PlanningAnew { because } => self.line(&format!("planning again: {because}")),
-            EngineEvent::RollingBack {
-                to_generation, failure, ..
-            } => self.line(&format!(
-                "rolling back to generation {to_generation}: {}",
-                failure.message
-            )),
-            EngineEvent::Restoring { generation, held } => self.line(&format!(
-                "restoring generation {generation}, which serves while generation {held} is held"
-            )),
-            EngineEvent::Interrupted => self.line("stopping once what is under way has ended"),
+            } if creates + updates + deletes == 0 => {}
             EngineEvent::Planned { .. }
-            | EngineEvent::ImagePinned { .. }
+            | EngineEvent::StepDone { .. }
+            | EngineEvent::StepRetrying { .. }
+            | EngineEvent::ReadRetrying { .. }
+            | EngineEvent::PlanningAnew { .. }
+            | EngineEvent::RollingBack { .. }
+            | EngineEvent::Restoring { .. }
+            | EngineEvent::Interrupted => self.line(&event.to_string()),
+            EngineEvent::ImagePinned { .. }
             | EngineEvent::AwaitingApproval { .. }
             | EngineEvent::Held { .. }
             | EngineEvent::Converged { .. } => {}
@@ -146,14 +117,4 @@ impl Audience for Teller {
             .await
             .unwrap_or(false)
     }
-}
-
-/// `created Service/web`, `updating Job/migrate`.
-fn step_words(step: &StepName, ending: &str) -> String {
-    let stem = match step.verb {
-        Verb::Create => "creat",
-        Verb::Update => "updat",
-        Verb::Delete => "delet",
-    };
-    format!("{stem}{ending} {}", step.id)
 }

@@ -1,5 +1,5 @@
 //! How a controller stands, over HTTP: for a load balancer or kubelet (`/healthz`, `/readyz`), for Prometheus
-//! (`/metrics`), for programs (`/api/v1/apps`, `/api/v1/events`), and for people (`/`).
+//! (`/metrics`), for programs (`/api/v1/apps`, `/api/v1/events`), and for people (`/`, `/apps/NAMESPACE/APP`).
 //!
 //! Everything comes from the engine's [`Board`]. Nothing can be changed here, so that whoever may look need not be asked
 //! who they are; listen where only those who may look can connect.
@@ -9,12 +9,14 @@ mod page;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use axum::{Json, Router};
+use page::{Only, Shown};
 use portolan_engine::controller::{AppReport, Board, ToldEvent};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -60,6 +62,7 @@ impl Server {
 fn router(board: Arc<Board>) -> Router {
     Router::new()
         .route("/", get(page))
+        .route("/apps/{namespace}/{app}", get(page_of_one))
         .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
@@ -68,9 +71,34 @@ fn router(board: Arc<Board>) -> Router {
         .with_state(board)
 }
 
-async fn page(State(board): State<Arc<Board>>) -> Html<String> {
-    Html(page::of(&board.apps(), &board.events()))
+async fn page(State(board): State<Arc<Board>>) -> impl IntoResponse {
+    shown(&board, None)
 }
+
+/// Of an app that is not kept there may still be events.
+async fn page_of_one(
+    State(board): State<Arc<Board>>,
+    Path((namespace, app)): Path<(String, String)>,
+) -> impl IntoResponse {
+    let only = Only {
+        namespace: &namespace,
+        app: &app,
+    };
+    shown(&board, Some(only))
+}
+
+/// A browser is told that nothing on it may run or be loaded, whatever it says.
+fn shown(board: &Board, only: Option<Only>) -> impl IntoResponse + use<> {
+    let page = page::of(&Shown {
+        apps: &board.apps(),
+        events: &board.events(),
+        only,
+        now: SystemTime::now().into(),
+    });
+    ([(header::CONTENT_SECURITY_POLICY, POLICY)], Html(page))
+}
+
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 async fn alive(State(board): State<Arc<Board>>) -> (StatusCode, &'static str) {
     verdict(board.is_alive(), "ok\n", "the loop has stopped\n")

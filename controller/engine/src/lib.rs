@@ -23,7 +23,7 @@ mod work;
 
 pub use engine::{Audience, Engine};
 pub use error::{EngineError, ImageFault};
-pub use event::{EngineEvent, StepName};
+pub use event::{Because, EngineEvent, StepName};
 pub use lease::Lease;
 pub use outcome::{GenerationStanding, JobEnd, JobState, Outcome, OutcomeKind, Preview};
 pub use promotion::PromoteHow;

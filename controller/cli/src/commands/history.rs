@@ -1,8 +1,9 @@
 //! `portolan history`: the generations of an app, and what changed in each.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use portolan_engine::journal::{GenerationKind, HistoryEntry, HistoryOutcome};
+use portolan_engine::machine::Timestamp;
 use serde::Serialize;
 
 use crate::args::SelectArgs;
@@ -42,8 +43,14 @@ pub fn history(arguments: &SelectArgs, output: Output) -> CommandResult {
 
 fn human(history: &History) -> String {
     let mut text = format!("{}/{} on {}\n", history.namespace, history.app, history.target);
+    let now = Timestamp::from(SystemTime::now());
     for entry in &history.generations {
-        let head = format!("  {:>4}  {:>8}  {}", entry.generation, age(entry.at.0), outcome(entry));
+        let head = format!(
+            "  {:>4}  {:>8}  {}",
+            entry.generation,
+            entry.at.age(now),
+            outcome(entry)
+        );
         text.push_str(&head);
         text.push('\n');
         for change in &entry.changes {
@@ -71,17 +78,4 @@ fn outcome(entry: &HistoryEntry) -> String {
             failure.reason, failure.message
         ),
     }
-}
-
-/// `3m ago`, as kubectl counts.
-fn age(unix_ms: u64) -> String {
-    let then = UNIX_EPOCH + Duration::from_millis(unix_ms);
-    let seconds = SystemTime::now().duration_since(then).unwrap_or_default().as_secs();
-    let (count, unit) = match seconds {
-        0..120 => (seconds, "s"),
-        120..7_200 => (seconds / 60, "m"),
-        7_200..172_800 => (seconds / 3_600, "h"),
-        _ => (seconds / 86_400, "d"),
-    };
-    format!("{count}{unit} ago")
 }

@@ -1,7 +1,7 @@
 //! `portolan suspend`, `resume`, `reconcile` and `approve`: what a controller is told. They go through the journal, and
 //! whichever controller keeps the app hears them within a second; with none they hold until there is one.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use portolan_core::plan;
 use portolan_engine::journal::Order;
@@ -23,8 +23,7 @@ pub fn resume(arguments: &SelectArgs, output: Output) -> CommandResult {
 }
 
 pub fn reconcile(arguments: &SelectArgs, output: Output) -> CommandResult {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp::default().plus(since_1970);
+    let now = Timestamp::from(SystemTime::now());
     give(arguments, &Order::Reconcile(now), "to be reconciled now", output)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use portolan_core::status::Status;
 use serde::Serialize;
@@ -127,7 +127,9 @@ pub struct Counts {
 #[serde(rename_all = "camelCase")]
 pub struct ToldEvent {
     pub at: Timestamp,
+    pub namespace: String,
     pub app: String,
+    pub target: String,
     #[serde(flatten)]
     pub event: EngineEvent,
 }
@@ -210,7 +212,9 @@ impl Board {
         }
         shown.events.push_back(ToldEvent {
             at: now(),
-            app: key.to_string(),
+            namespace: key.namespace.clone(),
+            app: key.app.clone(),
+            target: key.target.clone(),
             event: event.clone(),
         });
     }
@@ -294,6 +298,5 @@ fn standing(result: &Result<Outcome, EngineError>, awaits: Option<&Approval>) ->
 }
 
 fn now() -> Timestamp {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::default().plus(since_1970)
+    SystemTime::now().into()
 }

@@ -1,7 +1,7 @@
 //! Time and chance from outside.
 
 use std::hash::{BuildHasher, RandomState};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -16,10 +16,9 @@ pub struct Clock {
 
 impl Clock {
     pub fn start() -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             began: Instant::now(),
-            began_at: Timestamp::default().plus(since_1970),
+            began_at: SystemTime::now().into(),
         }
     }
 
