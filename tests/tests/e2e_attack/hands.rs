@@ -63,8 +63,7 @@ fn containers_that_are_taken_away_by_hand_come_back() {
     let before = machine();
     {
         let hello = hello(18_307);
-        kill("KILL", &pids(&hello, "hello")[..1]);
-        is_whole_again(&hello, 18_307, "one was killed", || true);
+        // Three times each: a container that ends more often in a row is said to crash.
         kill("KILL", &pids(&hello, "hello"));
         is_whole_again(&hello, 18_307, "all were killed", || true);
         let runtimes = records_of_containers(&hello);

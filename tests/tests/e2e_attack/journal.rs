@@ -29,7 +29,7 @@ fn a_journal_that_is_damaged_is_refused_and_one_that_is_lost_is_rebuilt() {
     let good = fs::read(&journal).unwrap();
     let halved = good[..good.len() / 2].to_vec();
     let noise = b"portolan ".repeat(1_000);
-    for (reason, bytes) in [("cut off", halved), ("overwritten", noise)] {
+    for (reason, bytes) in [("cut off", halved), ("overwritten", noise.clone())] {
         forget_log();
         fs::write(&journal, &bytes).unwrap();
         let said = hello.fails(&["up"]);
