@@ -118,6 +118,7 @@ impl Pursuit {
                 self.record_end(OutcomeKind::Held(failure), turn);
             }
             Direction::Forward => {
+                self.close_what_nobody_awaits(turn);
                 if self.is_news(turn.record()) {
                     self.note_generation(turn);
                     turn.note(JournalEntry::Converged);
@@ -129,6 +130,16 @@ impl Pursuit {
                 });
                 self.record_end(OutcomeKind::Converged, turn);
             }
+        }
+    }
+
+    /// What goes on with kept data, say, long after the app is gone: how it ends is no news.
+    fn close_what_nobody_awaits(&self, turn: &mut Turn) {
+        let desired = &self.world.goal.resources;
+        let operations = turn.record().operations.keys();
+        let others: Vec<_> = operations.filter(|id| !desired.contains_key(*id)).cloned().collect();
+        for id in others {
+            turn.note(JournalEntry::OperationClosed(id));
         }
     }
 
