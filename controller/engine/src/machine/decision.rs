@@ -126,7 +126,8 @@ impl Pursuit {
             Verb::Delete => self.world.writes.was_taken(&step.id) || retained(&step.id),
             Verb::Create | Verb::Update => self.world.writes.was_taken(&step.id),
         };
-        plan.problems.is_empty() && plan.steps.iter().all(explained)
+        let as_told = seen.observation.held == self.told_before;
+        as_told && plan.problems.is_empty() && plan.steps.iter().all(explained)
     }
 
     /// Whether an earlier read has shown what may not be made twice, and would be.

@@ -11,7 +11,7 @@ use super::effect::Ask;
 use super::execution::{LONGEST_LINE, cut};
 use super::pursuit::{Leg, Pursuit};
 use super::turn::{Purpose, Turn};
-use crate::journal::{GenerationKind, Hold, JournalEntry};
+use crate::journal::{AppRecord, GenerationKind, Hold, JournalEntry};
 use crate::outcome::OutcomeKind;
 
 impl Pursuit {
@@ -47,9 +47,7 @@ impl Pursuit {
                 (remembered && !Mutant::HoldsOutlastTheirEnd.is_on()).then_some(None)
             }
             OutcomeKind::Held(_) | OutcomeKind::RolledBack { .. } => {
-                let record = turn.record();
-                let of_apply = record.latest.as_ref().map(|latest| latest.kind) == Some(GenerationKind::Apply);
-                let held = record.held.as_ref().filter(|_| of_apply).map(note_of)?;
+                let held = told(turn.record())?;
                 // What was written since may bear it no more.
                 let told = shown == Some(&held) && self.world.writes.accepted == 0;
                 (!told && !Mutant::HoldsAreNotNoted.is_on()).then_some(Some(held))
@@ -74,6 +72,12 @@ impl Pursuit {
         turn.note(JournalEntry::Held(hold));
         Some(failure)
     }
+}
+
+/// What the target has been told, if all that the journal knows was told.
+pub(super) fn told(record: &AppRecord) -> Option<Held> {
+    let of_apply = record.latest.as_ref().map(|latest| latest.kind) == Some(GenerationKind::Apply);
+    record.held.as_ref().filter(|_| of_apply).map(note_of)
 }
 
 fn note_of(hold: &Hold) -> Held {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portolan_core::mutant::Mutant;
-use portolan_core::observation::{Failure, Observation};
+use portolan_core::observation::{Failure, Held, Observation};
 use portolan_core::plan::{Plan, Problem, Scope};
 use portolan_core::resource::ResourceId;
 use portolan_core::status::{Standing, Status, resource_statuses, summarise};
@@ -15,6 +15,7 @@ use super::effect::Answer;
 use super::ending::{Ending, Winding};
 use super::execution::Execution;
 use super::goal::{Direction, Goal, newest_shown};
+use super::hold;
 use super::look::{self, Look};
 use super::scribe::Mark;
 use super::turn::{Purpose, Turn};
@@ -46,6 +47,8 @@ pub struct Pursuit {
     pub(super) intents_before: BTreeMap<ResourceId, Intent>,
     /// What a run before has left at the target, maybe a moment ago; `None` where nobody can say.
     pub(super) left: Option<Goal>,
+    /// What that run has told the target of a hold.
+    pub(super) told_before: Option<Held>,
     /// Whether the target may remember a hold, by what the journal knew when it began.
     pub(super) was_held: bool,
     /// Set once no new call shall be made.
@@ -96,6 +99,7 @@ impl Pursuit {
             began: turn.now,
             intents_before: record.intents.clone(),
             left: Goal::left(record).filter(|_| known),
+            told_before: hold::told(record),
             was_held: record.held.is_some(),
             scope,
             world,
