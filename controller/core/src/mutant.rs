@@ -60,6 +60,7 @@ mutants! {
     EdgesAreNotAwaited: "a step does not wait for what it comes after";
     PrunesDoNotWait: "what is no longer desired goes before what is takes its place";
     LeavingObjectsAreUpdated: "what is on its way out is updated, and the refusal is final";
+    EtagsAreLeftOut: "a write does not say what it was made from, and what somebody else wrote since is lost";
     JobsRunAgain: "a job that has run is run again";
     VolumesGoInPassing: "what holds data is deleted with the rest";
     DeletesAreForWorkloads: "a delete leaves the network, balancers and volumes" ["waypoint#805"];

@@ -40,6 +40,10 @@ pub struct ObservedResource {
     pub id: ResourceId,
     /// The platform's own identifier (an ARN, a uid, a path).
     pub native_id: String,
+    /// Where the platform has one: its word for the object as it was shown. It is another one after every write, whoever
+    /// wrote, and stays the same while what was written takes its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// The body as the provider's `read` normalised it; comparable with a rendered one by the provider's `diff`.
     pub body: Value,
     pub ownership: Ownership,

@@ -13,6 +13,7 @@ use portolan_engine::machine::Ask;
 use portolan_engine::{EngineError, EngineEvent, OutcomeKind, Work};
 use portolan_provider_api::{CallError, ErrorClass};
 use portolan_provider_fake::kinds::{NETWORK, SERVICE};
+use portolan_provider_fake::platform::CLOUD_RUN_LIKE;
 use portolan_provider_fake::{Called, Fault, Object, On};
 use serde_json::json;
 
@@ -242,6 +243,27 @@ fn a_race_is_run_again_as_long_as_somebody_else_moves() {
     });
     assert_eq!(count(&run, is_anew), 3);
     assert_eq!(run.kind(), OutcomeKind::Converged);
+}
+
+/// Where etags tell, nobody has to say so: the write that was made from what is there no more is refused by itself.
+#[test]
+fn what_was_changed_since_the_plan_is_looked_at_again() {
+    let sim = Sim::of(&CLOUD_RUN_LIKE);
+    assert_eq!(sim.run(&apply(shop())).kind(), OutcomeKind::Converged);
+    let web = sim.shops(SERVICE, "web");
+    let mut is_changed = false;
+    let run = sim.drive_with(&newer(), &mut |ask| {
+        if !is_changed && matches!(ask, Ask::Call { .. }) {
+            is_changed = true;
+            let mut object = sim.cloud.objects()[&web].clone();
+            object.body["by"] = json!("somebody");
+            sim.cloud.put_by_hand(web.clone(), object);
+        }
+    });
+    assert_eq!(count(&run, is_anew), 1);
+    assert_eq!(run.kind(), OutcomeKind::Converged);
+    assert_eq!(sim.cloud.objects()[&web].body.get("by"), None, "seen, and taken back");
+    assert_eq!(sim.cloud.violations(), [""; 0]);
 }
 
 #[test]

@@ -65,6 +65,11 @@ pub struct WriteRequest {
     /// Every reference closed.
     pub body: Value,
     pub revision: Option<String>,
+    /// The etag of what the write was made from ([`portolan_core::observation::ObservedResource::etag`]). With it, what has
+    /// been written to since, by us or by anybody, is left as it is, and the write is refused as a conflict: whoever wants it
+    /// still observes and plans again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// The generation that this write belongs to; goes into the tags.
     pub generation: u64,
     /// The platform's client token where it has one. The same for every try of one step, after a crash too; another once

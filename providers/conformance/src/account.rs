@@ -55,6 +55,10 @@ pub trait Account: Sized + Send + Sync {
     /// of ours on it.
     async fn put_foreign(&self, scope: &Scope, id: &ResourceId, body: &Value);
 
+    /// Somebody else changes an object of ours that is there, so that looks tell another etag of it; a reason where they tell
+    /// none.
+    async fn change_by_hand(&self, scope: &Scope, id: &ResourceId) -> Result<(), Cannot>;
+
     /// How many objects of this kind and name there are, as the platform itself counts.
     async fn copies(&self, scope: &Scope, id: &ResourceId) -> usize;
 

@@ -161,6 +161,7 @@ impl<'a, A: Account> Hand<'a, A> {
                 Verb::Create | Verb::Update => self.closed(resource).await.body,
             },
             revision: resource.revision.clone(),
+            etag: None,
             generation: 1,
             idempotency_token: format!("{verb:?}-{id}"),
             take_over: false,

@@ -46,6 +46,7 @@ macro_rules! conformance {
             what_fails_is_told_with_its_cause
             what_is_foreign_is_told_and_left_alone
             what_another_source_wrote_is_told_and_left_alone
+            what_somebody_wrote_since_is_not_overwritten
             names_are_a_function_injective_and_taken
             the_same_is_rendered_for_the_same
             what_the_platform_fills_in_is_no_difference

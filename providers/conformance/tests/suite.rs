@@ -32,6 +32,8 @@ caught! {
     an_excuse_of_who_reads_in_pages: a_part_is_never_told_as_the_whole of ReadsInPages says "a look is 2 requests";
     a_foreign_object_overwritten: what_is_foreign_is_told_and_left_alone of TakesOver says "is not refused";
     a_source_ignored: what_another_source_wrote_is_told_and_left_alone of TakesOver says "is not refused";
+    an_etag_left_out: what_somebody_wrote_since_is_not_overwritten of LeavesOutEtags says "overwrites what somebody wrote";
+    an_excuse_for_etags: what_somebody_wrote_since_is_not_overwritten of DeniesEtags says "a look tells an etag";
     a_name_that_is_refused: names_are_a_function_injective_and_taken of LongNames says "is a name that the platform refuses";
     an_excuse_for_targets: names_are_a_function_injective_and_taken of DeniesTargets says "two Targets share no place";
     an_unsteady_rendering: the_same_is_rendered_for_the_same of Unsteady says "the same is rendered otherwise";

@@ -26,6 +26,8 @@ pub struct Account {
     /// Tokens of creates that were done.
     tokens: BTreeSet<String>,
     operations: u64,
+    /// Each write gets the next: no two states of anything bear the same.
+    etags: u64,
     /// How often each job ran, by name and revision.
     runs: BTreeMap<(String, String), u32>,
     /// What ends at which time without anybody's doing.
@@ -63,6 +65,7 @@ impl Account {
             bucket: rules.throttle.map(Bucket::new),
             tokens: BTreeSet::new(),
             operations: 0,
+            etags: 0,
             runs: BTreeMap::new(),
             due: BTreeSet::new(),
             tally: Tally::default(),
@@ -162,7 +165,7 @@ impl Account {
             self.violations.push(format!("an open value reached {}", request.id));
         }
         self.check_owner(scope, request)?;
-        self.check_etag(rules, request, fault)?;
+        self.check_etag(rules, request, now, fault)?;
         let answer = match rules.one_operation_at_a_time && self.is_operated_on(&request.id, now) {
             true if self.is_under_way(request) => Ok(self.handle()),
             true => Err(conflict(format!("another operation on {} goes on", request.id))),
@@ -204,24 +207,44 @@ impl Account {
         Ok(())
     }
 
-    /// The provider reads the etag and sends it along; somebody who writes in between is not overwritten.
+    /// What has been written to since it was seen is left as it is, if the write says what that was.
     fn check_etag(
         &mut self,
         rules: &KindRules,
         request: &WriteRequest,
+        now: u64,
         fault: Option<&Fault>,
     ) -> Result<(), CallError> {
-        if fault != Some(&Fault::OtherWriter) {
-            return Ok(());
+        let (id, somebody_wrote) = (&request.id, fault == Some(&Fault::OtherWriter));
+        let is_compared = rules.etag && request.verb != Verb::Create;
+        let Some(object) = self.objects.get(id).filter(|_| is_compared).cloned() else {
+            return match somebody_wrote {
+                true => Err(conflict(format!("somebody else writes to {id}"))),
+                false => Ok(()),
+            };
+        };
+        if somebody_wrote {
+            self.put_by_hand(id, Object::clone(&object), now);
         }
-        match rules.etag && self.objects.get(&request.id).is_some() {
-            true => Err(CallError::new(
-                ErrorClass::Conflict,
-                "Aborted",
-                format!("the etag of {} is another one now", request.id),
-            )),
-            false => Err(conflict(format!("somebody else writes to {}", request.id))),
+        match &request.etag {
+            None => self
+                .violations
+                .push(format!("{:?} of {id} bears no etag", request.verb)),
+            Some(etag) if !somebody_wrote && *etag == object.etag.to_string() => {}
+            Some(_) => return Err(aborted(format!("the etag of {id} is another one now"))),
         }
+        Ok(())
+    }
+
+    /// Whoever wrote it, it bears another etag from now on.
+    pub fn put_by_hand(&mut self, id: &ResourceId, object: Object, now: u64) {
+        let etag = self.next_etag();
+        self.objects.set(id, Some(Object { etag, ..object }), now);
+    }
+
+    fn next_etag(&mut self) -> u64 {
+        self.etags += 1;
+        self.etags
     }
 
     /// Whether the operation that goes on does what is asked for: whoever asks again takes it up.
@@ -337,7 +360,7 @@ impl Account {
             promoted,
             slower_by: slower_by(fault),
             made_at: known.as_ref().map_or(now, |known| known.made_at),
-            etag: known.as_ref().map_or(0, |known| known.etag + 1),
+            etag: self.next_etag(),
             serving,
             operation,
         };
@@ -401,7 +424,7 @@ impl Account {
     pub fn promote(&mut self, service: &ResourceId, now: u64) -> Result<(), CallError> {
         let mut object = self.copy_of(service)?;
         object.promoted = true;
-        self.objects.set(service, Some(object), now);
+        self.put_by_hand(service, object, now);
         Ok(())
     }
 
@@ -553,6 +576,11 @@ fn slower_by(fault: Option<&Fault>) -> u64 {
 
 fn conflict(message: String) -> CallError {
     CallError::new(ErrorClass::Conflict, "Conflict", message)
+}
+
+/// Cloud Run's word for a read-modify-write that has to be done anew.
+fn aborted(message: String) -> CallError {
+    CallError::new(ErrorClass::Conflict, "Aborted", message)
 }
 
 fn time_out() -> CallError {

@@ -233,7 +233,7 @@ impl FakeCloud {
     /// Somebody changes the object, or puts one there, by hand.
     pub fn put_by_hand(&self, id: ResourceId, object: Object) {
         let now = (self.clock)();
-        self.guard().account.objects.set(&id, Some(object), now);
+        self.guard().account.put_by_hand(&id, object, now);
     }
 
     pub fn remove_by_hand(&self, id: &ResourceId) {

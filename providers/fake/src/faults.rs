@@ -35,7 +35,7 @@ pub enum Fault {
     NotFound { ms: u64 },
     /// Lists come in another order.
     Reordered,
-    /// Somebody else writes just before: where etags tell, the write is refused.
+    /// Somebody else writes just before. Where there are etags they alone tell; elsewhere the write is refused.
     OtherWriter,
     /// What the write begins takes this much longer.
     Slow { ms: u64 },

@@ -24,7 +24,7 @@ pub struct Object {
     /// What it takes longer than others of its kind.
     pub slower_by: u64,
     pub made_at: u64,
-    /// Changes with every write.
+    /// Another one after every write.
     pub etag: u64,
     /// The long operation on it that began last.
     pub operation: Option<Operation>,

@@ -27,6 +27,7 @@ pub fn observed(scope: &Scope, rules: &KindRules, id: &ResourceId, object: &Obje
     ObservedResource {
         id: id.clone(),
         native_id: format!("fake/{id}"),
+        etag: rules.etag.then(|| object.etag.to_string()),
         body: if object.retained {
             Value::Null
         } else {

@@ -58,6 +58,7 @@ mod tests {
             id: ResourceId::new("Service", "web"),
             body: json!({ "env": { "PASSWORD": reference("db/password") } }),
             revision: None,
+            etag: None,
             generation: 1,
             idempotency_token: String::new(),
             take_over: false,

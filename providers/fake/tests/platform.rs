@@ -82,6 +82,7 @@ fn request(verb: Verb, kind: Kind, body: Value) -> WriteRequest {
         id: one(kind),
         body,
         revision: Some("r1".into()),
+        etag: None,
         generation: 3,
         idempotency_token: "token".into(),
         take_over: false,

@@ -69,6 +69,7 @@ fn request(verb: Verb, kind: Kind, body: Value) -> WriteRequest {
         id: one(kind),
         body,
         revision: Some("r1".into()),
+        etag: None,
         generation: 1,
         idempotency_token: "token".into(),
         take_over: false,
@@ -282,16 +283,60 @@ fn who_writes_in_between_is_not_overwritten() {
     let bench = Bench::of(&CLOUD_RUN_LIKE);
     bench.create(SERVICE, json!({})).expect("it is taken");
     bench.pass(4_000);
+    let seen = || bench.seen(SERVICE, &[]).expect("it is there");
+    let made_from = |etag: Option<String>| WriteRequest { etag, ..update("r2") };
+    let first = seen().etag;
+    assert!(first.is_some(), "a look tells it");
+    bench.pass(60_000);
+    assert_eq!(seen().etag, first, "it stays while nobody writes");
+
+    let by_hand = bench.cloud.objects().remove(&one(SERVICE)).expect("it is there");
+    bench.cloud.put_by_hand(one(SERVICE), by_hand);
+    for request in [
+        made_from(first.clone()),
+        WriteRequest {
+            etag: first,
+            ..request(Verb::Delete, SERVICE, Value::Null)
+        },
+    ] {
+        let refused = bench.cloud.write(&scope(), &request).expect_err("another etag");
+        let told = (refused.class(), refused.code.as_str());
+        assert_eq!(told, (ErrorClass::Conflict, "Aborted"), "{:?}", request.verb);
+    }
+    let meanwhile = made_from(seen().etag);
     let refused = bench
         .cloud
-        .write_with(&scope(), &update("r2"), Some(&Fault::OtherWriter))
-        .expect_err("the etag has changed");
-    assert_eq!(
-        (refused.class(), refused.code.as_str()),
-        (ErrorClass::Conflict, "Aborted")
-    );
-    let revision = bench.seen(SERVICE, &[]).and_then(|seen| seen.revision);
-    assert_eq!(revision.as_deref(), Some("r1"));
+        .write_with(&scope(), &meanwhile, Some(&Fault::OtherWriter))
+        .expect_err("somebody was faster");
+    assert_eq!(refused.code, "Aborted");
+    assert_eq!(seen().revision.as_deref(), Some("r1"));
+
+    let anew = made_from(seen().etag);
+    bench
+        .cloud
+        .write(&scope(), &anew)
+        .expect("it is made from what is there");
+    assert_eq!(seen().revision.as_deref(), Some("r2"));
+    assert_eq!(bench.cloud.violations(), [""; 0]);
+    bench
+        .cloud
+        .write(&scope(), &anew)
+        .expect_err("its own first try is a write too");
+}
+
+/// What is deleted and made anew is another object, however much it looks the same.
+#[test]
+fn no_etag_comes_again() {
+    let bench = Bench::of(&CLOUD_RUN_LIKE);
+    let made = || {
+        bench.create(SERVICE, json!({})).expect("it is taken");
+        bench.pass(4_000);
+        bench.seen(SERVICE, &[]).expect("it is there").etag
+    };
+    let first = made();
+    bench.delete(SERVICE);
+    bench.pass(4_000);
+    assert_ne!(made(), first);
 }
 
 #[test]

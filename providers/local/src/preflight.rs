@@ -84,6 +84,7 @@ mod tests {
             id: ResourceId::new("Service", name),
             body: json!({"ports": [{"name": "http", "port": port, "publish": publish}, {"name": "inner", "port": 1}]}),
             revision: None,
+            etag: None,
             generation: 1,
             idempotency_token: String::new(),
             take_over: false,

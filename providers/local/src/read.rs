@@ -47,6 +47,7 @@ pub fn observed(scope: &Scope, seen: &Observed) -> ObservedResource {
     ObservedResource {
         id: ResourceId::new(kind_of(object.kind()), object.name()),
         native_id: format!("{}/{}/{}", scope.namespace, scope.app, object.name()),
+        etag: None,
         body: body(object),
         ownership: ownership(scope, object.labels()),
         state: state(seen),
@@ -95,6 +96,7 @@ pub fn retained(scope: &Scope, kind: &str, name: &str) -> ObservedResource {
     ObservedResource {
         id: ResourceId::new(kind, name),
         native_id: format!("{}/{}/{name}", scope.namespace, scope.app),
+        etag: None,
         body: Value::Null,
         ownership: Ownership::Ours { generation: 0 },
         state: ResourceState::Ready,
@@ -113,6 +115,7 @@ pub fn image(name: &str, layers: Vec<std::path::PathBuf>) -> ObservedResource {
     ObservedResource {
         id: ResourceId::new(kind::IMAGE, name),
         native_id: name.to_string(),
+        etag: None,
         body: json!({ "digest": name }),
         // The store belongs to all apps of the machine: an image in it is whoever's needs it.
         ownership: Ownership::Ours { generation: 0 },

@@ -109,7 +109,7 @@ impl Draft {
                     let origin = Some(resource.origin.clone());
                     self.problems.push(data_loss_problem(&resource.id, origin));
                 }
-                false => self.update(input, resource, changes),
+                false => self.update(input, resource, observed, changes),
                 true => self.replace(input, resource, observed, changes),
             }
         }
@@ -127,8 +127,15 @@ impl Draft {
         step
     }
 
-    fn update(&mut self, input: &PlanInput<'_>, resource: &Resource, changes: Vec<FieldChange>) {
+    fn update(
+        &mut self,
+        input: &PlanInput<'_>,
+        resource: &Resource,
+        observed: &ObservedResource,
+        changes: Vec<FieldChange>,
+    ) {
         let mut step = step_for(resource, Verb::Update);
+        step.etag.clone_from(&observed.etag);
         let room = self.room_for(input, resource);
         step.downtime = room.or_else(|| changes.iter().find_map(|change| change.downtime.clone()));
         step.data_loss = changes.iter().find_map(|change| change.data_loss.clone());
@@ -296,6 +303,7 @@ fn step_for(resource: &Resource, verb: Verb) -> Step {
         edges: resource.edges.clone(),
         body: Some(resource.body.clone()),
         revision: resource.revision.clone(),
+        etag: None,
         replacement: false,
         downtime: None,
         data_loss: None,
@@ -315,6 +323,7 @@ fn delete_step(observed: &ObservedResource, stage: Stage) -> Step {
         edges: Vec::new(),
         body: None,
         revision: observed.revision.clone(),
+        etag: observed.etag.clone(),
         replacement: false,
         downtime: None,
         data_loss: None,
@@ -432,6 +441,7 @@ mod tests {
         ObservedResource {
             id: id(name),
             native_id: name.into(),
+            etag: None,
             body,
             ownership: Ownership::Ours { generation: 1 },
             state: ResourceState::Ready,

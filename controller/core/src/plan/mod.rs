@@ -75,6 +75,10 @@ pub struct Step {
     pub body: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// The etag of what the step was made from, where the platform has etags and something was there: whatever else is there
+    /// by then is not overwritten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
     /// Whether this create or delete is half of a replacement.
     #[serde(default, skip_serializing_if = "is_false")]
     pub replacement: bool,

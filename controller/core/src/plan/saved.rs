@@ -128,6 +128,7 @@ mod tests {
             edges: vec![],
             body,
             revision: None,
+            etag: None,
             replacement: false,
             downtime: None,
             data_loss: None,
@@ -160,6 +161,7 @@ mod tests {
         let resource = |(name, body): &(&str, Value)| ObservedResource {
             id: id(name),
             native_id: (*name).to_string(),
+            etag: None,
             body: body.clone(),
             ownership: Ownership::Ours { generation: 1 },
             state: ResourceState::Ready,

@@ -228,6 +228,7 @@ impl Execution {
             id: step.id.clone(),
             body,
             revision: step.revision.clone(),
+            etag: step.etag.clone().filter(|_| !Mutant::EtagsAreLeftOut.is_on()),
             generation: self.plan.generation,
             idempotency_token: self.token(step, turn),
             take_over: self.options.take_over,

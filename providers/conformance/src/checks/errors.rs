@@ -75,6 +75,7 @@ async fn no_such_kind<A: Account>(hand: &Hand<'_, A>) {
         id: ResourceId::new("Nonsense", "x"),
         body: json!({}),
         revision: None,
+        etag: None,
         generation: 1,
         idempotency_token: "nonsense".into(),
         take_over: false,

@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod errors;
+mod etags;
 mod journal;
 mod operations;
 mod ownership;
@@ -11,6 +12,7 @@ mod writes;
 
 pub use capabilities::*;
 pub use errors::*;
+pub use etags::*;
 pub use journal::*;
 pub use operations::*;
 pub use ownership::*;

@@ -32,6 +32,7 @@ enum Sin {
     Misnames,
     TriesAgain,
     Reruns,
+    LeavesOutEtags,
     LosesTags,
     LosesNotes,
     CallsAllExact,
@@ -78,6 +79,8 @@ sinners! {
     TriesAgain like CloudRunLike but TriesAgain;
     DeniesOperations like CloudRunLike but Nothing, which denies operations;
     Reruns like Plain but Reruns;
+    LeavesOutEtags like CloudRunLike but LeavesOutEtags;
+    DeniesEtags like CloudRunLike but Nothing, which denies etags;
     LosesTags like Plain but LosesTags;
     LosesNotes like Plain but LosesNotes;
     CallsAllExact like Plain but CallsAllExact;
@@ -122,6 +125,7 @@ impl Sinner {
             Sin::ForgetsTokens => request.idempotency_token = format!("token-{number}"),
             Sin::Erases => request.erase_data = true,
             Sin::TakesOver => request.take_over = true,
+            Sin::LeavesOutEtags => request.etag = None,
             _ => {}
         }
         let answer = self.cloud.write(scope, &request);

@@ -36,6 +36,8 @@ pub struct Shows {
     pub operations: Result<(), Cannot>,
     pub parts: Result<(), Cannot>,
     pub targets: Result<(), Cannot>,
+    /// Of the kinds for which the table has them.
+    pub etags: Result<(), Cannot>,
 }
 
 impl Shows {
@@ -47,6 +49,7 @@ impl Shows {
             operations: Ok(()),
             parts: Ok(()),
             targets: Ok(()),
+            etags: Ok(()),
         }
     }
 }
@@ -94,6 +97,7 @@ impl<P: Modelled> InMemory<P> {
             id,
             body,
             revision: None,
+            etag: None,
             generation: 1,
             take_over: false,
             erase_data: false,
@@ -167,6 +171,18 @@ impl<P: Modelled> Account for InMemory<P> {
     async fn put_foreign(&self, _scope: &Scope, id: &ResourceId, body: &Value) {
         let object = Object::by_hand(OwnerId::from_tag("somebody-else"), body.clone());
         self.cloud.put_by_hand(id.clone(), object);
+    }
+
+    async fn change_by_hand(&self, _scope: &Scope, id: &ResourceId) -> Result<(), Cannot> {
+        P::SHOWS.etags?;
+        let rules = Rules::of(P::PLATFORM);
+        if !rules.kind(&id.kind).is_some_and(|rules| rules.etag) {
+            return Err("the table gives it none");
+        }
+        let mut object = self.cloud.objects().remove(id).expect("it is there");
+        object.body["somebody"] = json!("was here");
+        self.cloud.put_by_hand(id.clone(), object);
+        Ok(())
     }
 
     async fn copies(&self, _scope: &Scope, id: &ResourceId) -> usize {

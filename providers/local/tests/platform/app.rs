@@ -292,6 +292,7 @@ pub fn write(verb: Verb, id: &str, body: Value, generation: u64) -> WriteRequest
         id: id.parse().unwrap(),
         body,
         revision: None,
+        etag: None,
         generation,
         idempotency_token: String::new(),
         take_over: false,

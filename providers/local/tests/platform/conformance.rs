@@ -107,6 +107,10 @@ impl Account for ThisMachine {
         self.app.supervisor().await.unwrap().put(object).await.unwrap();
     }
 
+    async fn change_by_hand(&self, _scope: &Scope, _id: &ResourceId) -> Result<(), Cannot> {
+        Err("the supervisor's objects bear none: what was put last is what is wanted")
+    }
+
     async fn copies(&self, _scope: &Scope, id: &ResourceId) -> usize {
         usize::from(self.seen(id).await.is_some())
     }
