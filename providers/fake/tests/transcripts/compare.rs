@@ -1,10 +1,34 @@
 //! What an answer says of an object, beside what the platform in memory shows of it.
 
+use std::collections::BTreeMap;
+
 use portolan_core::observation::{ObservedResource, ResourceState};
 use portolan_provider_fake::KindRules;
 use serde_json::Value;
 
 use crate::vocabulary::{ObjectWords, State, part_of};
+
+/// Etags of the counterpart, and those that stand for them in memory.
+#[derive(Default)]
+pub struct Etags(BTreeMap<String, String>);
+
+impl Etags {
+    pub fn of(&self, theirs: &str) -> String {
+        self.0.get(theirs).cloned().unwrap_or_else(|| theirs.to_string())
+    }
+
+    /// Whether the two change together.
+    fn agree(&mut self, theirs: &str, ours: &str) -> bool {
+        match self.0.get(theirs) {
+            Some(known) => known == ours,
+            None if self.0.values().any(|known| known == ours) => false,
+            None => {
+                self.0.insert(theirs.to_string(), ours.to_string());
+                true
+            }
+        }
+    }
+}
 
 /// How the object that was answered is not the one that is shown.
 pub fn differences(
@@ -13,6 +37,7 @@ pub fn differences(
     answered: &Value,
     shown: Option<&ObservedResource>,
     serves: Option<&str>,
+    etags: &mut Etags,
 ) -> Vec<String> {
     let mut lines = Vec::new();
     for field in words.unknown(answered) {
@@ -48,6 +73,15 @@ pub fn differences(
         ));
         let place = revision.serves.as_ref().and_then(|place| answered.pointer(place));
         lines.extend(told("what serves", place, serves));
+    }
+    let etag = words.etag.as_ref().and_then(|place| answered.pointer(place)?.as_str());
+    if let Some(theirs) = etag
+        && !shown.etag.as_ref().is_some_and(|ours| etags.agree(theirs, ours))
+    {
+        lines.push(format!(
+            "its etag is {theirs}, and in memory {:?} stands for another",
+            shown.etag
+        ));
     }
     lines
 }

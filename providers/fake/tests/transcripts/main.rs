@@ -125,6 +125,13 @@ fn a_transcript_that_lies_is_found_out() {
             "/answer/ingress",
             json!("INGRESS_TRAFFIC_NONE"),
         ),
+        ("cloud-run-like", "it serves", "/answer/etag", json!("\"another\"")),
+        (
+            "cloud-run-like",
+            "an update of what was there before",
+            "/status",
+            json!(200),
+        ),
     ];
     for (name, step, pointer, lie) in lies {
         let mut folder = folder(name);

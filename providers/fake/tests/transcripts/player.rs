@@ -13,7 +13,7 @@ use portolan_provider_fake::platform::Platform;
 use portolan_provider_fake::{FakeCloud, Fault, Rules};
 use serde_json::{Map, Value};
 
-use crate::compare::differences;
+use crate::compare::{Etags, differences};
 use crate::transcript::{Exchange, Transcript};
 use crate::vocabulary::{Call, Meaning, ObjectWords, Operation, Vocabulary, part_of};
 
@@ -27,6 +27,7 @@ pub fn replay(transcript: &Transcript, vocabulary: &Vocabulary, platform: &Platf
         cloud,
         rules: Rules::of(platform),
         vocabulary,
+        etags: Etags::default(),
         operations: BTreeMap::new(),
     };
     let mut lines = Vec::new();
@@ -54,6 +55,7 @@ struct Player<'a> {
     cloud: FakeCloud,
     rules: Rules,
     vocabulary: &'a Vocabulary,
+    etags: Etags,
     /// Long operations of the counterpart, and what each works on.
     operations: BTreeMap<String, (Verb, ResourceId)>,
 }
@@ -123,6 +125,7 @@ impl<'a> Player<'a> {
                 Verb::Create | Verb::Update => body(words, asked, before.map(|object| &object.body)),
             },
             revision: revision.or_else(|| before.and_then(|object| object.revision.clone())),
+            etag: text(&operation.etag).map(|theirs| self.etags.of(theirs)),
             generation: 1,
             idempotency_token: text(&operation.token).unwrap_or(&exchange.step).to_string(),
             take_over: false,
@@ -254,7 +257,7 @@ impl<'a> Player<'a> {
         }
     }
 
-    fn compare(&self, id: &ResourceId, answered: &Value) -> Found {
+    fn compare(&mut self, id: &ResourceId, answered: &Value) -> Found {
         let seen = self.seen(id);
         let serves = self.cloud.serves(id);
         let words = self.words(&id.kind)?;
@@ -262,7 +265,14 @@ impl<'a> Player<'a> {
             .rules
             .kind(&id.kind)
             .ok_or_else(|| format!("there is no {id} in memory"))?;
-        let lines = differences(words, rules, answered, seen.as_ref(), serves.as_deref());
+        let lines = differences(
+            words,
+            rules,
+            answered,
+            seen.as_ref(),
+            serves.as_deref(),
+            &mut self.etags,
+        );
         Ok(lines.into_iter().map(|line| format!("{id}: {line}")).collect())
     }
 

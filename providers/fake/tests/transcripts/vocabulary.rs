@@ -38,6 +38,8 @@ pub struct Operation {
     /// In the request.
     #[serde(default)]
     pub token: Option<String>,
+    #[serde(default)]
+    pub etag: Option<String>,
     /// In the answer: one object, a list of them, or for a list the names alone.
     #[serde(default)]
     pub shows: Option<String>,
@@ -74,6 +76,8 @@ pub struct ObjectWords {
     pub name: String,
     #[serde(default)]
     pub revision: Option<Revision>,
+    #[serde(default)]
+    pub etag: Option<String>,
     /// Fields of the body in memory, and their places.
     pub fields: BTreeMap<String, String>,
     /// The first that fits counts.
@@ -202,7 +206,13 @@ impl ObjectWords {
         let states = self.states.iter().flat_map(|word| word.when.keys());
         let revision = self.revision.iter();
         let revision = revision.flat_map(|one| [&one.asked, &one.shown].into_iter().chain(&one.serves));
-        let places = self.fields.values().chain(states).chain(revision).chain([&self.name]);
+        let places = self
+            .fields
+            .values()
+            .chain(states)
+            .chain(revision)
+            .chain(&self.etag)
+            .chain([&self.name]);
         let spoken_of: Vec<&str> = places.filter_map(|place| place.split('/').nth(1)).collect();
         let left_out: Vec<&String> = self.unmodelled.iter().flat_map(|one| &one.fields).collect();
         let keys = object.as_object().into_iter().flat_map(|fields| fields.keys());
