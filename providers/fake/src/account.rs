@@ -23,6 +23,7 @@ pub struct Account {
     pub objects: Objects,
     lag: Lag,
     bucket: Option<Bucket>,
+    write_bucket: Option<Bucket>,
     /// Tokens of creates that were done.
     tokens: BTreeSet<String>,
     operations: u64,
@@ -63,6 +64,7 @@ impl Account {
             objects: Objects::default(),
             lag: Lag::default(),
             bucket: rules.throttle.map(Bucket::new),
+            write_bucket: rules.write_throttle.map(Bucket::new),
             tokens: BTreeSet::new(),
             operations: 0,
             etags: 0,
@@ -100,6 +102,13 @@ impl Account {
 
     pub fn take_token(&mut self, now: u64) -> Result<(), CallError> {
         self.bucket.as_mut().map_or(Ok(()), |bucket| bucket.take(now))
+    }
+
+    pub fn take_write_token(&mut self, now: u64) -> Result<(), CallError> {
+        match &mut self.write_bucket {
+            Some(bucket) => bucket.take(now),
+            None => self.take_token(now),
+        }
     }
 
     /// A list by the owner's tag, and a description of each that it names and of each that is wanted.

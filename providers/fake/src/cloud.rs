@@ -321,7 +321,7 @@ impl FakeCloud {
         }
         let answer = match fault {
             Some(Fault::Refuse(error)) => Err(error.clone()),
-            _ => inner.account.take_token(now),
+            _ => inner.account.take_write_token(now),
         };
         let answer = answer.and_then(|()| inner.account.write(scope, request, now, fault));
         answer.map_err(|error| inner.vault.explain(request, error))

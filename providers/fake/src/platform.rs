@@ -44,6 +44,11 @@ pub enum Peculiarity {
         /// What the answer says about when to come back.
         retry_after: Option<u64>,
     },
+    /// Writes take their tokens from a bucket of their own.
+    ThrottlesWrites {
+        burst: u32,
+        per_second: u32,
+    },
     /// Services get load balancers of their own.
     HasBalancers,
     Quota {
@@ -138,12 +143,19 @@ pub const ECS_LIKE: Platform = Platform {
         },
         Fact {
             is: Throttles {
-                burst: 50,
+                burst: 100,
                 per_second: 20,
                 code: "ThrottlingException",
                 retry_after: None,
             },
-            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html: Service read actions, 20 a second, and Service modify actions, 50 at once; made up: that they share a bucket",
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html: Service read actions",
+        },
+        Fact {
+            is: ThrottlesWrites {
+                burst: 50,
+                per_second: 5,
+            },
+            source: "https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html: Service modify actions",
         },
         Fact {
             is: HasBalancers,

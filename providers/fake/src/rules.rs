@@ -12,6 +12,8 @@ pub struct Rules {
     pub list_lag_ms: u64,
     pub description_lag_ms: u64,
     pub throttle: Option<Throttle>,
+    /// That of writes, where they have one of their own.
+    pub write_throttle: Option<Throttle>,
     pub has_balancers: bool,
     kinds: Vec<KindRules>,
 }
@@ -47,6 +49,7 @@ impl Rules {
             list_lag_ms: 0,
             description_lag_ms: 0,
             throttle: None,
+            write_throttle: None,
             has_balancers: false,
             kinds: KINDS.map(KindRules::plain).to_vec(),
         };
@@ -80,6 +83,14 @@ impl Rules {
                     per_second,
                     code,
                     retry_after_ms: retry_after,
+                });
+            }
+            Peculiarity::ThrottlesWrites { burst, per_second } => {
+                let throttle = self.throttle.expect("the table has said how it throttles");
+                self.write_throttle = Some(Throttle {
+                    burst,
+                    per_second,
+                    ..throttle
                 });
             }
             Peculiarity::HasBalancers => self.has_balancers = true,

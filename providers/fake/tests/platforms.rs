@@ -198,7 +198,7 @@ fn a_quota_refuses_one_more() {
 #[test]
 fn a_bucket_of_tokens_throttles() {
     let cases = [
-        (&ECS_LIKE, 50, None),
+        (&ECS_LIKE, 100, None),
         (&CLOUD_RUN_LIKE, 60, Some(Duration::from_secs(5))),
     ];
     for (platform, burst, after) in cases {
@@ -211,6 +211,25 @@ fn a_bucket_of_tokens_throttles() {
         assert!(look().is_ok(), "{}: a token has come back", platform.name);
         assert!(look().is_err(), "{}: and no more than one", platform.name);
     }
+}
+
+#[test]
+fn writes_take_from_a_bucket_of_their_own() {
+    let bench = Bench::of(&ECS_LIKE);
+    let write = || {
+        bench
+            .cloud
+            .write(&scope(), &request(Verb::Delete, SERVICE, Value::Null))
+    };
+    assert!((0..50).all(|_| write().is_ok()));
+    assert_eq!(
+        write().map_err(|error| error.class()),
+        Err(ErrorClass::Retry { after: None })
+    );
+    assert!(bench.cloud.observe(&scope(), &[], &[]).is_ok(), "reads go on");
+    bench.pass(200);
+    assert!(write().is_ok(), "a token has come back");
+    assert!(write().is_err(), "and no more than one");
 }
 
 /// Defaults, order and case of the platform are no difference; what the user changes is one.

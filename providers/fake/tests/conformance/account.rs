@@ -243,6 +243,11 @@ impl<P: Modelled> Account for InMemory<P> {
             Trouble::Throttled => {
                 P::SHOWS.throttle?;
                 while self.cloud.observe(scope, &[], &[]).is_ok() {}
+                let nothing = WriteRequest {
+                    verb: Verb::Delete,
+                    ..one("nothing")
+                };
+                while self.cloud.write(scope, &nothing).is_ok() {}
                 Ok(one("another"))
             }
             Trouble::Denied => Err("an account in memory has no credentials"),
