@@ -82,9 +82,10 @@ impl Engine {
     ) -> Result<Outcome, EngineError> {
         let key = work.key();
         let (_lock, record) = self.begin(&key).await?;
-        let work = self.with_generation(provider, work, &record).await?;
+        let caller = self.caller(provider, &work);
+        let work = self.with_generation(caller.clone(), provider, work, &record).await?;
         let driver = Driver {
-            caller: self.caller(provider, &work),
+            caller,
             images: self.images.clone(),
             journal: self.journal.clone(),
             audience,
@@ -97,8 +98,11 @@ impl Engine {
     /// What [`Engine::reconcile`] would do, without building, pulling or writing anything.
     pub async fn preview(&self, provider: &Provider, work: &Work) -> Result<Preview, EngineError> {
         let record = self.load(&work.key()).await?;
-        let work = self.with_generation(provider, work.clone(), &record).await?;
-        self.looking(provider, &work).preview(record).await
+        let caller = self.caller(provider, work);
+        let work = self
+            .with_generation(caller.clone(), provider, work.clone(), &record)
+            .await?;
+        self.looking_by(caller, provider, &work).preview(record).await
     }
 
     /// Where the app stands: one look at the target, against what was last applied.
@@ -197,7 +201,13 @@ impl Engine {
     }
 
     /// The work with the generation that its wish speaks of, if that is one of the journal's.
-    async fn with_generation(&self, provider: &Provider, work: Work, record: &AppRecord) -> Result<Work, EngineError> {
+    async fn with_generation(
+        &self,
+        caller: Caller,
+        provider: &Provider,
+        work: Work,
+        record: &AppRecord,
+    ) -> Result<Work, EngineError> {
         if matches!(work.wish, Wish::Apply | Wish::Delete { .. }) {
             return Ok(work);
         }
@@ -205,7 +215,7 @@ impl Engine {
             return Ok(applying(work));
         }
         let key = work.key();
-        let scope = self.scope(provider, &work).await?;
+        let scope = self.looking_by(caller, provider, &work).scope().await?;
         if work.wish == Wish::Keep {
             return match &record.latest {
                 Some(latest) if record.owner.as_ref() == Some(&scope.owner) => self.with(latest.clone(), work).await,
@@ -253,8 +263,12 @@ impl Engine {
     }
 
     fn looking<'a>(&'a self, provider: &'a Provider, work: &'a Work) -> Looking<'a> {
+        self.looking_by(self.caller(provider, work), provider, work)
+    }
+
+    fn looking_by<'a>(&'a self, caller: Caller, provider: &'a Provider, work: &'a Work) -> Looking<'a> {
         Looking {
-            caller: self.caller(provider, work),
+            caller,
             shape: &*provider.shape,
             images: &*self.images,
             policy: &self.policy,

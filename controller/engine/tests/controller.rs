@@ -178,6 +178,11 @@ async fn a_converged_fleet_is_looked_at_within_the_budget_and_never_written_to()
     let reads = world.cloud.calls().len() - calls;
     let allowed = 20 * 24 * 60 * 60;
     assert!(reads * 2 <= allowed, "{reads} reads of {allowed} that the budget has");
+    let each = reads as f64 / looks as f64;
+    assert!(
+        (1.9..2.1).contains(&each),
+        "whose account it is, and what is there: {each} reads a look"
+    );
     running.hand_over().await;
 }
 

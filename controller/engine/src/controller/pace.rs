@@ -39,9 +39,8 @@ pub enum Went {
     Superseded,
 }
 
-/// Requests of a turn in which nothing is to be done: whose account it is, before and after the journal was read, and
-/// what is there.
-const REQUESTS: u32 = 3;
+/// Requests of a turn in which nothing is to be done: whose account it is, and what is there.
+const REQUESTS: u32 = 2;
 
 /// Of a target's budget that looking may take, in percent.
 const SHARE: u32 = 40;

@@ -19,7 +19,7 @@ use crate::lease::Lease;
 use crate::machine::{Policy, Timestamp, no_answer_in_time};
 use crate::work::Work;
 
-/// Calls one target on behalf of one app. Clones share the budget.
+/// Calls one target on behalf of one app, for one piece of work. Clones share the account and its budget.
 #[derive(Clone)]
 pub struct Caller {
     calls: Arc<dyn Calls>,
@@ -30,7 +30,12 @@ pub struct Caller {
     lease: Lease,
     requests_per_second: u32,
     /// Known once the target has said which account is behind it.
-    budget: Arc<OnceLock<SharedBudget>>,
+    account: Arc<OnceLock<Account>>,
+}
+
+struct Account {
+    realm: String,
+    budget: SharedBudget,
 }
 
 impl Caller {
@@ -43,7 +48,7 @@ impl Caller {
             accounts,
             lease,
             requests_per_second: requests_per_second(provider, work),
-            budget: Arc::default(),
+            account: Arc::default(),
         }
     }
 
@@ -52,12 +57,17 @@ impl Caller {
         self.lease.ends().map(|ends| self.clock.timestamp(ends))
     }
 
-    /// Asked once, before there is a budget: it tells whose budget the rest is asked within.
+    /// Asked once for the whole work, before there is a budget: it tells whose budget the rest is asked within.
     pub async fn realm(&self) -> Result<String, CallError> {
+        if let Some(account) = self.account.get() {
+            return Ok(account.realm.clone());
+        }
         let realm = self.calls.realm().instrument(self.span("realm")).await?;
         let name = self.shape.name();
-        self.budget
-            .get_or_init(|| self.accounts.budget(name, &realm, self.requests_per_second));
+        self.account.get_or_init(|| Account {
+            realm: realm.clone(),
+            budget: self.accounts.budget(name, &realm, self.requests_per_second),
+        });
         // It counts too, in arrears.
         self.with_budget(|budget, now| budget.take(now));
         Ok(realm)
@@ -183,7 +193,8 @@ impl Caller {
 
     fn with_budget<T>(&self, with: impl FnOnce(&mut Budget, Timestamp) -> T) -> Option<T> {
         // A bucket is whole after every line of its code: whoever panicked with it left it usable.
-        let mut budget = self.budget.get()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let budget = &self.account.get()?.budget;
+        let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
         Some(with(&mut budget, self.accounts.now()))
     }
 
