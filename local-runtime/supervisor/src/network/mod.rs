@@ -74,6 +74,8 @@ pub struct Network {
 struct Way {
     outward: Mutex<Outward>,
     settled: Condvar,
+    /// Links of the machine that forward for its sake.
+    forwarding: Mutex<BTreeSet<String>>,
 }
 
 /// Whether containers have a way out, and over what.
@@ -176,7 +178,10 @@ impl Network {
     }
 
     fn write_rules(&self, subnet: Subnet, egress: Egress) {
-        let outward = match (outward::set(&self.instance, &self.bridge, subnet, egress), egress) {
+        let mut forwarding = lock(&self.outward.forwarding);
+        let set = outward::set(&self.instance, &self.bridge, subnet, egress, &mut forwarding);
+        drop(forwarding);
+        let outward = match (set, egress) {
             (Err(error), _) => Outward::Closed(crate::error::chain(&error)),
             (Ok(()), Egress::None) => Outward::NotWanted,
             (Ok(()), Egress::Nat) => Outward::Open(subnet),
@@ -223,7 +228,7 @@ impl Network {
         self.outward();
         let mut netlink = Netlink::open().map_err(|e| failed("open", "a netlink socket", e))?;
         let bridge = netlink.remove_link(&self.bridge);
-        outward::remove(&self.instance)?;
+        outward::remove(&self.instance, &lock(&self.outward.forwarding))?;
         bridge.map_err(|e| failed("remove", &self.bridge, e))
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The kernel forwards what comes in by a link that forwards: for the way out this is the bridge, for the answers the link
 //! of the machine's default route. The machine's global switch stays as it is, because it would make all links forward. Which
-//! links forward for our sake stands in the tables' comments; the last app that names one puts it back.
+//! links forward for our sake stands in the tables' comments; the last app that names one puts it back. Whoever wrote its table
+//! remembers them too, lest they are forgotten with a table that somebody takes away.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -16,14 +17,20 @@ use super::{NetworkError, failed};
 use crate::machine::Subnet;
 use crate::spec::Egress;
 
-/// Puts rules and forwarding in place, as often as it is called.
-pub fn set(instance: &str, bridge: &str, subnet: Subnet, egress: Egress) -> Result<(), NetworkError> {
+/// Puts rules and forwarding in place, as often as it is called. `forwarding` are the links that forward for this app's sake.
+pub fn set(
+    instance: &str,
+    bridge: &str,
+    subnet: Subnet,
+    egress: Egress,
+    forwarding: &mut BTreeSet<String>,
+) -> Result<(), NetworkError> {
     let _alone = alone()?;
     // A new bridge may forward from its beginning, and must not without rules.
     set_forwarding(bridge, false)?;
     let mut nftables = Nftables::open().map_err(|e| failed("open", "a socket of nf_tables", e))?;
     let own = table_name(instance);
-    let named = Named::read(&mut nftables, &own)?;
+    let named = Named::read(&mut nftables, &own, forwarding)?;
     let uplinks = match egress {
         Egress::Nat => uplinks(),
         Egress::None => BTreeSet::new(),
@@ -47,6 +54,7 @@ pub fn set(instance: &str, bridge: &str, subnet: Subnet, egress: Egress) -> Resu
     for link in &ours {
         set_forwarding(link, true)?;
     }
+    *forwarding = BTreeSet::from_iter(ours);
     match egress {
         Egress::None => Ok(()),
         Egress::Nat if uplinks.is_empty() => Err(NetworkError::NoDefaultRoute),
@@ -62,17 +70,17 @@ pub fn is_set(instance: &str) -> Result<bool, NetworkError> {
 }
 
 /// Leaves the machine as it was before [`set`].
-pub fn remove(instance: &str) -> Result<(), NetworkError> {
+pub fn remove(instance: &str, forwarding: &BTreeSet<String>) -> Result<(), NetworkError> {
     let _alone = alone()?;
     let own = table_name(instance);
     let Ok(mut nftables) = Nftables::open() else {
         return Ok(());
     };
-    let named = Named::read(&mut nftables, &own)?;
+    let named = Named::read(&mut nftables, &own, forwarding)?;
+    named.put_back(|_| true)?;
     if !named.own_table {
         return Ok(());
     }
-    named.put_back(|_| true)?;
     nftables
         .remove(&own)
         .map_err(|e| failed("remove the table of rules", &own, e))
@@ -86,9 +94,9 @@ struct Named {
 }
 
 impl Named {
-    fn read(nftables: &mut Nftables, own: &str) -> Result<Named, NetworkError> {
+    fn read(nftables: &mut Nftables, own: &str, remembered: &BTreeSet<String>) -> Result<Named, NetworkError> {
         let comments = nftables.comments().map_err(|e| failed("list", "tables of rules", e))?;
-        let links = |of_own: bool| {
+        let links = |of_own: bool| -> BTreeSet<String> {
             let tables = comments.iter().filter(|(name, _)| (*name == own) == of_own);
             let ours = tables.filter(|(name, _)| name.starts_with(super::names::TABLES));
             ours.flat_map(|(_, comment)| uplinks_in(comment))
@@ -97,7 +105,7 @@ impl Named {
         };
         Ok(Named {
             own_table: comments.contains_key(own),
-            ours: links(true),
+            ours: &links(true) | remembered,
             others: links(false),
         })
     }
@@ -166,16 +174,17 @@ mod tests {
         let inside = || {
             let added = super::super::Netlink::open().and_then(|mut n| n.add_bridge("pt-1", [2, 0, 0, 0, 0, 1]));
             added.unwrap();
+            let mut forwarding = BTreeSet::new();
             for egress in [Egress::None, Egress::Nat, Egress::Nat] {
-                let set = set("test.app", "pt-1", subnet, egress);
+                let set = set("test.app", "pt-1", subnet, egress, &mut forwarding);
                 let refused = matches!(set, Err(NetworkError::NoDefaultRoute));
                 assert!(set.is_ok() || (egress == Egress::Nat && refused), "{set:?}");
                 assert_eq!(tables().into_keys().collect::<Vec<_>>(), ["portolan-test.app"]);
                 assert!(!forwards("pt-1"), "not without somewhere to go");
             }
-            remove("test.app")?;
+            remove("test.app", &forwarding)?;
             assert!(tables().is_empty());
-            remove("test.app")
+            remove("test.app", &forwarding)
         };
         super::super::namespace::create(|_| Ok(()), inside).unwrap();
     }
