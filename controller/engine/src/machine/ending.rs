@@ -36,7 +36,9 @@ impl Winding {
         match self {
             Self::Anew(_) => 0,
             Self::Fail(_) => 1,
-            Self::End(_) => 2,
+            Self::End(Ok(_)) => 2,
+            // What could not be written down has not been, whatever else ends the run.
+            Self::End(Err(_)) => 3,
         }
     }
 }

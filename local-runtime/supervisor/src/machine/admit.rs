@@ -94,7 +94,8 @@ fn check_workload(state: &State, object: &Object, pod: &PodSpec, deleting: bool)
     if deleting {
         return Err(refusal(
             "BeingDeleted",
-            Class::Retry,
+            // It drains for as long as it may: to look is better than to repeat the call.
+            Class::Conflict,
             format!("{subject} is still being deleted"),
         ));
     }
