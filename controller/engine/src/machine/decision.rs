@@ -101,7 +101,9 @@ impl Pursuit {
         let lag = turn.base.shape.read_lag();
         let certain = self.world.asked() >= self.began.plus(lag) || Mutant::TheJournalIsNotAsked.is_on();
         let known = certain || self.shows_what_was_left(turn);
-        !known || self.makes_what_was_shown(plan, lag) || !self.world.is_all_fresh()
+        // What is gone back to looks as it did before it was left: nothing but time tells a read of then from one of now.
+        let of_then = !self.world.goal.is_forward() && self.world.asked() < self.world.writes.last().plus(lag);
+        !known || of_then || self.makes_what_was_shown(plan, lag) || !self.world.is_all_fresh()
     }
 
     /// Whether a plan back to what the run before has left would change nothing, but for what this run has written. Data that

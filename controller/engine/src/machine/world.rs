@@ -96,6 +96,15 @@ impl Writes {
         self.by_id.get(id).map(|write| write.answered).unwrap_or_default()
     }
 
+    /// When the last of all was answered.
+    pub fn last(&self) -> Timestamp {
+        self.by_id
+            .values()
+            .map(|write| write.answered)
+            .max()
+            .unwrap_or_default()
+    }
+
     pub fn accepted(&mut self, step: &Step, taken: Taken) {
         self.accepted += 1;
         self.by_id.entry(step.id.clone()).or_default().accepted = Some(taken);
