@@ -221,7 +221,8 @@ pub enum Effect {
         address: Ipv4Addr,
         timeout: Duration,
     },
-    /// Makes durable that this revision has succeeded, and before that the state that knows it. Answered by `JobRecorded`; asked for again until it is.
+    /// Makes durable that this revision has succeeded, and before that the state that knows it. Answered by `JobRecorded`;
+    /// asked for again until it is.
     RecordJob {
         job: String,
         revision: String,

@@ -4,7 +4,8 @@
 //!
 //! Images, by the last part of their name: `unready` runs and fails its probes, `crash` ends with 1 at once, `done` with 0,
 //! `task` whenever whoever drives the world says so, `broken` cannot be started, `stubborn` is a server that only SIGKILL
-//! ends, and any other is a server, which runs and passes its probes. Every event and every effect is looked at: what must never happen, and did, is kept in [`World::broken`].
+//! ends, and any other is a server, which runs and passes its probes. Every event and every effect is looked at: what must
+//! never happen, and did, is kept in [`World::broken`].
 
 #[cfg(test)]
 mod stories;
