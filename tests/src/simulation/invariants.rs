@@ -301,7 +301,8 @@ impl World<'_> {
         let owner = &self.scope(app, account).owner;
         let is_known = |record: &AppRecord| record.owner.as_ref() == Some(owner) && record.latest.is_some();
         let known = self.journal.read(&self.apps[app].key, is_known).unwrap_or_default();
-        !known && self.apps[app].removed_by_hand > 0
+        let cloud = &self.accounts[account].cloud;
+        !known && self.apps[app].removed_by_hand > 0 && cloud.owned(self.scope(app, account)).is_empty()
     }
 
     /// I6: nothing is made more often than it was wanted, was lost, or failed after it was taken.
