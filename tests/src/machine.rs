@@ -21,6 +21,7 @@ impl Picture {
                 .into_iter()
                 .map(|link| format!("link {link}")),
         );
+        lines.extend(forwarding().into_iter().map(|link| format!("forwards {link}")));
         lines.extend(names_in("/run/netns").into_iter().map(|name| format!("netns {name}")));
         lines.extend(nft_rules().into_iter().map(|rule| format!("nft {rule}")));
         let files = files_below(home).into_iter().filter(|path| !kept(path));
@@ -73,6 +74,15 @@ fn cgroups() -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// Links by which the machine forwards.
+fn forwarding() -> Vec<String> {
+    let forwards = |link: &String| {
+        let switch = fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{link}/forwarding"));
+        switch.is_ok_and(|text| text.trim() == "1")
+    };
+    names_in("/sys/class/net").into_iter().filter(forwards).collect()
 }
 
 fn nft_rules() -> Vec<String> {

@@ -77,6 +77,17 @@ fn held(rolling_back_to: Option<u64>) -> JournalEntry {
     })
 }
 
+/// A generation that converged, one after it that is held, and what came of the way back.
+fn held_after_one(then: impl IntoIterator<Item = JournalEntry>) -> Vec<JournalEntry> {
+    let before = [
+        begun(1, "here"),
+        JournalEntry::Converged,
+        begun(2, "here"),
+        held(Some(1)),
+    ];
+    before.into_iter().chain(then).collect()
+}
+
 fn line(generation: u64) -> JournalEntry {
     JournalEntry::History(HistoryEntry {
         at: Timestamp(generation),
@@ -110,45 +121,12 @@ fn the_file_means_what_the_record_says() {
             "an operation that ended",
             vec![begun(1, "here"), operation(), JournalEntry::OperationClosed(web())],
         ),
-        (
-            "a hold",
-            vec![
-                begun(1, "here"),
-                JournalEntry::Converged,
-                begun(2, "here"),
-                held(Some(1)),
-            ],
-        ),
-        (
-            "a rollback that ended",
-            vec![
-                begun(1, "here"),
-                JournalEntry::Converged,
-                begun(2, "here"),
-                held(Some(1)),
-                JournalEntry::RolledBack,
-            ],
-        ),
-        (
-            "a rollback that failed",
-            vec![
-                begun(1, "here"),
-                JournalEntry::Converged,
-                begun(2, "here"),
-                held(Some(1)),
-                JournalEntry::RollbackFailed,
-            ],
-        ),
+        ("a hold", held_after_one([])),
+        ("a rollback that ended", held_after_one([JournalEntry::RolledBack])),
+        ("a rollback that failed", held_after_one([JournalEntry::RollbackFailed])),
         (
             "what served after a rollback, and cannot any more",
-            vec![
-                begun(1, "here"),
-                JournalEntry::Converged,
-                begun(2, "here"),
-                held(Some(1)),
-                JournalEntry::RolledBack,
-                JournalEntry::RollbackFailed,
-            ],
+            held_after_one([JournalEntry::RolledBack, JournalEntry::RollbackFailed]),
         ),
         (
             "a hold that ended",

@@ -110,16 +110,28 @@ impl<'a> World<'a> {
         self.journal.forget();
         self.nobody_until = self.now + self.scenario.lag.longest() + MARGIN_MS;
         for app in 0..self.apps.len() {
-            let account = self.apps[app].account;
-            let noted = self.accounts[account].cloud.noted(self.scope(app, account));
-            let noted = noted.map(|held| (account, held.hash));
+            let noted = self.noted(app);
             let state = &mut self.apps[app];
             // Numbers that no object bears are gone.
             state.told = None;
             // A note that was not taken back yet may count again; what was not noted yet is tried again.
             state.excused |= noted.is_some() && noted != state.held;
-            state.held = state.held.take().filter(|held| Some(held) == noted.as_ref());
+            self.forget_unnoted(app);
         }
+    }
+
+    /// What the target itself remembers to be held, in the form of the app's own word for it.
+    pub(super) fn noted(&self, app: usize) -> Option<(usize, String)> {
+        let account = self.apps[app].account;
+        let noted = self.accounts[account].cloud.noted(self.scope(app, account))?;
+        Some((account, noted.hash))
+    }
+
+    /// Where no journal knows of a hold, nobody does once it is not noted at the target, or not any more.
+    pub(super) fn forget_unnoted(&mut self, app: usize) {
+        let noted = self.noted(app);
+        let held = &mut self.apps[app].held;
+        *held = held.take().filter(|held| Some(held) == noted.as_ref());
     }
 
     fn cut_off(&mut self, mut flight: Flight) {

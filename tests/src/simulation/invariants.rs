@@ -425,7 +425,7 @@ impl World<'_> {
     pub(super) fn check_note(&mut self, app: usize, is_held: bool) {
         let account = self.apps[app].account;
         let (scope, cloud) = (self.scope(app, account), &self.accounts[account].cloud);
-        let noted = cloud.noted(scope).map(|held| (account, held.hash));
+        let noted = self.noted(app);
         let wanted = self.apps[app].held.clone().filter(|_| is_held && cloud.can_note(scope));
         if noted != wanted {
             self.broken("I13", format!("the target remembers {noted:?}, and held is {wanted:?}"));

@@ -265,6 +265,32 @@ fn found() -> Vec<(&'static str, Scenario)> {
             ]),
         ),
         (
+            "back where it was, and wanted so at once",
+            way(
+                402_711,
+                &CLOUD_RUN_LIKE,
+                (700, 60_000),
+                &[&[
+                    (Halfway(4_092), HelloPublic),
+                    (After(9_547), HelloStalls),
+                    (After(205), HelloPublic),
+                ]],
+            ),
+        ),
+        (
+            "a generation that could not be written down, by a run that is interrupted",
+            way(
+                210_979,
+                &CLOUD_RUN_LIKE,
+                (60_000, 700),
+                &[
+                    &[(After(18_458), Hello)],
+                    &[(After(11_319), Hello), (Halfway(50), Delete)],
+                ],
+            )
+            .meeting(&[(6, Fault::ServerErrorNotApplied)]),
+        ),
+        (
             "a rollback, and a lease that passes",
             Scenario {
                 controllers: 2,
@@ -323,6 +349,25 @@ fn on_this_machine() -> Vec<(&'static str, Scenario)> {
             )
             .with_outside(&[(32_075, Outside::Rebooted)])
             .meeting(&[(7, Fault::CrashAfterAnswer), (74, Fault::OperationSlow)]),
+        ),
+        (
+            "a supervisor is killed while a service drains that is wanted again",
+            way(
+                232_487,
+                &LOCAL,
+                (0, 0),
+                &[
+                    &[(After(19_374), ShopImage)],
+                    &[(After(2_456), Shop)],
+                    &[
+                        (After(3_758), Shop),
+                        (Halfway(2_572), Delete),
+                        (Halfway(316), ShopImage),
+                    ],
+                ],
+            )
+            .with_outside(&[(5_886, Outside::SupervisorKilled { app: 2, keeper: false })])
+            .meeting(&[(30, Fault::ClockSkewed), (50, Fault::OperationSlow)]),
         ),
         (
             "a migration that fails, and is tried again",

@@ -357,6 +357,10 @@ impl<'a> World<'a> {
                 .removed
                 .entry(cloud.counted(scope, &id).into_owned())
                 .or_default() += 1;
+            let held = self.journal.read(&self.apps[app].key, |record| record.held.is_some());
+            if held != Some(true) {
+                self.forget_unnoted(app);
+            }
         }
     }
 

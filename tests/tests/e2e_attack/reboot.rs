@@ -67,6 +67,10 @@ fn goes_down(hello: &Example, before: &Picture) {
             run("nft", &["delete", "table", "ip", &table]);
         }
     }
+    for link in named("forwards ") {
+        // A bridge is gone by now.
+        _ = fs::write(format!("/proc/sys/net/ipv4/conf/{link}/forwarding"), "0");
+    }
     let mut groups = named("cgroup ");
     // Those within others first.
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));

@@ -102,7 +102,8 @@ impl Pursuit {
         let lag = turn.base.shape.read_lag();
         let certain = self.world.asked() >= self.began.plus(lag) || Mutant::TheJournalIsNotAsked.is_on();
         let known = certain || self.shows_what_was_left(turn);
-        let of_then = !self.world.goal.is_forward() && self.world.asked() < self.world.writes.last().plus(lag);
+        let returns = !self.world.goal.is_forward() && !Mutant::WaysBackAreBelieved.is_on();
+        let of_then = returns && self.world.asked() < self.world.writes.last().plus(lag);
         !known || of_then || self.makes_what_was_shown(plan, lag) || !self.world.is_all_fresh()
     }
 

@@ -82,12 +82,7 @@ impl Goal {
                     ..Self::forward(GenerationKind::Apply, resources, facts.images, patience)
                 })
             }
-            Wish::Delete { .. } => Ok(Self::forward(
-                GenerationKind::Delete,
-                Resources::new(),
-                BTreeMap::new(),
-                policy.patience,
-            )),
+            Wish::Delete { .. } => Ok(Self::nothing(policy.patience)),
         }
     }
 
@@ -111,6 +106,10 @@ impl Goal {
         }
     }
 
+    fn nothing(patience: Duration) -> Self {
+        Self::forward(GenerationKind::Delete, Resources::new(), BTreeMap::new(), patience)
+    }
+
     /// What was applied, to be looked at.
     pub fn applied(generation: &Generation) -> Self {
         Self {
@@ -130,14 +129,7 @@ impl Goal {
     /// What the run before has left at the target; `None` where the journal cannot say, for it came to no end or to a bad
     /// one.
     pub fn left(record: &AppRecord) -> Option<Self> {
-        let nothing = || {
-            Self::forward(
-                GenerationKind::Delete,
-                Resources::new(),
-                BTreeMap::new(),
-                Duration::ZERO,
-            )
-        };
+        let nothing = || Self::nothing(Duration::ZERO);
         let left = || record.converged.as_deref().map_or_else(nothing, Self::applied);
         record.ended_well().then(left)
     }

@@ -91,10 +91,6 @@ impl Pursuit {
     pub fn new(scope: Arc<Scope>, goal: Goal, turn: &Turn) -> Self {
         let record = turn.record();
         let known = !turn.base.scribe.spoke_of_another();
-        let mut world = World::new(goal);
-        if !record.ended_well() {
-            world.cut_off_until = turn.now.plus(turn.base.shape.read_lag());
-        }
         Self {
             began: turn.now,
             intents_before: record.intents.clone(),
@@ -102,7 +98,7 @@ impl Pursuit {
             told_before: hold::told(record),
             was_held: record.held.is_some(),
             scope,
-            world,
+            world: World::new(goal),
             look: Look::new(),
             leg: Leg::Observing,
             plan: None,

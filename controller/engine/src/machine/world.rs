@@ -23,8 +23,6 @@ pub struct World {
     shown_at: BTreeMap<ResourceId, Timestamp>,
     /// Whether a long operation has not been seen to end: what it works on may yet fail.
     pub is_operated_on: bool,
-    /// What a run before wrote that was cut off may not be shown until then, and is shown from then on.
-    pub cut_off_until: Timestamp,
     /// What had failed before the plan began and is not written to by it: what the plan does may heal it.
     excused: BTreeSet<ResourceId>,
 }
@@ -169,7 +167,6 @@ impl World {
             writes: Writes::default(),
             shown_at: BTreeMap::new(),
             is_operated_on: false,
-            cut_off_until: Timestamp::default(),
             excused: BTreeSet::new(),
         }
     }
@@ -256,12 +253,8 @@ impl World {
         seen.pause().filter(|_| seen.revision == resource.revision)
     }
 
-    /// Whether what is written differs from what the last observation shows: by what it says, or by its generation. What a run
-    /// before may have written just so, and was cut off, cannot be told from it.
+    /// Whether what is written differs from what the last observation shows: by what it says, or by its generation.
     pub fn is_told_from(&self, written: &Resource, generation: u64, shape: &dyn Shape) -> bool {
-        if self.asked() < self.cut_off_until {
-            return false;
-        }
         let shown = self.shown(&written.id).filter(|seen| !seen.retained);
         shown.is_none_or(|seen| is_before(seen, generation) || !shape.diff(written, seen).is_empty())
     }
