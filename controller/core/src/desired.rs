@@ -119,6 +119,10 @@ pub struct DesiredImage {
     pub digest: Option<Digest>,
     /// `NAME=value` from the image's config.
     pub env: Vec<String>,
+    /// As the image's config says it, for a target that can only leave it to the image. No revision depends on it: whom a
+    /// container runs as stands in [`DesiredContainer::user`].
+    #[serde(skip)]
+    pub user: Option<String>,
 }
 
 /// The value of a variable: literal text and references that only the target can fill in.

@@ -46,7 +46,8 @@ pub use secret::SecretReference;
 pub use service::{InitContainer, Port, Protocol, Scale, Service, Sidecar, Stop, StopSignal};
 pub use sharing::{AllowedApp, Traffic, Use};
 pub use target::{
-    Approval, Budget, Egress, LOCAL_PROVIDER, LocalTarget, PROVIDERS, Target, TargetKind, TargetSecrets, TargetSpec,
+    Approval, Budget, Egress, KUBERNETES_PROVIDER, KubernetesTarget, LOCAL_PROVIDER, LocalTarget, PROVIDERS, Target,
+    TargetKind, TargetSecrets, TargetSpec,
 };
 pub use volume::{FileMount, VolumeMount};
 

@@ -10,8 +10,11 @@ use super::{ApiVersion, BindingValue, TargetMetadata, grammar};
 /// Name of the provider of this machine, and of the Target that needs no document.
 pub const LOCAL_PROVIDER: &str = "local";
 
+/// Name of the provider of Kubernetes clusters.
+pub const KUBERNETES_PROVIDER: &str = "kubernetes";
+
 /// Every provider that `spec.provider` may name.
-pub const PROVIDERS: &[&str] = &[LOCAL_PROVIDER];
+pub const PROVIDERS: &[&str] = &[LOCAL_PROVIDER, KUBERNETES_PROVIDER];
 
 /// Somewhere that apps can run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -44,6 +47,9 @@ pub struct TargetSpec {
     /// Settings of the provider `local`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local: Option<LocalTarget>,
+    /// Settings of the provider `kubernetes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesTarget>,
     /// Values for the bindings of apps: by name of the binding, then by key (`url`, `host`, `port`, ...).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = grammar::name_schema()))]
@@ -85,6 +91,24 @@ pub struct LocalTarget {
     /// How containers reach what is outside their app: `nat` under this machine's own address, `none` not at all.
     #[serde(default)]
     pub egress: Egress,
+}
+
+/// Settings of the provider `kubernetes`: a cluster, and where in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesTarget {
+    /// Context of the kubeconfig; its current one if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub context: Option<String>,
+    /// Namespace of the cluster in which the objects of all apps are; each app's own namespace if left out. It has to be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = grammar::LABEL.pattern))]
+    pub namespace: Option<String>,
+    /// The kubeconfig, relative to the folder of this file; `KUBECONFIG`, or the user's own, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub kubeconfig: Option<String>,
 }
 
 /// How connections leave an app's network.
@@ -145,6 +169,7 @@ impl Target {
             spec: TargetSpec {
                 provider: LOCAL_PROVIDER.to_string(),
                 local: Some(LocalTarget::default()),
+                kubernetes: None,
                 bindings: BTreeMap::new(),
                 secrets: TargetSecrets::default(),
                 budget: None,

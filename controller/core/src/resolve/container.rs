@@ -26,6 +26,7 @@ impl Resolver<'_> {
                 reference,
                 digest: pinned.map(|image| image.digest.clone()),
                 env: defaults.map(|defaults| defaults.env.clone()).unwrap_or_default(),
+                user: defaults.and_then(|defaults| defaults.user.clone()),
             },
             argv: defaults.map(|defaults| argv(container, defaults)),
             working_dir: container.working_dir.clone().or_else(|| defaults?.working_dir.clone()),

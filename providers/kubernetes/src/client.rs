@@ -1,0 +1,303 @@
+//! The few calls in use, over kube's client: each one request, and none sent twice.
+//!
+//! Objects are JSON here. What they mean is read and written elsewhere; this file knows paths, parameters and pages.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use http::Request;
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::params::ValidationDirective;
+use kube::core::request::Error as RequestError;
+use kube::{Client, Config, Error};
+use portolan_provider_api::CallError;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::error;
+use crate::kinds::{Kind, Leaves};
+use crate::names::{MANAGER, NOTES};
+
+/// As many objects as one page of a list holds: about a megabyte.
+const PAGE: u32 = 500;
+
+/// What a cluster is asked.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// All that a selector chooses, from the first page to the last, or a failure.
+    async fn list(&self, kind: &Kind, kube_namespace: &str, selector: &str) -> Result<Vec<Value>, CallError>;
+
+    async fn get(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<Option<Value>, CallError>;
+
+    /// Whether it is there; nothing in it is read.
+    async fn exists(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<bool, CallError>;
+
+    /// A POST. What is there already stays as it is, and is told.
+    async fn create(&self, kind: &Kind, kube_namespace: &str, object: &Value) -> Result<Created, CallError>;
+
+    /// Server-side apply, over the version that the object names.
+    async fn apply(&self, kind: &Kind, kube_namespace: &str, object: &Value, force: bool) -> Result<Applied, CallError>;
+
+    /// A JSON patch, for what apply cannot say.
+    async fn adopt(&self, kind: &Kind, kube_namespace: &str, name: &str, patch: Value) -> Result<Answer, CallError>;
+
+    /// A merge patch of annotations.
+    async fn annotate(&self, kind: &Kind, kube_namespace: &str, name: &str, patch: Value) -> Result<Answer, CallError>;
+
+    /// Of that very object in that very version.
+    async fn delete(&self, kind: &Kind, kube_namespace: &str, live: &Value) -> Result<Answer, CallError>;
+
+    /// What is told of a namespace: its identity.
+    async fn kube_namespace(&self, name: &str) -> Result<Option<Value>, CallError>;
+
+    /// The last lines of a container.
+    async fn last_lines(&self, kube_namespace: &str, log: &LogRequest<'_>) -> Result<String, CallError>;
+}
+
+pub enum Created {
+    Made,
+    IsThere,
+}
+
+pub enum Applied {
+    Done,
+    /// Who holds which field.
+    Held(Vec<String>),
+    /// It is not in that version any more.
+    Moved,
+}
+
+/// What became of a write that was bound to a version.
+pub enum Answer {
+    Done(Value),
+    Moved,
+    Gone,
+}
+
+pub struct LogRequest<'a> {
+    pub pod: &'a str,
+    pub container: &'a str,
+    pub previous: bool,
+    pub lines: usize,
+    pub timestamps: bool,
+    pub since_seconds: Option<u64>,
+}
+
+/// Where a cluster is found.
+#[derive(Clone, Debug, Default)]
+pub struct Address {
+    /// The kubeconfig's current one if none is named.
+    pub context: Option<String>,
+    /// A file; else `KUBECONFIG`, the user's own, or the account of the pod that this runs in.
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// A cluster that is connected to when it is first asked.
+pub struct KubeCluster {
+    address: Address,
+    client: OnceCell<Client>,
+}
+
+impl KubeCluster {
+    pub fn at(address: Address) -> Self {
+        Self {
+            address,
+            client: OnceCell::new(),
+        }
+    }
+
+    pub fn of(client: Client) -> Self {
+        Self {
+            address: Address::default(),
+            client: OnceCell::new_with(Some(client)),
+        }
+    }
+
+    pub async fn client(&self) -> Result<&Client, CallError> {
+        self.client.get_or_try_init(|| connect(&self.address)).await
+    }
+
+    async fn ask(&self, request: Result<Request<Vec<u8>>, RequestError>) -> Result<Result<Value, Error>, CallError> {
+        let request = request.map_err(|failure| error::client(Error::BuildRequest(failure)))?;
+        Ok(self.client().await?.request(request).await)
+    }
+
+    async fn written(&self, request: Result<Request<Vec<u8>>, RequestError>) -> Result<Answer, CallError> {
+        match self.ask(request).await? {
+            Ok(object) => Ok(Answer::Done(object)),
+            Err(failure) if is(&failure, 404) => Ok(Answer::Gone),
+            Err(failure) if is(&failure, 409) => Ok(Answer::Moved),
+            Err(failure) => Err(error::client(failure)),
+        }
+    }
+}
+
+async fn connect(address: &Address) -> Result<Client, CallError> {
+    let mut config = config(address).await?;
+    // Tries are the engine's, by the error's class.
+    config.default_retry = false;
+    Client::try_from(config).map_err(|failure| error::kubeconfig(&failure))
+}
+
+async fn config(address: &Address) -> Result<Config, CallError> {
+    let options = KubeConfigOptions {
+        context: address.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    match &address.kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|failure| error::kubeconfig(&failure))?;
+            let config = Config::from_custom_kubeconfig(file, &options).await;
+            config.map_err(|failure| error::kubeconfig(&failure))
+        }
+        None if address.context.is_some() => {
+            let config = Config::from_kubeconfig(&options).await;
+            config.map_err(|failure| error::kubeconfig(&failure))
+        }
+        None => Config::infer().await.map_err(|failure| error::kubeconfig(&failure)),
+    }
+}
+
+fn is(failure: &Error, code: u16) -> bool {
+    matches!(failure, Error::Api(status) if status.code == code)
+}
+
+fn api(kind: &Kind, kube_namespace: &str) -> kube::core::Request {
+    kube::core::Request::new(kind.path(kube_namespace))
+}
+
+fn name_of(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+fn plain(path: String) -> Result<Request<Vec<u8>>, RequestError> {
+    Request::get(path).body(Vec::new()).map_err(RequestError::BuildRequest)
+}
+
+#[async_trait]
+impl Cluster for KubeCluster {
+    async fn list(&self, kind: &Kind, kube_namespace: &str, selector: &str) -> Result<Vec<Value>, CallError> {
+        let mut params = ListParams::default().labels(selector).limit(PAGE);
+        let mut all = Vec::new();
+        loop {
+            let answer = self.ask(api(kind, kube_namespace).list(&params)).await?;
+            let mut page = answer.map_err(error::client)?;
+            match page["items"].take() {
+                Value::Array(items) => all.extend(items),
+                Value::Null => {}
+                _ => return Err(error::bug(format!("a list of {} is none", kind.name))),
+            }
+            match page["metadata"]["continue"].as_str() {
+                Some(next) if !next.is_empty() => params = params.continue_token(next),
+                _ => return Ok(all),
+            }
+        }
+    }
+
+    async fn get(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<Option<Value>, CallError> {
+        found(self.ask(api(kind, kube_namespace).get(name, &GetParams::default())).await?)
+    }
+
+    async fn exists(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<bool, CallError> {
+        let request = api(kind, kube_namespace).get_metadata(name, &GetParams::default());
+        Ok(found(self.ask(request).await?)?.is_some())
+    }
+
+    async fn create(&self, kind: &Kind, kube_namespace: &str, object: &Value) -> Result<Created, CallError> {
+        let path = kind.path(kube_namespace);
+        let request = Request::post(format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict"))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            .body(object.to_string().into_bytes())
+            .map_err(RequestError::BuildRequest);
+        match self.ask(request).await? {
+            Ok(_) => Ok(Created::Made),
+            Err(failure) if is(&failure, 409) => Ok(Created::IsThere),
+            Err(failure) => Err(error::client(failure)),
+        }
+    }
+
+    async fn apply(&self, kind: &Kind, kube_namespace: &str, object: &Value, force: bool) -> Result<Applied, CallError> {
+        let params = PatchParams {
+            force,
+            field_manager: Some(MANAGER.into()),
+            field_validation: Some(ValidationDirective::Strict),
+            ..PatchParams::default()
+        };
+        let request = api(kind, kube_namespace).patch(name_of(object), &params, &Patch::Apply(object));
+        match self.ask(request).await? {
+            Ok(_) => Ok(Applied::Done),
+            Err(Error::Api(status)) if status.code == 409 => Ok(match error::managers(&status) {
+                managers if managers.is_empty() => Applied::Moved,
+                managers => Applied::Held(managers),
+            }),
+            Err(failure) => Err(error::client(failure)),
+        }
+    }
+
+    async fn adopt(&self, kind: &Kind, kube_namespace: &str, name: &str, patch: Value) -> Result<Answer, CallError> {
+        let request = Request::patch(format!("{}/{name}?fieldManager={MANAGER}", kind.path(kube_namespace)))
+            .header(http::header::CONTENT_TYPE, "application/json-patch+json")
+            .body(patch.to_string().into_bytes());
+        self.written(request.map_err(RequestError::BuildRequest)).await
+    }
+
+    async fn annotate(&self, kind: &Kind, kube_namespace: &str, name: &str, patch: Value) -> Result<Answer, CallError> {
+        let params = PatchParams {
+            field_manager: Some(NOTES.into()),
+            ..PatchParams::default()
+        };
+        self.written(api(kind, kube_namespace).patch(name, &params, &Patch::Merge(&patch)))
+            .await
+    }
+
+    async fn delete(&self, kind: &Kind, kube_namespace: &str, live: &Value) -> Result<Answer, CallError> {
+        let text = |field: &str| live["metadata"][field].as_str().map(String::from);
+        let params = DeleteParams {
+            propagation_policy: Some(match kind.leaves {
+                Leaves::Before => PropagationPolicy::Background,
+                Leaves::After => PropagationPolicy::Foreground,
+            }),
+            preconditions: Some(Preconditions {
+                uid: text("uid"),
+                resource_version: text("resourceVersion"),
+            }),
+            ..DeleteParams::default()
+        };
+        self.written(api(kind, kube_namespace).delete(name_of(live), &params)).await
+    }
+
+    async fn kube_namespace(&self, name: &str) -> Result<Option<Value>, CallError> {
+        found(self.ask(plain(format!("/api/v1/namespaces/{name}"))).await?)
+    }
+
+    async fn last_lines(&self, kube_namespace: &str, log: &LogRequest<'_>) -> Result<String, CallError> {
+        let request = plain(log_path(kube_namespace, log)).map_err(Error::BuildRequest).map_err(error::client)?;
+        let text = self.client().await?.request_text(request).await;
+        text.map_err(error::client)
+    }
+}
+
+pub fn log_path(kube_namespace: &str, log: &LogRequest<'_>) -> String {
+    let LogRequest {
+        pod,
+        container,
+        previous,
+        lines,
+        timestamps,
+        since_seconds,
+    } = log;
+    let since = since_seconds.map_or(String::new(), |seconds| format!("&sinceSeconds={seconds}"));
+    format!(
+        "/api/v1/namespaces/{kube_namespace}/pods/{pod}/log\
+         ?container={container}&previous={previous}&tailLines={lines}&timestamps={timestamps}{since}"
+    )
+}
+
+fn found(answer: Result<Value, Error>) -> Result<Option<Value>, CallError> {
+    match answer {
+        Ok(object) => Ok(Some(object)),
+        Err(failure) if is(&failure, 404) => Ok(None),
+        Err(failure) => Err(error::client(failure)),
+    }
+}

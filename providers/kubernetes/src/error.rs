@@ -1,0 +1,223 @@
+//! Failures of the API server and of the way to it, as the engine's: by class, with a code and a hint.
+
+use std::time::Duration;
+
+use kube::Error;
+use kube::core::Status;
+use portolan_core::plan::Scope;
+use portolan_core::resource::ResourceId;
+use portolan_provider_api::{CallError, ErrorClass};
+
+/// A request that failed, answered or not.
+pub fn client(failure: Error) -> CallError {
+    match failure {
+        Error::Api(status) => answered(&status),
+        Error::SerdeError(source) => bug(format!("the API server's answer is not understood: {source}")),
+        Error::BuildRequest(source) => bug(format!("a request cannot be made: {source}")),
+        Error::Auth(source) => denied("LoginFailed", format!("cannot log in to the cluster: {source}")),
+        other => lost(&chain(&other)),
+    }
+}
+
+/// The connection ended, or never came about: what was asked may have been done.
+pub fn lost(what: &str) -> CallError {
+    CallError::new(
+        ErrorClass::Retry { after: None },
+        "ClusterUnreachable",
+        format!("no answer from the API server: {what}"),
+    )
+    .with_hint("look whether the cluster is up, and whether the Target's context leads to it")
+}
+
+/// The kubeconfig, or what it leads to.
+pub fn kubeconfig(what: &dyn std::error::Error) -> CallError {
+    CallError::new(ErrorClass::Invalid, "KubeconfigInvalid", format!("cannot find the cluster: {}", chain(what)))
+        .with_hint("the Target's `kubernetes: {context, kubeconfig}` say where it is; `kubectl config get-contexts` shows which there are")
+}
+
+fn answered(status: &Status) -> CallError {
+    let (class, code) = class_of(status);
+    let error = CallError::new(class, code, told(status));
+    match hint(code) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+fn class_of(status: &Status) -> (ErrorClass, &'static str) {
+    let message = &status.message;
+    match (status.code, status.reason.as_str()) {
+        (401, _) => (ErrorClass::Denied, "Unauthorized"),
+        (403, _) if message.contains("exceeded quota") => (ErrorClass::Quota, "QuotaExceeded"),
+        (403, _) if message.contains("being terminated") => (ErrorClass::Conflict, "NamespaceTerminating"),
+        (403, _) => (ErrorClass::Denied, "Forbidden"),
+        (404, _) if message.starts_with("namespaces ") => (ErrorClass::Invalid, "NamespaceMissing"),
+        (404, _) => (ErrorClass::Conflict, "NotFound"),
+        (409, _) => (ErrorClass::Conflict, "Conflict"),
+        // What a list goes on from is forgotten after some minutes: it begins anew.
+        (410, _) => (retry(status), "Expired"),
+        (408 | 429 | 503 | 504, _) => (retry(status), "Throttled"),
+        (413, _) => (ErrorClass::Invalid, "TooLarge"),
+        (400 | 405 | 406 | 415 | 422, _) => (ErrorClass::Invalid, "Refused"),
+        // Nobody knows whether it was done.
+        (500..=599, _) => (retry(status), "ServerFailed"),
+        _ => (ErrorClass::Bug, "Bug"),
+    }
+}
+
+fn retry(status: &Status) -> ErrorClass {
+    let after = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    ErrorClass::Retry {
+        after: (after > 0).then(|| Duration::from_secs(after.into())),
+    }
+}
+
+/// Its own words, on one line.
+fn told(status: &Status) -> String {
+    let words: Vec<&str> = status.message.split_whitespace().collect();
+    match words.is_empty() {
+        true => format!("the API server answered {} {}", status.code, status.reason),
+        false => format!("the API server said: {}", words.join(" ")),
+    }
+}
+
+fn hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "Unauthorized" => "log in to the cluster anew",
+        "Forbidden" => "have the role of this user widened; the message names what is lacking",
+        "QuotaExceeded" => "ask for less, or have the namespace's ResourceQuota raised",
+        "NamespaceMissing" => "create it, or name another one in the Target: `kubernetes: {namespace: ...}`",
+        "NamespaceTerminating" => "wait until it is gone, and create it again",
+        "TooLarge" => "make `files` smaller: an object holds about 1 MiB",
+        _ => return None,
+    })
+}
+
+/// Which fields others hold, as server-side apply tells it: the manager of each.
+pub fn managers(status: &Status) -> Vec<String> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let conflicts = causes.filter(|cause| cause.reason == "FieldManagerConflict");
+    conflicts.map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+}
+
+/// Fields that somebody else has written last.
+pub fn held_by_others(id: &ResourceId, managers: Vec<String>) -> CallError {
+    let message = format!("{id} has fields that others hold: {}", managers.join("; "));
+    CallError::new(ErrorClass::Conflict, "FieldsHeld", message)
+        .about(id)
+        .with_hint("let them go there, or make them ours with --take-over")
+        .with_evidence(managers)
+}
+
+/// Ours: what cannot happen unless this crate is wrong.
+pub fn bug(message: String) -> CallError {
+    CallError::new(ErrorClass::Bug, "Bug", message)
+}
+
+fn denied(code: &str, message: String) -> CallError {
+    CallError::new(ErrorClass::Denied, code, message).with_hint("log in to the cluster anew")
+}
+
+/// Somebody else's, under a name of ours.
+pub fn not_ours(id: &ResourceId) -> CallError {
+    CallError::new(ErrorClass::Conflict, "Conflict", format!("{id} is not ours"))
+        .about(id)
+        .with_hint("remove it, choose another name, or make it ours with --take-over")
+}
+
+/// Written to since it was looked at.
+pub fn written_since(id: &ResourceId) -> CallError {
+    let message = format!("{id} has been written to since it was looked at");
+    CallError::new(ErrorClass::Conflict, "Conflict", message).about(id)
+}
+
+/// Gone since it was looked at.
+pub fn gone_since(id: &ResourceId) -> CallError {
+    CallError::new(ErrorClass::Conflict, "NotFound", format!("{id} is not there any more")).about(id)
+}
+
+/// A moment later it is something else, and what was seen of it says nothing any more: it is looked at again.
+pub fn moved(id: &ResourceId) -> CallError {
+    let message = format!("{id} has just been changed by its controller");
+    CallError::new(ErrorClass::Retry { after: None }, "Moved", message).about(id)
+}
+
+/// Its name is free once it has gone.
+pub fn still_going(id: &ResourceId) -> CallError {
+    let after = Some(Duration::from_secs(1));
+    CallError::new(ErrorClass::Retry { after }, "StillGoing", format!("{id} is still being deleted")).about(id)
+}
+
+/// A secret that a variable is taken from.
+pub fn secret_missing(id: &ResourceId, secret: &str, kube_namespace: &str) -> CallError {
+    let message = format!("{id} takes a variable from the secret `{secret}`, which is not in the namespace {kube_namespace}");
+    CallError::new(ErrorClass::Invalid, "SecretMissing", message)
+        .about(id)
+        .with_hint(format!("create it: `kubectl -n {kube_namespace} create secret generic {secret} --from-literal KEY=VALUE`"))
+}
+
+pub fn namespace_missing(kube_namespace: &str) -> CallError {
+    let message = format!("the cluster has no namespace {kube_namespace}");
+    let hint = format!("create it: `kubectl create namespace {kube_namespace}`; or name another one in the Target");
+    CallError::new(ErrorClass::Invalid, "NamespaceMissing", message).with_hint(hint)
+}
+
+pub fn unknown_workload(scope: &Scope, name: &str) -> CallError {
+    let message = format!("{}/{} has no service or job `{name}` with pods", scope.namespace, scope.app);
+    CallError::new(ErrorClass::Invalid, "NotRunning", message).with_hint("`portolan status` shows which there are")
+}
+
+fn chain(failure: &dyn std::error::Error) -> String {
+    let mut text = failure.to_string();
+    let mut cause = failure.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(code: u16, reason: &str, message: &str) -> CallError {
+        let status = json!({"status": "Failure", "code": code, "reason": reason, "message": message,
+            "details": {"retryAfterSeconds": 3}});
+        client(Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+    }
+
+    #[test]
+    fn each_answer_is_told_as_what_it_is() {
+        let after = Some(Duration::from_secs(3));
+        for (reason, code, word, message, class) in [
+            ("asked too much", 429, "TooManyRequests", "too many", ErrorClass::Retry { after }),
+            ("outcome unknown", 500, "InternalError", "etcd", ErrorClass::Retry { after }),
+            ("a list that has expired", 410, "Expired", "old", ErrorClass::Retry { after }),
+            ("another writer", 409, "Conflict", "modified", ErrorClass::Conflict),
+            ("no credentials", 401, "Unauthorized", "", ErrorClass::Denied),
+            ("no right", 403, "Forbidden", "cannot create", ErrorClass::Denied),
+            ("no room", 403, "Forbidden", "exceeded quota: q", ErrorClass::Quota),
+            ("nonsense", 422, "Invalid", "spec.x", ErrorClass::Invalid),
+            ("a field that is none", 400, "BadRequest", "unknown field", ErrorClass::Invalid),
+            ("no such namespace", 404, "NotFound", "namespaces \"x\" not found", ErrorClass::Invalid),
+        ] {
+            let error = told(code, word, message);
+            assert_eq!(error.class, class, "{reason}");
+            assert!(!error.message.is_empty() && !error.message.contains('\n'), "{reason}");
+        }
+    }
+
+    #[test]
+    fn conflicts_are_named_with_their_owner() {
+        let status = json!({"code": 409, "reason": "Conflict", "message": "Apply failed", "details": {"causes": [
+            {"reason": "FieldManagerConflict", "field": ".spec.replicas", "message": "conflict with \"kubectl\""},
+        ]}});
+        let status: Status = serde_json::from_value(status).unwrap();
+        assert_eq!(managers(&status), [".spec.replicas: conflict with \"kubectl\""]);
+    }
+}

@@ -1,0 +1,276 @@
+//! This platform's failures -> their cause in one line, and what to do about it. Pure.
+//!
+//! Controllers tell that something does not get ready; why stands in the pods. What a kubelet or the scheduler says there
+//! is either hopeless for this revision, and then its failure, or a reason to wait, and then told beside the count.
+
+use portolan_core::observation::Failure;
+use serde_json::Value;
+
+use crate::names::label;
+use crate::read::{is_deleting, items, text};
+
+/// The pods of one workload, those of the revision that it wants apart.
+pub struct Pods<'a> {
+    all: Vec<&'a Value>,
+    wanted: Vec<&'a Value>,
+}
+
+/// Which container's last lines say more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub pod: String,
+    pub container: String,
+    /// Of the try before, because a new one is on its way.
+    pub previous: bool,
+}
+
+/// A failure, and where more of it is found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trouble {
+    pub failure: Failure,
+    pub log: Option<Log>,
+}
+
+impl<'a> Pods<'a> {
+    /// Those of `workload` among the app's.
+    pub fn of(pods: &'a [Value], workload: &Value) -> Self {
+        let tag = |object: &'a Value, key: &str| object["metadata"]["labels"].get(key);
+        let template = &workload["spec"]["template"]["metadata"]["labels"];
+        let has = |pod: &'a Value, key: &str| tag(pod, key).is_some() && tag(pod, key) == template.get(key);
+        let all: Vec<&Value> = pods.iter().filter(|pod| has(pod, label::INSTANCE)).collect();
+        let wanted = all.iter().copied();
+        let wanted = wanted.filter(|pod| has(pod, label::REVISION) && !is_deleting(pod));
+        Self {
+            wanted: wanted.collect(),
+            all,
+        }
+    }
+
+    pub fn restarts(&self) -> u32 {
+        let containers = self.all.iter().flat_map(|pod| containers(pod));
+        containers.map(|one| crate::read::number(one, "/restartCount")).sum()
+    }
+
+    /// What no waiting mends, of the revision that is wanted.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.wanted.iter().find_map(|pod| trouble_of(pod))
+    }
+
+    /// Why the revision that is wanted is not ready yet, in one line.
+    pub fn waits(&self) -> Option<String> {
+        self.wanted.iter().find_map(|pod| wait_of(pod))
+    }
+
+    /// Since when the newest pod is there, if it is not ready.
+    pub fn newest_unready(&self) -> Option<&'a str> {
+        let unready = self.wanted.iter().filter(|pod| !is_ready(pod));
+        unready.filter_map(|pod| text(pod, "/metadata/creationTimestamp")).max()
+    }
+
+    fn last_failed(&self) -> Option<&'a Value> {
+        let failed = self.wanted.iter().filter(|pod| text(pod, "/status/phase") == Some("Failed"));
+        failed.max_by_key(|pod| text(pod, "/metadata/creationTimestamp")).copied()
+    }
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    items(pod, "/status/initContainerStatuses").chain(items(pod, "/status/containerStatuses"))
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let mut conditions = items(pod, "/status/conditions");
+    conditions.any(|one| text(one, "/type") == Some("Ready") && text(one, "/status") == Some("True"))
+}
+
+/// What a kubelet says of a container that waits, whether waiting mends it, and what we call it.
+const HOPELESS: &[(&str, &str)] = &[
+    ("CrashLoopBackOff", "CrashLoopBackOff"),
+    ("ImagePullBackOff", "ImageNotFound"),
+    ("ErrImageNeverPull", "ImageNotFound"),
+    ("InvalidImageName", "ImageReferenceInvalid"),
+    ("CreateContainerConfigError", "ConfigurationMissing"),
+    ("CreateContainerError", "StartFailed"),
+    ("RunContainerError", "StartFailed"),
+    ("StartError", "StartFailed"),
+];
+
+fn trouble_of(pod: &Value) -> Option<Trouble> {
+    containers(pod).find_map(|container| {
+        let reason = text(container, "/state/waiting/reason")?;
+        let (_, code) = HOPELESS.iter().find(|(known, _)| *known == reason)?;
+        Some(match *code {
+            "CrashLoopBackOff" => crash(pod, container),
+            code => Trouble {
+                failure: hinted(Failure::new(code, waiting(container))),
+                log: None,
+            },
+        })
+    })
+}
+
+fn waiting(container: &Value) -> String {
+    let name = text(container, "/name").unwrap_or_default();
+    let image = text(container, "/image").unwrap_or_default();
+    let reason = text(container, "/state/waiting/reason").unwrap_or_default();
+    let message = text(container, "/state/waiting/message").unwrap_or(reason);
+    match reason.contains("Image") {
+        true => format!("container `{name}`: cannot have the image {image}: {}", one_line(message)),
+        false => format!("container `{name}`: {}", one_line(message)),
+    }
+}
+
+fn crash(pod: &Value, container: &Value) -> Trouble {
+    let name = text(container, "/name").unwrap_or_default();
+    let last = &container["lastState"]["terminated"];
+    let memory = text(last, "/reason") == Some("OOMKilled");
+    let reason = if memory { "OomKilled" } else { "CrashLoopBackOff" };
+    let mut failure = Failure::new(reason, format!("container `{name}` {}, again and again", ended(last)));
+    failure.evidence.extend(text(last, "/message").map(String::from));
+    Trouble {
+        failure: hinted(failure),
+        log: log_of(pod, name, true),
+    }
+}
+
+fn ended(terminated: &Value) -> String {
+    let signal = terminated.get("signal").and_then(Value::as_i64).filter(|signal| *signal != 0);
+    let code = terminated.get("exitCode").and_then(Value::as_i64);
+    match (text(terminated, "/reason"), signal, code) {
+        (Some("OOMKilled"), ..) => "was killed for using more memory than its limit".to_string(),
+        (_, Some(signal), _) => format!("was ended by signal {signal}"),
+        (_, None, Some(code)) => format!("ended with exit code {code}"),
+        _ => "ended".to_string(),
+    }
+}
+
+fn log_of(pod: &Value, container: &str, previous: bool) -> Option<Log> {
+    let pod = text(pod, "/metadata/name")?.to_string();
+    let container = container.to_string();
+    Some(Log {
+        pod,
+        container,
+        previous,
+    })
+}
+
+fn wait_of(pod: &Value) -> Option<String> {
+    let mut conditions = items(pod, "/status/conditions");
+    let unscheduled = conditions.find(|one| text(one, "/reason") == Some("Unschedulable"));
+    if let Some(one) = unscheduled {
+        return Some(format!("no node takes the pod: {}", one_line(text(one, "/message").unwrap_or_default())));
+    }
+    let image = containers(pod).find(|one| text(one, "/state/waiting/reason") == Some("ErrImagePull"));
+    if let Some(one) = image {
+        return Some(waiting(one));
+    }
+    let unready = |one: &&Value| one.get("ready") == Some(&Value::Bool(false)) && one["state"].get("running").is_some();
+    let one = items(pod, "/status/containerStatuses").find(unready)?;
+    Some(format!("container `{}` runs and its probe does not succeed", text(one, "/name")?))
+}
+
+/// A pod that the API server did not take: a quota, or a policy.
+pub fn refused_pod(condition: &Value) -> Failure {
+    let message = one_line(text(condition, "/message").unwrap_or("a pod is refused"));
+    let code = match message.contains("exceeded quota") {
+        true => "QuotaExceeded",
+        false => "PodRefused",
+    };
+    hinted(Failure::new(code, message))
+}
+
+/// Nothing is hopeless, and it is not ready in time.
+pub fn too_late(pods: &Pods<'_>, told: Option<&str>) -> Failure {
+    let waits = pods.waits();
+    let code = match &waits {
+        Some(why) if why.starts_with("no node") => "Unschedulable",
+        Some(why) if why.ends_with("does not succeed") => "ProbeFailed",
+        _ => "ProgressDeadlineExceeded",
+    };
+    let message = waits.as_deref().or(told).unwrap_or("no further replica gets ready");
+    hinted(Failure::new(code, format!("not ready within its deadline: {message}")))
+}
+
+/// A job that has given up, by its last pod.
+pub fn failed_job(condition: &Value, pods: &Pods<'_>) -> (Failure, Option<Log>) {
+    if text(condition, "/reason") == Some("DeadlineExceeded") {
+        return (hinted(Failure::new("Timeout", "it took longer than its `timeout`")), None);
+    }
+    let pod = pods.last_failed();
+    let is_over = |one: &&Value| one["state"].get("terminated").is_some();
+    let container = pod.and_then(|pod| containers(pod).filter(is_over).last());
+    match (pod, container) {
+        (Some(pod), Some(container)) => {
+            let name = text(container, "/name").unwrap_or_default();
+            let last = &container["state"]["terminated"];
+            let failure = Failure::new("JobFailed", format!("container `{name}` {}", ended(last)));
+            (hinted(failure), log_of(pod, name, false))
+        }
+        _ => {
+            let message = one_line(text(condition, "/message").unwrap_or("its pods failed"));
+            (hinted(Failure::new("JobFailed", message)), None)
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+pub fn hinted(failure: Failure) -> Failure {
+    Failure {
+        hint: hint(&failure.reason).map(String::from),
+        ..failure
+    }
+}
+
+/// The hint for a reason; the message beside it says what happened.
+pub fn hint(reason: &str) -> Option<&'static str> {
+    HINTS.iter().find(|(known, _)| *known == reason).map(|(_, hint)| *hint)
+}
+
+const HINTS: &[(&str, &str)] = &[
+    (
+        "CrashLoopBackOff",
+        "the container's last lines are above; `portolan logs SERVICE` has all of them",
+    ),
+    ("OomKilled", "raise resources.memory, or let the process use less"),
+    (
+        "ImageNotFound",
+        "look whether the image is in its registry, and whether the cluster's nodes may pull it",
+    ),
+    ("ImageReferenceInvalid", "mend `image` in the manifest"),
+    (
+        "ConfigurationMissing",
+        "create the secret that is named, with that key, in the app's KubeNamespace",
+    ),
+    (
+        "StartFailed",
+        "check `command`, `workingDir`, `user` and the files of the image",
+    ),
+    (
+        "QuotaExceeded",
+        "ask for less in `resources` and `scale`, or have the namespace's ResourceQuota raised",
+    ),
+    (
+        "PodRefused",
+        "a policy of the cluster does not take such a pod; the message names it",
+    ),
+    (
+        "Unschedulable",
+        "the message says what each node lacks: ask for less in `resources`, or add a node",
+    ),
+    (
+        "ProbeFailed",
+        "look at the probe and at `portolan logs SERVICE`; rollout.deadline is the limit",
+    ),
+    (
+        "ProgressDeadlineExceeded",
+        "look at the readiness probe and at `portolan logs SERVICE`; rollout.deadline is the limit",
+    ),
+    (
+        "JobFailed",
+        "mend its cause and apply again, or repeat it as it is with `portolan run JOB`",
+    ),
+    ("Timeout", "raise the job's `timeout`, or let it do less"),
+    ("VolumeLost", "restore the volume from a backup, or delete the claim with its data"),
+];

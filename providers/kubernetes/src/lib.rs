@@ -1,0 +1,80 @@
+//! Any Kubernetes cluster as a target.
+//!
+//! The platform is an API server and the controllers behind it. A service becomes a Deployment or a StatefulSet with
+//! what belongs to it, a job a Job, a volume a claim; which of them are an app's is told by one label, and every one is
+//! written by server-side apply as one field manager, so that what others write beside it stays theirs.
+//!
+//! It refuses to know how pods are run (kubelets do), and what is in a secret: a variable is taken from it by name and key,
+//! where the pod runs. Nothing waits or tries again here; the engine does. Read `render.rs` first, then `provider.rs`.
+
+mod capabilities;
+mod client;
+mod diff;
+mod error;
+mod explain;
+mod kinds;
+mod names;
+mod preflight;
+mod provider;
+mod quantity;
+mod read;
+mod render;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use portolan_provider_api::{Provider, Shape};
+
+use client::{Address, KubeCluster};
+use render::KubernetesShape;
+
+/// What the Target says.
+#[derive(Clone, Debug, Default)]
+pub struct KubernetesSettings {
+    /// Of the kubeconfig; its current one if none is named.
+    pub context: Option<String>,
+    /// The KubeNamespace of all apps; each app's own if none is named.
+    pub namespace: Option<String>,
+    /// A file; else `KUBECONFIG`, the user's own, or the account of the pod that this runs in.
+    pub kubeconfig: Option<PathBuf>,
+}
+
+/// The pure half alone: enough to render, to compare and to report what a cluster can do.
+pub fn shape(settings: &KubernetesSettings) -> Arc<dyn Shape> {
+    Arc::new(shape_of(settings))
+}
+
+/// The provider for one Target with `provider: kubernetes`. The cluster is connected to when it is first asked.
+pub fn kubernetes(settings: KubernetesSettings) -> Provider {
+    let shape = shape_of(&settings);
+    let address = Address {
+        context: settings.context,
+        kubeconfig: settings.kubeconfig,
+    };
+    provider(KubeCluster::at(address), shape)
+}
+
+/// Over a client that there is already: one that somebody listens to, say.
+pub fn with_client(client: kube::Client, settings: &KubernetesSettings) -> Provider {
+    provider(KubeCluster::of(client), shape_of(settings))
+}
+
+fn shape_of(settings: &KubernetesSettings) -> KubernetesShape {
+    KubernetesShape {
+        kube_namespace: settings.namespace.clone(),
+    }
+}
+
+fn provider(cluster: KubeCluster, shape: KubernetesShape) -> Provider {
+    let (cluster, shape) = (Arc::new(cluster), Arc::new(shape));
+    Provider {
+        shape: shape.clone(),
+        calls: Arc::new(provider::KubernetesCalls::new(cluster, shape)),
+        logs: None,
+        stats: None,
+        exec: None,
+        run_job: None,
+        promote: None,
+    }
+}

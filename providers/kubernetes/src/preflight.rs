@@ -1,0 +1,67 @@
+//! What can be known to fail before anything is written: a KubeNamespace or a KubeSecret that is not there.
+//!
+//! Of a secret only its name is asked for. Whether it has the key is told by the kubelet, for nobody here reads values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portolan_core::plan::Verb;
+use portolan_core::resource::ResourceId;
+use portolan_provider_api::{CallError, ErrorClass, WriteRequest};
+use serde_json::Value;
+
+use crate::client::Cluster;
+use crate::error;
+use crate::kinds::SECRET;
+use crate::read::{items, text};
+
+/// All faults at once.
+pub async fn faults(
+    cluster: &dyn Cluster,
+    kube_namespace: &str,
+    writes: &[WriteRequest],
+) -> Result<Vec<CallError>, CallError> {
+    if writes.iter().all(|write| write.verb == Verb::Delete) {
+        return Ok(Vec::new());
+    }
+    match unless_denied(cluster.kube_namespace(kube_namespace).await)? {
+        Some(None) => return Ok(vec![error::namespace_missing(kube_namespace)]),
+        // Whoever may not ask finds out by the first write.
+        Some(Some(_)) | None => {}
+    }
+    let mut faults = Vec::new();
+    for (secret, id) in secrets(writes) {
+        let exists = cluster.exists(&SECRET, kube_namespace, secret).await;
+        if unless_denied(exists)? == Some(false) {
+            faults.push(error::secret_missing(id, secret, kube_namespace));
+        }
+    }
+    Ok(faults)
+}
+
+fn unless_denied<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(failure) if failure.class == ErrorClass::Denied => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Every secret that is asked for, once, with the first that asks for it.
+fn secrets(writes: &[WriteRequest]) -> BTreeMap<&str, &ResourceId> {
+    let mut all = BTreeMap::new();
+    for write in writes.iter().filter(|write| write.verb != Verb::Delete) {
+        for secret in secrets_in(&write.body) {
+            all.entry(secret).or_insert(&write.id);
+        }
+    }
+    all
+}
+
+fn secrets_in(body: &Value) -> BTreeSet<&str> {
+    let containers = items(body, "/spec/template/spec/containers");
+    let containers = containers.chain(items(body, "/spec/template/spec/initContainers"));
+    let variables = containers.flat_map(|container| items(container, "/env"));
+    variables
+        .filter_map(|variable| text(variable, "/valueFrom/secretKeyRef/name"))
+        .collect()
+}

@@ -1,0 +1,302 @@
+//! The calls: each one change at the API server, and a look at what it changes before it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use futures_util::future::try_join_all;
+use portolan_core::observation::{Held, Observation, ObservedResource, Ownership, ResourceState};
+use portolan_core::plan::Scope;
+use portolan_core::resource::ResourceId;
+use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, WriteRequest};
+use serde_json::Value;
+
+use crate::client::{Answer, Applied, Cluster, Created, LogRequest};
+use crate::kinds::{JOB, Kind, POD, RENDERED, SERVICE_ACCOUNT};
+use crate::names::{Names, annotation, selector_of};
+use crate::read::{self, Read, Seen};
+use crate::render::KubernetesShape;
+use crate::{error, preflight, write};
+
+/// So many of a container's last lines make evidence.
+const LAST_LINES: usize = 10;
+
+pub struct KubernetesCalls {
+    cluster: Arc<dyn Cluster>,
+    shape: Arc<KubernetesShape>,
+}
+
+/// One object, as a call finds it.
+struct Found {
+    object: Value,
+    seen: ObservedResource,
+}
+
+impl KubernetesCalls {
+    pub fn new(cluster: Arc<dyn Cluster>, shape: Arc<KubernetesShape>) -> Self {
+        Self { cluster, shape }
+    }
+
+    fn place<'a>(&'a self, scope: &'a Scope) -> &'a str {
+        self.shape.kube_namespace(&scope.namespace)
+    }
+
+    async fn found(&self, scope: &Scope, kind: &'static Kind, name: &str) -> Result<Option<Found>, CallError> {
+        let object = self.cluster.get(kind, self.place(scope), name).await?;
+        Ok(object.map(|object| {
+            let seen = Seen {
+                scope,
+                pods: &[],
+                now: SystemTime::now(),
+            };
+            let seen = seen.read(kind, &object).resource;
+            Found { object, seen }
+        }))
+    }
+
+    /// What stands there is ours: as it was, unless it waits for its pods to go or was kept for its data.
+    async fn is_there(&self, scope: &Scope, kind: &'static Kind, request: &WriteRequest) -> Result<Accepted, CallError> {
+        let Some(found) = self.found(scope, kind, &request.id.name).await? else {
+            return Err(error::moved(&request.id));
+        };
+        if found.seen.state == ResourceState::Deleting {
+            return Err(error::still_going(&request.id));
+        }
+        may_be_written(&found.seen, request)?;
+        match &found.seen.ownership {
+            Ownership::Ours { .. } if found.seen.retained => self.take_up(scope, kind, request, found).await,
+            Ownership::Ours { .. } => Ok(Accepted::done()),
+            _ => self.apply(scope, kind, request, found.object).await,
+        }
+    }
+
+    /// What was kept for its data becomes a part of the app again.
+    async fn take_up(
+        &self,
+        scope: &Scope,
+        kind: &'static Kind,
+        request: &WriteRequest,
+        found: Found,
+    ) -> Result<Accepted, CallError> {
+        let patch = write::annotated(&found.object, annotation::RETAINED, None);
+        let place = self.place(scope);
+        match self.cluster.annotate(kind, place, &request.id.name, patch).await? {
+            Answer::Done(_) => Ok(Accepted::done()),
+            Answer::Moved | Answer::Gone => Err(error::moved(&request.id)),
+        }
+    }
+
+    /// Over what was found, and over nothing else.
+    async fn apply(
+        &self,
+        scope: &Scope,
+        kind: &'static Kind,
+        request: &WriteRequest,
+        mut live: Value,
+    ) -> Result<Accepted, CallError> {
+        let place = self.place(scope);
+        if let Some(patch) = write::adoption(&live) {
+            live = match self.cluster.adopt(kind, place, &request.id.name, patch).await? {
+                Answer::Done(adopted) => adopted,
+                Answer::Moved | Answer::Gone => return Err(error::moved(&request.id)),
+            };
+        }
+        let object = write::applied_over(&live, write::object_of(scope, place, request)?);
+        match self.cluster.apply(kind, place, &object, request.take_over).await? {
+            Applied::Done => Ok(Accepted::done()),
+            Applied::Held(managers) => Err(error::held_by_others(&request.id, managers)),
+            Applied::Moved => Err(error::moved(&request.id)),
+        }
+    }
+
+    /// A job that has failed is no record of anything: it goes, and another one runs.
+    async fn run_again(
+        &self,
+        scope: &Scope,
+        request: &WriteRequest,
+        live: &Value,
+    ) -> Result<Accepted, CallError> {
+        match self.cluster.delete(&JOB, self.place(scope), live).await? {
+            // Its pods have ended, so it is gone in a moment, and the next try creates it.
+            Answer::Done(_) | Answer::Gone => Err(error::still_going(&request.id)),
+            Answer::Moved => Err(error::moved(&request.id)),
+        }
+    }
+
+    async fn keep(&self, scope: &Scope, kind: &'static Kind, request: &WriteRequest, found: &Found) -> Result<Accepted, CallError> {
+        if found.seen.retained {
+            return Ok(Accepted::done());
+        }
+        let patch = write::annotated(&found.object, annotation::RETAINED, Some("true".into()));
+        let place = self.place(scope);
+        match self.cluster.annotate(kind, place, &request.id.name, patch).await? {
+            Answer::Done(_) | Answer::Gone => Ok(Accepted::done()),
+            Answer::Moved => Err(error::moved(&request.id)),
+        }
+    }
+
+    /// All that bears the owner's label, and what stands under the wanted names besides.
+    async fn objects(
+        &self,
+        scope: &Scope,
+        wanted: &[ResourceId],
+    ) -> Result<Vec<(&'static Kind, Value)>, CallError> {
+        let (place, selector) = (self.place(scope), selector_of(scope));
+        let selector = selector.as_str();
+        let lists = RENDERED.iter().map(|kind| async move {
+            let objects = self.cluster.list(kind, place, selector).await?;
+            Ok::<_, CallError>(objects.into_iter().map(|object| (*kind, object)).collect::<Vec<_>>())
+        });
+        let mut objects: Vec<_> = try_join_all(lists).await?.into_iter().flatten().collect();
+        let known: BTreeSet<ResourceId> = objects.iter().map(|(kind, object)| id_of(kind, object)).collect();
+        let others = wanted.iter().filter(|id| !known.contains(id));
+        let others = others.filter_map(|id| Some((Kind::of(id)?, id)));
+        let others = others.map(|(kind, id)| async move {
+            let object = self.cluster.get(kind, place, &id.name).await?;
+            Ok::<_, CallError>(object.map(|object| (kind, object)))
+        });
+        objects.extend(try_join_all(others).await?.into_iter().flatten());
+        Ok(objects)
+    }
+
+    /// With the container's last lines, where they say more. They are no reason to fail.
+    async fn told(&self, scope: &Scope, read: Read) -> ObservedResource {
+        let Read { mut resource, log } = read;
+        let (ResourceState::Failed { failure }, Some(log)) = (&mut resource.state, log) else {
+            return resource;
+        };
+        let request = LogRequest {
+            pod: &log.pod,
+            container: &log.container,
+            previous: log.previous,
+            lines: LAST_LINES,
+            timestamps: false,
+            since_seconds: None,
+        };
+        if let Ok(lines) = self.cluster.last_lines(self.place(scope), &request).await {
+            failure.evidence.extend(lines.lines().map(String::from));
+        }
+        resource
+    }
+}
+
+fn id_of(kind: &Kind, object: &Value) -> ResourceId {
+    kind.id(object["metadata"]["name"].as_str().unwrap_or_default())
+}
+
+/// Whose it is, and whether it is as it was when the write was made.
+fn may_be_written(seen: &ObservedResource, request: &WriteRequest) -> Result<(), CallError> {
+    let ours = matches!(seen.ownership, Ownership::Ours { .. });
+    if !ours && !request.take_over {
+        return Err(error::not_ours(&request.id));
+    }
+    match &request.etag {
+        Some(etag) if seen.etag.as_ref() != Some(etag) => Err(error::written_since(&request.id)),
+        _ => Ok(()),
+    }
+}
+
+#[async_trait]
+impl Calls for KubernetesCalls {
+    /// The cluster, by the one object that every cluster has and none has twice.
+    async fn realm(&self) -> Result<String, CallError> {
+        let system = self.cluster.kube_namespace("kube-system").await?;
+        let uid = system.as_ref().and_then(|one| read::text(one, "/metadata/uid"));
+        uid.map(String::from)
+            .ok_or_else(|| error::bug("the cluster has no kube-system".into()))
+    }
+
+    async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {
+        preflight::faults(&*self.cluster, self.place(scope), writes).await
+    }
+
+    async fn observe(
+        &self,
+        scope: &Scope,
+        wanted: &[ResourceId],
+        _open: &[OpenOperation],
+    ) -> Result<Observation, CallError> {
+        let selector = selector_of(scope);
+        let pods = self.cluster.list(&POD, self.place(scope), &selector);
+        let (objects, pods) = futures_util::future::try_join(self.objects(scope, wanted), pods).await?;
+        let seen = Seen {
+            scope,
+            pods: &pods,
+            now: SystemTime::now(),
+        };
+        let mut observation = Observation {
+            complete: true,
+            ..Observation::default()
+        };
+        let account = SERVICE_ACCOUNT.id(Names(scope).app());
+        for (kind, object) in &objects {
+            let resource = self.told(scope, seen.read(kind, object)).await;
+            if resource.id == account {
+                observation.held = read::held(scope, object);
+            }
+            observation.resources.insert(resource.id.clone(), resource);
+        }
+        Ok(observation)
+    }
+
+    async fn create(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
+        let kind = write::kind_of(&request.id)?;
+        let object = write::object_of(scope, self.place(scope), request)?;
+        match self.cluster.create(kind, self.place(scope), &object).await? {
+            Created::Made => Ok(Accepted::done()),
+            Created::IsThere => self.is_there(scope, kind, request).await,
+        }
+    }
+
+    async fn update(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
+        let kind = write::kind_of(&request.id)?;
+        let Some(found) = self.found(scope, kind, &request.id.name).await? else {
+            return Err(error::gone_since(&request.id));
+        };
+        may_be_written(&found.seen, request)?;
+        if found.seen.state == ResourceState::Deleting {
+            return Err(error::still_going(&request.id));
+        }
+        if kind == &JOB && write::is_retry(&found.seen, request) {
+            return self.run_again(scope, request, &found.object).await;
+        }
+        self.apply(scope, kind, request, found.object).await
+    }
+
+    async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
+        let kind = write::kind_of(&request.id)?;
+        let Some(found) = self.found(scope, kind, &request.id.name).await? else {
+            return Ok(Accepted::done());
+        };
+        if found.seen.state == ResourceState::Deleting {
+            return Ok(Accepted::done());
+        }
+        may_be_written(&found.seen, request)?;
+        if found.seen.holds_data && !request.erase_data {
+            return self.keep(scope, kind, request, &found).await;
+        }
+        match self.cluster.delete(kind, self.place(scope), &found.object).await? {
+            Answer::Done(_) | Answer::Gone => Ok(Accepted::done()),
+            Answer::Moved => Err(error::moved(&request.id)),
+        }
+    }
+
+    async fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError> {
+        let name = Names(scope).app();
+        let Some(found) = self.found(scope, &SERVICE_ACCOUNT, &name).await? else {
+            return Ok(());
+        };
+        let ours = matches!(found.seen.ownership, Ownership::Ours { .. });
+        let text = held.map(|held| serde_json::to_string(held).expect("a note holds only string keys"));
+        if !ours || read::note(&found.object, annotation::HELD) == text.as_deref() {
+            return Ok(());
+        }
+        let patch = write::annotated(&found.object, annotation::HELD, text);
+        let place = self.place(scope);
+        match self.cluster.annotate(&SERVICE_ACCOUNT, place, &name, patch).await? {
+            Answer::Done(_) | Answer::Gone => Ok(()),
+            Answer::Moved => Err(error::moved(&found.seen.id)),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The pod of a workload: its containers in the order in which they start, its volumes and its files.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use portolan_core::desired::{DesiredContainer, DesiredJob, DesiredPort, DesiredProbes, DesiredService};
+use serde_json::{Value, json};
+
+use super::Renderer;
+use super::container::{Running, seconds};
+use crate::names::hash_of_text;
+
+/// Name of the volume with files: no manifest's volume can be called so in one of its own, for this one has a prefix.
+const FILES: &str = "portolan-files";
+
+/// What a pod is made of, in the manifest's words.
+pub(super) struct Pod<'a> {
+    main: Running<'a>,
+    /// They start before it, and end after it.
+    sidecars: Vec<Running<'a>>,
+    /// In order.
+    init: Vec<Running<'a>>,
+    runs_to_end: bool,
+    grace: Duration,
+}
+
+const NO_PORTS: &[DesiredPort] = &[];
+
+impl<'a> Pod<'a> {
+    pub(super) fn of_service(service: &'a DesiredService) -> Self {
+        let origin = &service.origin;
+        let sidecars = service.sidecars.iter().map(|(name, one)| Running {
+            name,
+            origin: format!("{origin}/sidecars/{name}"),
+            container: &one.container,
+            ports: &one.ports,
+            probes: one.probes.clone(),
+            drain: Duration::ZERO,
+        });
+        let init = service.init.iter().enumerate();
+        let init = init.map(|(at, (name, one))| plain(name, one, format!("{origin}/init/{at}")));
+        Self {
+            main: Running {
+                ports: &service.ports,
+                probes: service.probes.clone(),
+                drain: service.stop.drain,
+                ..plain(&service.name, &service.container, origin.clone())
+            },
+            sidecars: sidecars.collect(),
+            init: init.collect(),
+            runs_to_end: false,
+            grace: service.stop.grace_period,
+        }
+    }
+
+    pub(super) fn of_job(job: &'a DesiredJob) -> Self {
+        Self {
+            main: plain(&job.name, &job.container, job.origin.clone()),
+            sidecars: Vec::new(),
+            init: Vec::new(),
+            runs_to_end: true,
+            // As long as a kubelet gives by itself.
+            grace: Duration::from_secs(30),
+        }
+    }
+}
+
+fn plain<'a>(name: &'a str, container: &'a DesiredContainer, origin: String) -> Running<'a> {
+    Running {
+        name,
+        origin,
+        container,
+        ports: NO_PORTS,
+        probes: DesiredProbes::default(),
+        drain: Duration::ZERO,
+    }
+}
+
+impl Renderer<'_> {
+    pub(super) fn pod(&mut self, pod: &Pod<'_>, files: &Files) -> Value {
+        let main = self.container(&pod.main, files);
+        let mut before = Vec::new();
+        for sidecar in &pod.sidecars {
+            let mut container = self.container(sidecar, files);
+            container["restartPolicy"] = json!("Always");
+            before.push(container);
+        }
+        before.extend(pod.init.iter().map(|init| self.container(init, files)));
+        let mut spec = json!({
+            "serviceAccountName": self.names.app(),
+            "automountServiceAccountToken": false,
+            // Variables for every KubeService of the namespace would differ from pod to pod.
+            "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": seconds(pod.grace) + seconds(pod.main.drain),
+            "securityContext": { "seccompProfile": { "type": "RuntimeDefault" } },
+            "restartPolicy": if pod.runs_to_end { "Never" } else { "Always" },
+            "containers": [main],
+        });
+        put(&mut spec, "initContainers", before);
+        put(&mut spec, "volumes", self.volumes_of(pod, files));
+        if let Some(group) = self.group_of_volumes(pod) {
+            spec["securityContext"]["fsGroup"] = json!(group);
+            spec["securityContext"]["fsGroupChangePolicy"] = json!("OnRootMismatch");
+        }
+        spec
+    }
+
+    fn volumes_of(&self, pod: &Pod<'_>, files: &Files) -> Vec<Value> {
+        let mounts = running(pod).flat_map(|one| &one.container.mounts);
+        let claims: BTreeMap<&str, Value> = mounts
+            .map(|mount| {
+                let claim = json!({ "claimName": self.names.of(&mount.volume) });
+                let volume = json!({ "name": mount.volume, "persistentVolumeClaim": claim });
+                (mount.volume.as_str(), volume)
+            })
+            .collect();
+        let files = files.config_map().map(|name| json!({ "name": FILES, "configMap": { "name": name } }));
+        claims.into_values().chain(files).collect()
+    }
+
+    /// Whoever runs as a user of its own finds its volumes its own, as on any target.
+    fn group_of_volumes(&self, pod: &Pod<'_>) -> Option<i64> {
+        let has_volumes = running(pod).any(|one| !one.container.mounts.is_empty());
+        let user = super::container::user_of(pod.main.container)?;
+        let group = user.group.unwrap_or(user.user);
+        (has_volumes && group != 0).then_some(group)
+    }
+}
+
+fn running<'a, 'b>(pod: &'b Pod<'a>) -> impl Iterator<Item = &'b Running<'a>> {
+    [&pod.main].into_iter().chain(&pod.sidecars).chain(&pod.init)
+}
+
+fn put(spec: &mut Value, field: &str, items: Vec<Value>) {
+    if !items.is_empty() {
+        spec[field] = json!(items);
+    }
+}
+
+/// Which key of the workload's ConfigMap a file is.
+#[derive(Default)]
+pub(super) struct Files {
+    keys: BTreeMap<(String, String), String>,
+    config_map: Option<String>,
+}
+
+impl Files {
+    /// The texts of all files by their keys, each once.
+    pub(super) fn of(containers: &[&DesiredContainer]) -> (BTreeMap<String, String>, Self) {
+        let mut files = Self::default();
+        for file in containers.iter().flat_map(|container| &container.files) {
+            let number = files.keys.len();
+            let at = (file.path.clone(), file.content.clone());
+            files.keys.entry(at).or_insert_with(|| format!("file-{number}"));
+        }
+        let texts = files.keys.iter().map(|((_, text), key)| (key.clone(), text.clone()));
+        (texts.collect(), files)
+    }
+
+    /// Of their texts; `None` where there are none.
+    pub(super) fn hash(&self) -> Option<String> {
+        let text = format!("{:?}", self.keys);
+        (!self.keys.is_empty()).then(|| hash_of_text("files", &text))
+    }
+
+    pub(super) fn in_config_map(self, name: String) -> Self {
+        Self {
+            config_map: Some(name),
+            ..self
+        }
+    }
+
+    pub(super) fn config_map(&self) -> Option<&str> {
+        self.config_map.as_deref()
+    }
+
+    pub(super) fn mounts(&self, container: &DesiredContainer) -> Vec<Value> {
+        let files = container.files.iter();
+        let mounts = files.filter_map(|file| {
+            let key = self.keys.get(&(file.path.clone(), file.content.clone()))?;
+            Some(json!({ "name": FILES, "mountPath": file.path, "subPath": key, "readOnly": true }))
+        });
+        mounts.collect()
+    }
+
+    pub(super) fn is_volume(name: &str) -> bool {
+        name == FILES
+    }
+}

@@ -1,0 +1,200 @@
+//! What runs: services and jobs, with their files and their budget of disruptions.
+
+use portolan_core::desired::{After, DesiredContainer, DesiredJob, DesiredService};
+use portolan_core::fault::Fault;
+use portolan_core::manifest::RolloutStrategy;
+use portolan_core::resource::{Edge, EdgeCondition, Resource, ResourceId};
+use serde_json::{Value, json};
+
+use super::pod::{Files, Pod};
+use super::{Part, Renderer, exists, with_revision};
+use crate::kinds::{CLAIM, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, JOB, Kind, SERVICE_ACCOUNT, STATEFUL_SET};
+use crate::names::{annotation, label};
+
+/// Old ReplicaSets: one to look at. A rollback applies what the journal holds.
+const REVISIONS_KEPT: u32 = 1;
+
+impl Renderer<'_> {
+    pub(super) fn service(&mut self, service: &DesiredService) {
+        self.check_rollout(service);
+        let containers: Vec<&DesiredContainer> = containers(service).collect();
+        let files = self.files(Part::service(service), &containers);
+        let template = self.template_of(service, &files);
+        let kind = kind_of(service);
+        let body = match kind == &STATEFUL_SET {
+            true => self.stateful_set(service, template),
+            false => self.deployment(service, template),
+        };
+        let mut workload = self.object(kind, self.names.of(&service.name), Part::service(service), body);
+        say_revision(&mut workload, service.revision.as_deref());
+        if kind == &STATEFUL_SET {
+            say_rollout(&mut workload.body, service);
+        }
+        workload.edges = self.edges(&containers, &files, &service.after);
+        self.add(workload);
+        self.network(service);
+        self.disruption_budget(service);
+    }
+
+    pub(super) fn job(&mut self, job: &DesiredJob) {
+        let part = Part {
+            name: &job.name,
+            component: "job",
+            origin: &job.origin,
+        };
+        let files = self.files(part, &[&job.container]);
+        let template = self.template_of_job(job, &files);
+        let tries = u64::from(job.retries) + 1;
+        let body = json!({ "spec": {
+            "backoffLimit": job.retries,
+            "activeDeadlineSeconds": super::container::seconds(job.timeout) * tries,
+            // The next try begins when the last one has ended, not when it was told to.
+            "podReplacementPolicy": "Failed",
+            "template": template,
+        }});
+        let mut rendered = self.object(&JOB, self.names.of(&job.name), part, body);
+        say_revision(&mut rendered, job.revision.as_deref());
+        rendered.edges = self.edges(&[&job.container], &files, &job.after);
+        self.add(rendered);
+    }
+
+    fn deployment(&self, service: &DesiredService, template: Value) -> Value {
+        let strategy = match service.rollout.strategy {
+            RolloutStrategy::Recreate => json!({ "type": "Recreate" }),
+            _ => json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } }),
+        };
+        json!({ "spec": {
+            "replicas": service.replicas,
+            "selector": { "matchLabels": self.names.selector(&service.name) },
+            "strategy": strategy,
+            "progressDeadlineSeconds": super::container::seconds(service.rollout.deadline),
+            "revisionHistoryLimit": REVISIONS_KEPT,
+            "template": template,
+        }})
+    }
+
+    /// Its pods are told apart, and none is started before the last one of its name has ended.
+    fn stateful_set(&self, service: &DesiredService, template: Value) -> Value {
+        json!({ "spec": {
+            "replicas": service.replicas,
+            "selector": { "matchLabels": self.names.selector(&service.name) },
+            "serviceName": self.names.of(&service.name),
+            // Ordered, a set whose pod never gets ready is not mended by another revision.
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": { "type": "RollingUpdate" },
+            "revisionHistoryLimit": REVISIONS_KEPT,
+            "template": template,
+        }})
+    }
+
+    /// A StatefulSet goes one by one; all at once is the same only where there is one.
+    fn check_rollout(&mut self, service: &DesiredService) {
+        let recreates = service.rollout.strategy == RolloutStrategy::Recreate;
+        if !recreates || service.replicas < 2 || kind_of(service) == &DEPLOYMENT {
+            return;
+        }
+        let message = "replicas with a volume are replaced one by one in a cluster, and cannot all stop first";
+        let pointer = format!("{}/rollout/strategy", service.origin);
+        let fault = Fault::new("RolloutUnsupported", message, pointer);
+        self.faults.push(fault.with_hint("say `rolling`, or one replica"));
+    }
+
+    /// Each set of files has a ConfigMap of its own, so that what a revision that is on its way out reads stays as it was.
+    fn files(&mut self, part: Part<'_>, containers: &[&DesiredContainer]) -> Files {
+        let (data, files) = Files::of(containers);
+        let Some(hash) = files.hash() else { return files };
+        let name = self.names.beside(part.name, &hash);
+        let body = json!({ "data": data, "immutable": true });
+        let map = self.object(&CONFIG_MAP, name.clone(), part, body);
+        self.add(map);
+        files.in_config_map(name)
+    }
+
+    fn template_of(&mut self, service: &DesiredService, files: &Files) -> Value {
+        let pod = Pod::of_service(service);
+        let labels = self.template_labels(&service.name, "service", service.revision.as_deref());
+        json!({ "metadata": { "labels": labels }, "spec": self.pod(&pod, files) })
+    }
+
+    fn template_of_job(&mut self, job: &DesiredJob, files: &Files) -> Value {
+        let pod = Pod::of_job(job);
+        let labels = self.template_labels(&job.name, "job", job.revision.as_deref());
+        json!({ "metadata": { "labels": labels }, "spec": self.pod(&pod, files) })
+    }
+
+    fn template_labels(&self, name: &str, component: &str, revision: Option<&str>) -> Value {
+        let mut labels = self.names.labels(name, component);
+        labels.extend(self.names.selector(name));
+        with_revision(labels, revision)
+    }
+
+    fn disruption_budget(&mut self, service: &DesiredService) {
+        if service.replicas < 2 {
+            return;
+        }
+        let body = json!({ "spec": {
+            "maxUnavailable": 1,
+            "selector": { "matchLabels": self.names.selector(&service.name) },
+        }});
+        let name = self.names.of(&service.name);
+        let budget = self.object(&DISRUPTION_BUDGET, name, Part::service(service), body);
+        self.add(budget);
+    }
+
+    fn edges(&self, containers: &[&DesiredContainer], files: &Files, after: &[After]) -> Vec<Edge> {
+        let claims = containers.iter().flat_map(|container| &container.mounts);
+        let claims = claims.map(|mount| CLAIM.id(self.names.of(&mount.volume)));
+        let map = files.config_map().map(|name| CONFIG_MAP.id(name));
+        let account = SERVICE_ACCOUNT.id(self.names.app());
+        let there = claims.chain(map).chain([account]).map(exists);
+        there.chain(after.iter().map(|after| self.after(after))).collect()
+    }
+
+    fn after(&self, after: &After) -> Edge {
+        match after {
+            After::Job(job) => Edge {
+                to: JOB.id(self.names.of(job)),
+                condition: EdgeCondition::Completed,
+            },
+            After::Service(service) => Edge {
+                to: self.workload(service),
+                condition: EdgeCondition::Ready,
+            },
+        }
+    }
+
+    fn workload(&self, service: &str) -> ResourceId {
+        let kind = self.desired.services.get(service).map_or(&DEPLOYMENT, kind_of);
+        kind.id(self.names.of(service))
+    }
+}
+
+pub(super) fn containers(service: &DesiredService) -> impl Iterator<Item = &DesiredContainer> {
+    let sidecars = service.sidecars.values().map(|sidecar| &sidecar.container);
+    let init = service.init.iter().map(|(_, container)| container);
+    [&service.container].into_iter().chain(sidecars).chain(init)
+}
+
+/// What it runs as: a volume that is written to wants the pods one after the other.
+pub(super) fn kind_of(service: &DesiredService) -> &'static Kind {
+    let mut mounts = containers(service).flat_map(|container| &container.mounts);
+    match mounts.any(|mount| !mount.read_only) {
+        true => &STATEFUL_SET,
+        false => &DEPLOYMENT,
+    }
+}
+
+fn say_revision(workload: &mut Resource, revision: Option<&str>) {
+    workload.awaited = true;
+    workload.revision = revision.map(String::from);
+    let labels = &mut workload.body["metadata"]["labels"];
+    labels[label::REVISION] = revision.map_or_else(super::after_build, |revision| json!(revision));
+}
+
+fn say_rollout(body: &mut Value, service: &DesiredService) {
+    let deadline = super::container::seconds(service.rollout.deadline).to_string();
+    body["metadata"]["annotations"] = json!({
+        annotation::STRATEGY: service.rollout.strategy.as_str(),
+        annotation::DEADLINE: deadline,
+    });
+}

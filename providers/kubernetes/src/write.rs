@@ -1,0 +1,131 @@
+//! What is sent: objects of a write, and who is told to have written them. Pure.
+
+use portolan_core::observation::ObservedResource;
+use portolan_core::plan::Scope;
+use portolan_core::resource::ResourceId;
+use portolan_provider_api::{CallError, WriteRequest};
+use serde_json::{Value, json};
+
+use crate::error;
+use crate::kinds::{JOB, Kind};
+use crate::names::{MANAGER, annotation, label};
+
+/// The kind of what a write is about.
+pub fn kind_of(id: &ResourceId) -> Result<&'static Kind, CallError> {
+    Kind::of(id).ok_or_else(|| error::bug(format!("{id} is no kind of this platform")))
+}
+
+/// The whole object: the body that was rendered, its place, and whose it is.
+pub fn object_of(scope: &Scope, kube_namespace: &str, request: &WriteRequest) -> Result<Value, CallError> {
+    let mut object = request.body.clone();
+    if !object.is_object() {
+        return Err(error::bug(format!("{} has no body", request.id)));
+    }
+    let metadata = &mut object["metadata"];
+    metadata["name"] = json!(request.id.name);
+    metadata["namespace"] = json!(kube_namespace);
+    metadata["labels"][label::OWNER] = json!(scope.owner);
+    metadata["labels"][label::GENERATION] = json!(request.generation.to_string());
+    metadata["annotations"][annotation::SOURCE] = json!(scope.source);
+    Ok(object)
+}
+
+/// What is applied over `live`, and only over it: whoever writes in between makes it a conflict.
+pub fn applied_over(live: &Value, mut object: Value) -> Value {
+    object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+    object["metadata"]["uid"] = live["metadata"]["uid"].clone();
+    if object["kind"] == JOB.name {
+        // The pod of a job cannot be changed, and is of the revision that is wanted: else the job would be replaced.
+        object["spec"]["template"] = live["spec"]["template"].clone();
+    }
+    object
+}
+
+/// A create is a POST, and what it wrote counts as written by an update. Apply would not see that it was ours, take away
+/// nothing of it and call it a conflict: the entry is turned into one of an apply, once for each object.
+pub fn adoption(live: &Value) -> Option<Value> {
+    let entries = live["metadata"]["managedFields"].as_array()?;
+    let by_update = |entry: &&Value| is_ours(entry) && entry["operation"] == "Update";
+    let created = entries.iter().find(by_update)?;
+    let mut applied = created.clone();
+    applied["operation"] = json!("Apply");
+    let before = entries.iter().find(|entry| is_ours(entry) && entry["operation"] == "Apply");
+    if let Some(before) = before {
+        merge(&mut applied["fieldsV1"], &before["fieldsV1"]);
+    }
+    let others = entries.iter().filter(|entry| !is_ours(entry)).cloned();
+    let entries: Vec<Value> = others.chain([applied]).collect();
+    Some(json!([
+        { "op": "replace", "path": "/metadata/managedFields", "value": entries },
+        { "op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"] },
+    ]))
+}
+
+fn is_ours(entry: &Value) -> bool {
+    entry["manager"] == MANAGER && entry.get("subresource").is_none()
+}
+
+fn merge(into: &mut Value, fields: &Value) {
+    let Some(fields) = fields.as_object() else { return };
+    for (key, value) in fields {
+        merge(&mut into[key], value);
+        if into[key].is_null() {
+            into[key] = value.clone();
+        }
+    }
+}
+
+/// One annotation, written or taken away, and only over `live`.
+pub fn annotated(live: &Value, key: &str, value: Option<String>) -> Value {
+    json!({ "metadata": {
+        "resourceVersion": live["metadata"]["resourceVersion"],
+        "annotations": { key: value },
+    }})
+}
+
+/// Whether the very revision that is to be put has failed: applying it again is how a user says `retry`.
+pub fn is_retry(seen: &ObservedResource, request: &WriteRequest) -> bool {
+    seen.failure().is_some() && seen.revision == request.revision
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(manager: &str, operation: &str, fields: Value) -> Value {
+        json!({"manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": fields})
+    }
+
+    fn live(entries: &[Value]) -> Value {
+        json!({"metadata": {"resourceVersion": "7", "managedFields": entries}})
+    }
+
+    #[test]
+    fn what_a_create_wrote_becomes_an_applys() {
+        let created = entry(MANAGER, "Update", json!({"f:spec": {"f:a": {}}}));
+        let applied = entry(MANAGER, "Apply", json!({"f:spec": {"f:b": {}}}));
+        let theirs = entry("kubectl", "Update", json!({"f:data": {}}));
+        let both = json!({"f:spec": {"f:a": {}, "f:b": {}}});
+        for (reason, entries, expected) in [
+            (
+                "created and never applied",
+                vec![created.clone(), theirs.clone()],
+                Some(vec![theirs.clone(), entry(MANAGER, "Apply", json!({"f:spec": {"f:a": {}}}))]),
+            ),
+            (
+                "both, so that nothing is lost",
+                vec![created, applied.clone()],
+                Some(vec![entry(MANAGER, "Apply", both)]),
+            ),
+            ("applied before", vec![applied], None),
+            ("never ours", vec![theirs], None),
+        ] {
+            let patch = adoption(&live(&entries));
+            let told = patch.as_ref().map(|patch| patch[0]["value"].clone());
+            assert_eq!(told, expected.map(|entries| json!(entries)), "{reason}");
+            if let Some(patch) = patch {
+                assert_eq!(patch[1]["value"], "7", "{reason}: over what was seen");
+            }
+        }
+    }
+}
