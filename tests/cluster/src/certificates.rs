@@ -91,10 +91,10 @@ impl Identity {
     }
 }
 
-/// A key of which only the public part is ever looked at: service accounts' tokens are signed with it.
-pub(crate) fn signing_key() -> Result<String> {
+/// What service accounts' tokens are signed with: the key, and its public part, by which they are checked.
+pub(crate) fn signing_key() -> Result<(String, String)> {
     let key = KeyPair::generate().map_err(failed("service accounts"))?;
-    Ok(key.serialize_pem())
+    Ok((key.serialize_pem(), key.public_key_pem()))
 }
 
 fn named(name: &str, group: Option<&str>) -> CertificateParams {

@@ -5,34 +5,24 @@
 //! prefix say with which reason, message and exit code.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::tools::Tools;
 
-pub(crate) fn command(tools: &Tools, kubeconfig: &Path) -> Result<Command> {
-    let mut command = Command::new(tools.program("kwok"));
-    command.arg("--kubeconfig").arg(kubeconfig);
-    command.args(["--manage-all-nodes=true", "--node-lease-duration-seconds=40"]);
-    for file in stage_files(&tools.folder().join("stages"))? {
-        command.arg("--config").arg(file);
-    }
-    Ok(command)
-}
-
-fn stage_files(stages: &Path) -> Result<Vec<std::path::PathBuf>> {
+/// Files that say how: all stages that were built.
+pub(crate) fn stages(tools: &Tools) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for stage in entries(stages)? {
+    for stage in entries(&tools.folder().join("stages"))? {
         files.extend(entries(&stage)?);
     }
     files.sort();
     Ok(files)
 }
 
-fn entries(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     let failed = || Error::system(format!("read {}", folder.display()));
     let entries = fs::read_dir(folder).map_err(failed())?;
     entries.map(|entry| Ok(entry.map_err(failed())?.path())).collect()

@@ -15,7 +15,9 @@ mod control_plane;
 mod error;
 mod kubeconfig;
 mod kwok;
+mod place;
 mod processes;
+mod programs;
 mod tools;
 mod wait;
 

@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 const GUARD: &str = r#"
 read -r _ && exit
 exec setsid sh -c '
-    kill -KILL -- "-$1"
-    while kill -0 -- "-$1" 2>/dev/null; do sleep 0.1; done
+    kill -s KILL -- "-$1"
+    while kill -s 0 -- "-$1" 2>/dev/null; do sleep 0.1; done
     rm -rf -- "$2"
 ' end "$$" "$1"
 "#;

@@ -12,7 +12,9 @@ pub(crate) struct Tools(PathBuf);
 impl Tools {
     /// `groups` are those of `tests/kubetools/build`.
     pub(crate) fn find(groups: &[&str]) -> Result<Self> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("kubetools").join("build");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .with_file_name("kubetools")
+            .join("build");
         let mut command = Command::new(&script);
         command.arg("--where").args(groups).stdin(Stdio::null());
         let output = command

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// Asks until the answer is there. The last `Err` of `ask` is not told: it is what one waits out of.
+/// A question may be a whole program, which must not take the time of those that it waits for.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Asks until the answer is there, less often the longer it takes; an error of `ask` ends it.
 pub(crate) fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let start = Instant::now();
     loop {
@@ -17,6 +20,7 @@ pub(crate) fn until<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Res
                 limit,
             });
         }
-        std::thread::sleep(Duration::from_millis(20));
+        let pause = start.elapsed() / 8;
+        std::thread::sleep(pause.clamp(Duration::from_millis(10), LONGEST_PAUSE));
     }
 }

@@ -94,7 +94,13 @@ fn a_user_may_do_what_its_role_says() {
     };
     assert!(ask("list").is_err(), "nobody gave it a role");
     plane
-        .kubectl(&["create", "clusterrolebinding", "reader", "--clusterrole=view", "--user=reader"])
+        .kubectl(&[
+            "create",
+            "clusterrolebinding",
+            "reader",
+            "--clusterrole=view",
+            "--user=reader",
+        ])
         .unwrap();
     until("the role is known", || ask("list").is_ok());
     assert!(ask("delete").is_err(), "`view` is to look");
@@ -108,13 +114,20 @@ fn a_killed_test_leaves_nothing() {
     }
     let this = std::env::current_exe().unwrap();
     let mut child = Command::new(&this)
-        .args(["--ignored", "--exact", "child_that_holds_a_cluster_until_killed", "--nocapture"])
+        .args([
+            "--ignored",
+            "--exact",
+            "child_that_holds_a_cluster_until_killed",
+            "--nocapture",
+        ])
         .env("PORTOLAN_TEST_CLUSTER_CHILD", "1")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let begun = lines.map(Result::unwrap).find_map(|line| Some(line.split_once("begun ")?.1.to_string()));
+    let begun = lines
+        .map(Result::unwrap)
+        .find_map(|line| Some(line.split_once("begun ")?.1.to_string()));
     let folder = PathBuf::from(begun.unwrap());
     assert!(processes_of(&folder).len() >= 5, "{:?}", processes_of(&folder));
     child.kill().unwrap();
