@@ -19,7 +19,9 @@ SKIPS = ROOT / "tests/skips.txt"
 # Longer than any suite takes on two loaded cores: what runs into it hangs.
 LIMIT_S = {False: 900, True: 3600}
 # These start containers, networks and mounts, or measure the machine before and after: one test at a time.
-SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local|portolan-image|portolan-tests)/(?!lib$)")
+SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local|portolan-image|portolan-tests|portolan-cluster)/(?!lib$)")
+# These start a Kubernetes, which is built before the first of them runs.
+KUBERNETES = re.compile(r"^portolan-cluster/(?!lib$)")
 
 RESULT = re.compile(r"^test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<end>ok|FAILED|ignored)", re.M)
 SUMMARY = re.compile(r"^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
@@ -37,6 +39,8 @@ def main():
     wanted = [suite for suite in suites(arguments.listing) if chosen(suite["name"], arguments.words)]
     if not wanted:
         sys.exit(f"no suite is named by {arguments.words}")
+    if any(KUBERNETES.match(suite["name"]) for suite in wanted):
+        build_kubernetes()
     passed, failed, skipped = 0, 0, {}
     for suite in wanted:
         done = run(suite, logs, arguments.full)
@@ -77,6 +81,14 @@ def crate(package_id):
 
 def chosen(name, words):
     return not words or any(word in name for word in words)
+
+
+def build_kubernetes():
+    """Where it cannot be built the tests that want it say so, one by one."""
+    start = time.monotonic()
+    done = subprocess.run([ROOT / "tests/kubetools/build", "control-plane", "node"], stdout=subprocess.PIPE, text=True)
+    place = f"in {done.stdout.strip()}" if done.returncode == 0 else "could not be built: the tests that need it are skipped"
+    print(f"== kubernetes: {time.monotonic() - start:.0f} s, {place}", flush=True)
 
 
 def run(suite, logs, full):
