@@ -134,13 +134,18 @@ impl KubeCluster {
 }
 
 async fn connect(address: &Address) -> Result<Client, CallError> {
-    let mut config = config(address).await?;
-    // Tries are the engine's, by the error's class.
-    config.default_retry = false;
+    let config = config(address).await?;
     Client::try_from(config).map_err(|failure| error::kubeconfig(&failure))
 }
 
-async fn config(address: &Address) -> Result<Config, CallError> {
+pub async fn config(address: &Address) -> Result<Config, CallError> {
+    let mut config = found_at(address).await?;
+    // Tries are the engine's, by the error's class.
+    config.default_retry = false;
+    Ok(config)
+}
+
+async fn found_at(address: &Address) -> Result<Config, CallError> {
     let options = KubeConfigOptions {
         context: address.context.clone(),
         ..KubeConfigOptions::default()

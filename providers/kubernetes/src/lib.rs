@@ -24,7 +24,7 @@ mod write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use portolan_provider_api::{Provider, Shape};
+use portolan_provider_api::{CallError, Provider, Shape};
 
 use client::{Address, KubeCluster};
 use render::KubernetesShape;
@@ -53,6 +53,15 @@ pub fn kubernetes(settings: KubernetesSettings) -> Provider {
         kubeconfig: settings.kubeconfig,
     };
     provider(KubeCluster::at(address), shape)
+}
+
+/// How its client is set up: to be built with something in between, which [`with_client`] then takes.
+pub async fn client_config(settings: &KubernetesSettings) -> Result<kube::Config, CallError> {
+    client::config(&Address {
+        context: settings.context.clone(),
+        kubeconfig: settings.kubeconfig.clone(),
+    })
+    .await
 }
 
 /// Over a client that there is already: one that somebody listens to, say.

@@ -1,0 +1,167 @@
+//! Troubles of a cluster, each by its own means: a priority level without seats, a role that is narrowed, a quota.
+
+use kube::Client;
+use portolan_conformance::{Cannot, Trouble};
+use portolan_core::plan::Verb;
+use portolan_core::resource::ResourceId;
+use portolan_provider_api::WriteRequest;
+use serde_json::{Value, json};
+
+use crate::cluster::{ask, until};
+
+/// Whose requests are in trouble.
+pub struct Victim<'a> {
+    pub administrator: &'a Client,
+    /// Its client, as itself.
+    pub itself: &'a Client,
+    pub user: &'a str,
+    pub kube_namespace: &'a str,
+}
+
+impl Victim<'_> {
+    /// The write that meets it.
+    pub async fn meets(&self, trouble: Trouble) -> Result<WriteRequest, Cannot> {
+        self.unthrottle().await;
+        match trouble {
+            Trouble::Throttled => self.throttle().await,
+            Trouble::Denied => self.permit(&["get"]).await,
+            Trouble::Full => self.fill().await,
+            Trouble::Nonsense => return Ok(create("ServiceAccount", "No Name At All")),
+        }
+        Ok(create("ConfigMap", "one-more"))
+    }
+
+    /// No request of this user has a seat, and none may queue.
+    async fn throttle(&self) {
+        let level = json!({
+            "apiVersion": API, "kind": "PriorityLevelConfiguration",
+            "metadata": { "name": self.user },
+            "spec": { "type": "Limited", "limited": { "nominalConcurrencyShares": 0, "lendablePercent": 0,
+                "borrowingLimitPercent": 0, "limitResponse": { "type": "Reject" } } },
+        });
+        let schema = json!({
+            "apiVersion": API, "kind": "FlowSchema",
+            "metadata": { "name": self.user },
+            "spec": {
+                "matchingPrecedence": 2, "priorityLevelConfiguration": { "name": self.user },
+                "rules": [{
+                    "subjects": [{ "kind": "User", "user": { "name": self.user } }],
+                    "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"],
+                        "clusterScope": true, "namespaces": ["*"] }],
+                }],
+            },
+        });
+        for (plural, object) in [("prioritylevelconfigurations", level), ("flowschemas", schema)] {
+            ask(self.administrator, "POST", &format!("/apis/{API}/{plural}"), Some(&object)).await;
+        }
+        until("requests are rejected", || self.is_rejected()).await;
+    }
+
+    async fn unthrottle(&self) {
+        for plural in ["flowschemas", "prioritylevelconfigurations"] {
+            let path = format!("/apis/{API}/{plural}/{}", self.user);
+            ask(self.administrator, "DELETE", &path, None).await;
+        }
+        until("requests are taken", || async { !self.is_rejected().await }).await;
+    }
+
+    async fn is_rejected(&self) -> bool {
+        let path = format!("/api/v1/namespaces/{}/configmaps/none", self.kube_namespace);
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        matches!(self.itself.request::<Value>(request).await, Err(kube::Error::Api(status)) if status.code == 429)
+    }
+
+    /// Of ConfigMaps, these verbs and no others.
+    async fn permit(&self, verbs: &[&str]) {
+        let path = format!("/apis/{RBAC}/namespaces/{}/roles/{ROLE}", self.kube_namespace);
+        let mut role = ask(self.administrator, "GET", &path, None).await.unwrap();
+        role["rules"][0]["resources"].as_array_mut().unwrap().retain(|one| one != "configmaps");
+        let rules = role["rules"].as_array_mut().unwrap();
+        rules.truncate(2);
+        rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "verbs": verbs }));
+        ask(self.administrator, "PUT", &path, Some(&role)).await;
+        let expected = verbs.contains(&"create");
+        until("the role is another one", || async { self.may_create().await == expected }).await;
+    }
+
+    async fn may_create(&self) -> bool {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": { "user": self.user, "resourceAttributes": {
+                "namespace": self.kube_namespace, "verb": "create", "resource": "configmaps" } },
+        });
+        let path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+        let answer = ask(self.administrator, "POST", path, Some(&review)).await.unwrap();
+        answer["status"]["allowed"] == true
+    }
+
+    /// There are as many as there may be: the one with the cluster's certificates is in every namespace.
+    async fn fill(&self) {
+        self.permit(&["get", "list", "create", "patch", "delete"]).await;
+        let path = format!("/api/v1/namespaces/{}/resourcequotas", self.kube_namespace);
+        let quota = json!({
+            "apiVersion": "v1", "kind": "ResourceQuota", "metadata": { "name": "few" },
+            "spec": { "hard": { "count/configmaps": "1" } },
+        });
+        ask(self.administrator, "POST", &path, Some(&quota)).await;
+        let few = format!("{path}/few");
+        until("what there is has been counted", || async {
+            let quota = ask(self.administrator, "GET", &few, None).await.unwrap();
+            quota["status"]["used"]["count/configmaps"] == "1"
+        })
+        .await;
+    }
+}
+
+const API: &str = "flowcontrol.apiserver.k8s.io/v1";
+const RBAC: &str = "rbac.authorization.k8s.io/v1";
+const ROLE: &str = "portolan";
+
+/// All that the provider asks for in a KubeNamespace, and nothing else; and, of the cluster, who it is.
+pub fn permissions(user: &str, kube_namespace: &str) -> Vec<Value> {
+    let subject = json!([{ "kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io" }]);
+    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
+    let write = ["get", "list", "create", "patch", "delete"];
+    let written = [
+        "serviceaccounts",
+        "configmaps",
+        "persistentvolumeclaims",
+        "services",
+        "deployments",
+        "statefulsets",
+        "jobs",
+        "poddisruptionbudgets",
+    ];
+    let role = |sort: &str, namespace: Value, rules: Value| {
+        json!({ "apiVersion": RBAC, "kind": sort, "metadata": { "name": ROLE, "namespace": namespace }, "rules": rules })
+    };
+    let looks = rule(&[""], &["pods", "pods/log", "secrets"], &["get", "list"]);
+    let in_it = role("Role", json!(kube_namespace), json!([rule(&["", "apps", "batch", "policy"], &written, &write), looks]));
+    let of_it = role("ClusterRole", Value::Null, json!([rule(&[""], &["namespaces"], &["get"])]));
+    let bound = |sort: &str, to: &str, name: &str, namespace: Value| {
+        json!({
+            "apiVersion": RBAC, "kind": sort, "metadata": { "name": name, "namespace": namespace },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": to, "name": ROLE }, "subjects": subject,
+        })
+    };
+    let bindings = [
+        bound("RoleBinding", "Role", ROLE, json!(kube_namespace)),
+        bound("ClusterRoleBinding", "ClusterRole", user, Value::Null),
+    ];
+    [in_it, of_it].into_iter().chain(bindings).collect()
+}
+
+fn create(kind: &str, name: &str) -> WriteRequest {
+    let api = json!({ "apiVersion": "v1", "kind": kind, "metadata": { "labels": {}, "annotations": {} } });
+    WriteRequest {
+        verb: Verb::Create,
+        id: ResourceId::new(kind, name),
+        body: api,
+        revision: None,
+        etag: None,
+        generation: 1,
+        idempotency_token: name.into(),
+        take_over: false,
+        erase_data: false,
+    }
+}
