@@ -26,8 +26,6 @@ pub struct Cluster {
     kube_namespace: String,
     user: String,
     administrator: Client,
-    /// As the provider's own, with nothing in between.
-    itself: Client,
     /// Through which its providers speak.
     tapped: Client,
     wire: Wire,
@@ -50,8 +48,7 @@ impl Cluster {
         let wire = Wire::default();
         Self {
             kubelet: tokio::spawn(crash(administrator.clone(), kube_namespace.clone(), "failing")),
-            tapped: tapped(itself.clone(), &wire),
-            itself,
+            tapped: tapped(itself, &wire),
             kube_namespace,
             user,
             administrator,
@@ -213,7 +210,6 @@ impl Account for Cluster {
     async fn trouble(&self, _scope: &Scope, trouble: Trouble) -> Result<WriteRequest, Cannot> {
         let victim = Victim {
             administrator: &self.administrator,
-            itself: &self.itself,
             user: &self.user,
             kube_namespace: &self.kube_namespace,
         };

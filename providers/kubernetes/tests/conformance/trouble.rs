@@ -1,4 +1,4 @@
-//! Troubles of a cluster, each by its own means: a priority level without seats, a role that is narrowed, a quota.
+//! Troubles of a cluster, each by its own means: a role that is narrowed, a quota.
 
 use kube::Client;
 use portolan_conformance::{Cannot, Trouble};
@@ -12,8 +12,6 @@ use crate::cluster::{ask, until};
 /// Whose requests are in trouble.
 pub struct Victim<'a> {
     pub administrator: &'a Client,
-    /// Its client, as itself.
-    pub itself: &'a Client,
     pub user: &'a str,
     pub kube_namespace: &'a str,
 }
@@ -21,54 +19,13 @@ pub struct Victim<'a> {
 impl Victim<'_> {
     /// The write that meets it.
     pub async fn meets(&self, trouble: Trouble) -> Result<WriteRequest, Cannot> {
-        self.unthrottle().await;
         match trouble {
-            Trouble::Throttled => self.throttle().await,
+            Trouble::Throttled => return Err(ALWAYS_A_SEAT),
             Trouble::Denied => self.permit(&["get"]).await,
             Trouble::Full => self.fill().await,
             Trouble::Nonsense => return Ok(create("ServiceAccount", "No Name At All")),
         }
         Ok(create("ConfigMap", "one-more"))
-    }
-
-    /// No request of this user has a seat, and none may queue.
-    async fn throttle(&self) {
-        let level = json!({
-            "apiVersion": API, "kind": "PriorityLevelConfiguration",
-            "metadata": { "name": self.user },
-            "spec": { "type": "Limited", "limited": { "nominalConcurrencyShares": 0, "lendablePercent": 0,
-                "borrowingLimitPercent": 0, "limitResponse": { "type": "Reject" } } },
-        });
-        let schema = json!({
-            "apiVersion": API, "kind": "FlowSchema",
-            "metadata": { "name": self.user },
-            "spec": {
-                "matchingPrecedence": 2, "priorityLevelConfiguration": { "name": self.user },
-                "rules": [{
-                    "subjects": [{ "kind": "User", "user": { "name": self.user } }],
-                    "resourceRules": [{ "verbs": ["*"], "apiGroups": ["*"], "resources": ["*"],
-                        "clusterScope": true, "namespaces": ["*"] }],
-                }],
-            },
-        });
-        for (plural, object) in [("prioritylevelconfigurations", level), ("flowschemas", schema)] {
-            ask(self.administrator, "POST", &format!("/apis/{API}/{plural}"), Some(&object)).await;
-        }
-        until("requests are rejected", || self.is_rejected()).await;
-    }
-
-    async fn unthrottle(&self) {
-        for plural in ["flowschemas", "prioritylevelconfigurations"] {
-            let path = format!("/apis/{API}/{plural}/{}", self.user);
-            ask(self.administrator, "DELETE", &path, None).await;
-        }
-        until("requests are taken", || async { !self.is_rejected().await }).await;
-    }
-
-    async fn is_rejected(&self) -> bool {
-        let path = format!("/api/v1/namespaces/{}/configmaps/none", self.kube_namespace);
-        let request = http::Request::get(path).body(Vec::new()).unwrap();
-        matches!(self.itself.request::<Value>(request).await, Err(kube::Error::Api(status)) if status.code == 429)
     }
 
     /// Of ConfigMaps, these verbs and no others.
@@ -113,7 +70,8 @@ impl Victim<'_> {
     }
 }
 
-const API: &str = "flowcontrol.apiserver.k8s.io/v1";
+const ALWAYS_A_SEAT: Cannot =
+    "an API server lets in whoever has nothing else under way, even where his priority level has no seat";
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 const ROLE: &str = "portolan";
 
