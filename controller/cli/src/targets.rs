@@ -14,6 +14,8 @@ pub fn shape(deployment: &Deployment) -> Result<Arc<dyn Shape>, Failure> {
     match deployment.target.spec.provider.as_str() {
         #[cfg(feature = "local")]
         "local" => local::shape(deployment),
+        #[cfg(feature = "kubernetes")]
+        "kubernetes" => Ok(kubernetes::shape(deployment)),
         other => Err(unknown(&deployment.target, other)),
     }
 }
@@ -23,6 +25,8 @@ pub fn provider(deployment: &Deployment, folders: &Folders, images: Arc<dyn Imag
     match deployment.target.spec.provider.as_str() {
         #[cfg(feature = "local")]
         "local" => local::provider(deployment, folders, images),
+        #[cfg(feature = "kubernetes")]
+        "kubernetes" => Ok(kubernetes::provider(deployment)),
         other => Err(unknown(&deployment.target, other)),
     }
 }
@@ -90,6 +94,33 @@ mod local {
                 })
             })
             .collect()
+    }
+}
+
+#[cfg(feature = "kubernetes")]
+mod kubernetes {
+    use std::sync::Arc;
+
+    use portolan_provider_api::{Provider, Shape};
+    use portolan_provider_kubernetes::KubernetesSettings;
+
+    use crate::manifests::Deployment;
+
+    pub fn shape(deployment: &Deployment) -> Arc<dyn Shape> {
+        portolan_provider_kubernetes::shape(&settings(deployment))
+    }
+
+    pub fn provider(deployment: &Deployment) -> Provider {
+        portolan_provider_kubernetes::kubernetes(settings(deployment))
+    }
+
+    fn settings(deployment: &Deployment) -> KubernetesSettings {
+        let told = deployment.target.spec.kubernetes.clone().unwrap_or_default();
+        KubernetesSettings {
+            context: told.context,
+            namespace: told.namespace,
+            kubeconfig: told.kubeconfig.map(|file| deployment.target_folder.join(file)),
+        }
     }
 }
 
