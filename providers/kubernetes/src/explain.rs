@@ -274,3 +274,6 @@ const HINTS: &[(&str, &str)] = &[
     ("Timeout", "raise the job's `timeout`, or let it do less"),
     ("VolumeLost", "restore the volume from a backup, or delete the claim with its data"),
 ];
+
+#[cfg(test)]
+mod tests;

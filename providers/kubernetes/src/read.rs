@@ -217,3 +217,6 @@ fn replicas(kind: &Kind, object: &Value, pods: &Pods<'_>) -> Option<Replicas> {
         restarts: pods.restarts(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,10 +157,10 @@ impl Files {
         (texts.collect(), files)
     }
 
-    /// Of their texts; `None` where there are none.
+    /// Of their texts, as long as a revision; `None` where there are none.
     pub(super) fn hash(&self) -> Option<String> {
         let text = format!("{:?}", self.keys);
-        (!self.keys.is_empty()).then(|| hash_of_text("files", &text))
+        (!self.keys.is_empty()).then(|| hash_of_text("files", &text)[..10].to_string())
     }
 
     pub(super) fn in_config_map(self, name: String) -> Self {
