@@ -74,12 +74,20 @@ fn what_is_hopeless_is_told_in_one_line() {
             "container `web`: exec: \"/none\": no such file",
         ),
     ] {
-        let pods = [pod("r2", status)];
-        let trouble = Pods::of(&pods, &workload()).trouble().expect(reason);
-        assert_eq!((trouble.failure.reason.as_str(), trouble.failure.message.as_str()), (code, message), "{reason}");
+        let (pods, workload) = ([pod("r2", status)], workload());
+        let trouble = Pods::of(&pods, &workload).trouble().expect(reason);
+        assert_eq!(
+            (trouble.failure.reason.as_str(), trouble.failure.message.as_str()),
+            (code, message),
+            "{reason}"
+        );
         assert!(trouble.failure.hint.is_some(), "{reason}: it says what to do");
         let crashes = code == "CrashLoopBackOff" || code == "OomKilled";
-        assert_eq!(trouble.log.is_some(), crashes, "{reason}: a container that ran has last lines");
+        assert_eq!(
+            trouble.log.is_some(),
+            crashes,
+            "{reason}: a container that ran has last lines"
+        );
     }
 }
 
@@ -103,11 +111,16 @@ fn what_may_pass_is_waited_for() {
             unready,
             Some("container `web` runs and its probe does not succeed"),
         ),
-        ("a registry that may be slow", "r2", waits("ContainerCreating", ""), None),
+        (
+            "a registry that may be slow",
+            "r2",
+            waits("ContainerCreating", ""),
+            None,
+        ),
         ("the old revision is nobody's concern", "r1", unschedulable, None),
     ] {
-        let pods = [pod(revision, status)];
-        let pods = Pods::of(&pods, &workload());
+        let (pods, workload) = ([pod(revision, status)], workload());
+        let pods = Pods::of(&pods, &workload);
         assert_eq!(pods.trouble(), None, "{reason}");
         assert_eq!(pods.waits().as_deref(), expected, "{reason}");
     }
@@ -115,6 +128,7 @@ fn what_may_pass_is_waited_for() {
 
 #[test]
 fn what_is_late_is_told_by_its_cause() {
+    let workload = workload();
     let condition = |status: Value| vec![pod("r2", status)];
     let unschedulable = json!({ "conditions": [{ "reason": "Unschedulable", "message": "0/3 nodes" }] });
     let unready = json!({ "containerStatuses": [{ "name": "web", "ready": false, "state": { "running": {} } }] });
@@ -123,17 +137,28 @@ fn what_is_late_is_told_by_its_cause() {
         ("never ready", condition(unready), "ProbeFailed"),
         ("nobody knows", Vec::new(), "ProgressDeadlineExceeded"),
     ] {
-        let failure = too_late(&Pods::of(&pods, &workload()), Some("has timed out progressing"));
+        let failure = too_late(&Pods::of(&pods, &workload), Some("has timed out progressing"));
         assert_eq!(failure.reason, code, "{reason}");
-        assert!(failure.hint.is_some() && failure.message.starts_with("not ready within its deadline"), "{reason}");
+        assert!(
+            failure.hint.is_some() && failure.message.starts_with("not ready within its deadline"),
+            "{reason}"
+        );
     }
 }
 
 #[test]
 fn pods_that_are_refused_say_by_whom() {
     for (reason, message, code) in [
-        ("a quota", "pods \"web-1\" is forbidden: exceeded quota: few, requested: pods=1", "QuotaExceeded"),
-        ("a policy", "pods \"web-1\" is forbidden: violates PodSecurity", "PodRefused"),
+        (
+            "a quota",
+            "pods \"web-1\" is forbidden: exceeded quota: few, requested: pods=1",
+            "QuotaExceeded",
+        ),
+        (
+            "a policy",
+            "pods \"web-1\" is forbidden: violates PodSecurity",
+            "PodRefused",
+        ),
     ] {
         assert_eq!(refused_pod(&json!({ "message": message })).reason, code, "{reason}");
     }
@@ -141,6 +166,7 @@ fn pods_that_are_refused_say_by_whom() {
 
 #[test]
 fn a_job_that_gave_up_is_told_by_its_last_pod() {
+    let workload = workload();
     let ended = json!({ "phase": "Failed", "containerStatuses": [{
         "name": "migrate", "state": { "terminated": { "exitCode": 1, "reason": "Error" } },
     }]});
@@ -167,7 +193,30 @@ fn a_job_that_gave_up_is_told_by_its_last_pod() {
             "it took longer than its `timeout`",
         ),
     ] {
-        let (failure, _) = failed_job(&condition, &Pods::of(&pods, &workload()));
-        assert_eq!((failure.reason.as_str(), failure.message.as_str()), (code, message), "{reason}");
+        let (failure, _) = failed_job(&condition, &Pods::of(&pods, &workload));
+        assert_eq!(
+            (failure.reason.as_str(), failure.message.as_str()),
+            (code, message),
+            "{reason}"
+        );
+    }
+}
+
+#[test]
+fn pods_of_a_try_before_are_nobodys_concern() {
+    let crash = |retried: Value| {
+        let mut pod = pod("r2", crashed(json!({"exitCode": 3})));
+        pod["metadata"]["annotations"] = retried;
+        pod
+    };
+    let mut workload = workload();
+    workload["spec"]["template"]["metadata"]["annotations"] = json!({ annotation::RETRIED: "b" });
+    for (reason, retried, fails) in [
+        ("before any retry", json!({}), false),
+        ("of another", json!({ annotation::RETRIED: "a" }), false),
+        ("of this one", json!({ annotation::RETRIED: "b" }), true),
+    ] {
+        let pods = [crash(retried)];
+        assert_eq!(Pods::of(&pods, &workload).trouble().is_some(), fails, "{reason}");
     }
 }

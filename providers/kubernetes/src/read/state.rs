@@ -182,8 +182,16 @@ mod tests {
     #[test]
     fn a_deployment_stands_where_its_controller_says() {
         for (reason, object, expected) in [
-            ("not seen", with(3, counts(2, 2, 2)), "its controller has not seen it yet"),
-            ("half way", with(2, counts(1, 3, 2)), "1 of 2 replicas are of the new revision"),
+            (
+                "not seen",
+                with(3, counts(2, 2, 2)),
+                "its controller has not seen it yet",
+            ),
+            (
+                "half way",
+                with(2, counts(1, 3, 2)),
+                "1 of 2 replicas are of the new revision",
+            ),
             ("an old one is left", with(2, counts(2, 3, 2)), "1 old replicas end"),
             ("not available", with(2, counts(2, 2, 1)), "1 of 2 replicas are ready"),
             ("all of it", with(2, counts(2, 2, 2)), "Ready"),
@@ -230,8 +238,18 @@ mod tests {
             ("a job that ran", &JOB, status("Complete"), "Completed"),
             ("one that gave up", &JOB, status("Failed"), "JobFailed"),
             ("one that runs", &JOB, json!({}), "attempt 1 runs"),
-            ("one that runs again", &JOB, json!({ "status": { "failed": 1 } }), "attempt 2 runs"),
-            ("a claim that waits for its first pod", &CLAIM, phase("Pending"), "Ready"),
+            (
+                "one that runs again",
+                &JOB,
+                json!({ "status": { "failed": 1 } }),
+                "attempt 2 runs",
+            ),
+            (
+                "a claim that waits for its first pod",
+                &CLAIM,
+                phase("Pending"),
+                "Ready",
+            ),
             ("one whose volume is gone", &CLAIM, phase("Lost"), "VolumeLost"),
             ("what is there is ready", &CONFIG_MAP, json!({}), "Ready"),
         ] {

@@ -39,7 +39,11 @@ fn whose_it_is_stands_in_its_tags() {
     ] {
         assert_eq!(ownership(&scope(), &object(owner, source)), expected, "{reason}");
     }
-    assert_eq!(ownership(&scope(), &json!({"metadata": {}})), Ownership::Foreign, "untagged");
+    assert_eq!(
+        ownership(&scope(), &json!({"metadata": {}})),
+        Ownership::Foreign,
+        "untagged"
+    );
 }
 
 #[test]
@@ -52,17 +56,37 @@ fn an_etag_is_another_one_after_a_write_and_no_report() {
     };
     for (reason, object, is_same) in [
         ("a report", changed("/status", "readyReplicas", json!(2)), true),
-        ("another version", changed("/metadata", "resourceVersion", json!("8")), true),
+        (
+            "another version",
+            changed("/metadata", "resourceVersion", json!("8")),
+            true,
+        ),
         (
             "a controller's note",
             changed("/metadata/annotations", "deployment.kubernetes.io/revision", json!("3")),
             true,
         ),
-        ("our note", changed("/metadata/annotations", annotation::HELD, json!("{}")), true),
+        (
+            "our note",
+            changed("/metadata/annotations", annotation::HELD, json!("{}")),
+            true,
+        ),
         ("a field", changed("/spec", "replicas", json!(3)), false),
-        ("a label", changed("/metadata/labels", label::GENERATION, json!("5")), false),
-        ("somebody's note", changed("/metadata/annotations", "somebody", json!("here")), false),
-        ("another object of that name", changed("/metadata", "uid", json!("2")), false),
+        (
+            "a label",
+            changed("/metadata/labels", label::GENERATION, json!("5")),
+            false,
+        ),
+        (
+            "somebody's note",
+            changed("/metadata/annotations", "somebody", json!("here")),
+            false,
+        ),
+        (
+            "another object of that name",
+            changed("/metadata", "uid", json!("2")),
+            false,
+        ),
     ] {
         assert_eq!(etag(&object) == etag(&seen), is_same, "{reason}");
     }
@@ -82,7 +106,11 @@ fn endpoints_are_urls_once_a_balancer_has_an_address() {
     };
     for (reason, ingress, expected) in [
         ("none yet", json!([]), None),
-        ("an address", json!([{ "ip": "192.0.2.1" }]), Some(json!(["http://192.0.2.1:80", "udp://192.0.2.1:53"]))),
+        (
+            "an address",
+            json!([{ "ip": "192.0.2.1" }]),
+            Some(json!(["http://192.0.2.1:80", "udp://192.0.2.1:53"])),
+        ),
         (
             "a name before an address",
             json!([{ "ip": "192.0.2.1", "hostname": "lb.example" }]),
@@ -105,6 +133,10 @@ fn deletes_go_against_what_a_pod_needs() {
         ],
     }}}});
     let needs: Vec<String> = depends_on(&workload).iter().map(ToString::to_string).collect();
-    let expected = ["ConfigMap/shop-files", "PersistentVolumeClaim/shop-data", "ServiceAccount/shop"];
+    let expected = [
+        "ConfigMap/shop-files",
+        "PersistentVolumeClaim/shop-data",
+        "ServiceAccount/shop",
+    ];
     assert_eq!(needs, expected);
 }

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use portolan_core::desired::{DesiredContainer, DesiredJob, DesiredPort, DesiredProbes, DesiredService};
+use portolan_core::desired::{
+    DesiredContainer, DesiredJob, DesiredPort, DesiredProbe, DesiredProbes, DesiredService, ProbeCheck,
+};
+use portolan_core::manifest::Protocol;
 use serde_json::{Value, json};
 
 use super::Renderer;
@@ -42,7 +45,7 @@ impl<'a> Pod<'a> {
         Self {
             main: Running {
                 ports: &service.ports,
-                probes: service.probes.clone(),
+                probes: probes(service),
                 drain: service.stop.drain,
                 ..plain(&service.name, &service.container, origin.clone())
             },
@@ -62,6 +65,25 @@ impl<'a> Pod<'a> {
             // As long as a kubelet gives by itself.
             grace: Duration::from_secs(30),
         }
+    }
+}
+
+/// Who says nothing is ready once its first port takes a connection, as on any target.
+fn probes(service: &DesiredService) -> DesiredProbes {
+    let asked = &service.probes;
+    let port = service.ports.iter().find(|port| port.protocol != Protocol::Udp);
+    let connects = port.map(|port| DesiredProbe {
+        check: ProbeCheck::Tcp { port: port.port },
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        threshold: 3,
+    });
+    match (&asked.startup, &asked.ready) {
+        (None, None) => DesiredProbes {
+            ready: connects,
+            ..asked.clone()
+        },
+        _ => asked.clone(),
     }
 }
 
@@ -114,7 +136,9 @@ impl Renderer<'_> {
                 (mount.volume.as_str(), volume)
             })
             .collect();
-        let files = files.config_map().map(|name| json!({ "name": FILES, "configMap": { "name": name } }));
+        let files = files
+            .config_map()
+            .map(|name| json!({ "name": FILES, "configMap": { "name": name } }));
         claims.into_values().chain(files).collect()
     }
 

@@ -97,7 +97,12 @@ fn what_a_service_says_decides_what_stands_beside_it() {
         ("no port, nothing to reach", json!({}), "Service", 0),
         ("a port", json!({"ports": port(false)}), "Service", 1),
         ("one for the world besides", json!({"ports": port(true)}), "Service", 2),
-        ("one replica cannot be kept", json!({"replicas": 1}), "PodDisruptionBudget", 0),
+        (
+            "one replica cannot be kept",
+            json!({"replicas": 1}),
+            "PodDisruptionBudget",
+            0,
+        ),
         ("of two, one is", json!({"replicas": 2}), "PodDisruptionBudget", 1),
         ("no file", json!({}), "ConfigMap", 0),
     ] {
@@ -108,7 +113,8 @@ fn what_a_service_says_decides_what_stands_beside_it() {
 #[test]
 fn each_field_has_its_place() {
     let second = json!({"secs": 1, "nanos": 1});
-    let probe = json!({"check": {"http": {"path": "/up", "port": 80}}, "interval": second, "timeout": second, "threshold": 4});
+    let probe =
+        json!({"check": {"http": {"path": "/up", "port": 80}}, "interval": second, "timeout": second, "threshold": 4});
     let secret = json!([{"secret": {"name": "api", "key": "token"}}]);
     let full = container(json!({
         "user": "1000:1001", "workingDir": "/srv",
@@ -125,10 +131,18 @@ fn each_field_has_its_place() {
     let main = &pod(&resources, "Deployment")["containers"][0];
     let at = |pointer: &str| main.pointer(pointer).cloned().unwrap_or_default();
     for (reason, pointer, expected) in [
-        ("pinned", "/image", json!(format!("registry.example/shop@sha256:{}", "a".repeat(64)))),
+        (
+            "pinned",
+            "/image",
+            json!(format!("registry.example/shop@sha256:{}", "a".repeat(64))),
+        ),
         ("the whole command line", "/command", json!(["/server", "--quiet"])),
         ("literal", "/env/0", json!({"name": "A", "value": "$$(B)"})),
-        ("an API server leaves an empty value out", "/env/1", json!({"name": "E"})),
+        (
+            "an API server leaves an empty value out",
+            "/env/1",
+            json!({"name": "E"}),
+        ),
         (
             "by reference",
             "/env/2/valueFrom/secretKeyRef",
@@ -136,7 +150,11 @@ fn each_field_has_its_place() {
         ),
         ("half a core more than one", "/resources/limits/cpu", json!("1500m")),
         ("in the largest unit", "/resources/limits/memory", json!("64Mi")),
-        ("by number", "/securityContext", json!({"runAsUser": 1000, "runAsGroup": 1001})),
+        (
+            "by number",
+            "/securityContext",
+            json!({"runAsUser": 1000, "runAsGroup": 1001}),
+        ),
         ("rounded up", "/readinessProbe/periodSeconds", json!(2)),
         ("so many failures", "/readinessProbe/failureThreshold", json!(4)),
         ("the drain", "/lifecycle/preStop/sleep/seconds", json!(2)),
@@ -152,7 +170,10 @@ fn each_field_has_its_place() {
         (&json!("proxy"), &json!("Always")),
         "sidecars start first and stay"
     );
-    assert_eq!((&before[1]["name"], before[1].get("restartPolicy")), (&json!("seed"), None));
+    assert_eq!(
+        (&before[1]["name"], before[1].get("restartPolicy")),
+        (&json!("seed"), None)
+    );
 }
 
 #[test]
@@ -169,8 +190,20 @@ fn what_cannot_be_is_a_fault_in_its_place() {
         "rollout": {"strategy": "recreate", "steps": [], "deadline": {"secs": 600, "nanos": 0}},
     });
     for (reason, container, extra, code, pointer) in [
-        ("a user that no kubelet can look up", container(json!({"user": "app"})), json!({}), "UserUnsupported", "user"),
-        ("a whole secret", secret(json!({"name": "api"})), json!({}), "SecretKeyMissing", "secrets/S"),
+        (
+            "a user that no kubelet can look up",
+            container(json!({"user": "app"})),
+            json!({}),
+            "UserUnsupported",
+            "user",
+        ),
+        (
+            "a whole secret",
+            secret(json!({"name": "api"})),
+            json!({}),
+            "SecretKeyMissing",
+            "secrets/S",
+        ),
         (
             "a secret's name of another store",
             secret(json!({"name": "prod/db", "key": "url"})),
@@ -258,5 +291,39 @@ fn kubernetes_own_types_take_every_object_whole() {
         assert!(applied.is_string(), "{kind} says what was applied");
     }
     let job = one(&resources, "Job").unwrap();
-    assert_eq!(job["spec"]["activeDeadlineSeconds"], 180, "a minute for each of three tries");
+    assert_eq!(
+        job["spec"]["activeDeadlineSeconds"], 180,
+        "a minute for each of three tries"
+    );
+}
+
+#[test]
+fn who_names_no_probe_is_ready_once_a_port_answers() {
+    let port = |protocol: &str| json!([{"name": "main", "port": 5432, "protocol": protocol, "public": false}]);
+    let probe = json!({"check": {"tcp": {"port": 1}}, "interval": {"secs": 5, "nanos": 0}, "timeout": {"secs": 1, "nanos": 0}, "threshold": 3});
+    let startup = json!({"startup": probe, "ready": null, "live": null});
+    for (reason, extra, expected) in [
+        (
+            "a port that takes connections",
+            json!({"ports": port("tcp")}),
+            json!(5432),
+        ),
+        ("one that takes none", json!({"ports": port("udp")}), Value::Null),
+        ("none at all", json!({}), Value::Null),
+        (
+            "a probe of its own",
+            json!({"ports": port("tcp"), "probes": startup}),
+            Value::Null,
+        ),
+    ] {
+        let resources = web(container(json!({})), extra);
+        let main = &pod(&resources, "Deployment")["containers"][0];
+        assert_eq!(
+            main.pointer("/readinessProbe/tcpSocket/port")
+                .cloned()
+                .unwrap_or_default(),
+            expected,
+            "{reason}"
+        );
+    }
 }
