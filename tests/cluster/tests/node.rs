@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use portolan_cluster::image::Image;
+use portolan_cluster::image::{Image, compiled};
 use portolan_cluster::{Node, or_skip};
 
 /// Two pods that say their own names over HTTP, their Service, and no time to end in: there is nothing to finish.
@@ -40,8 +40,6 @@ spec:
   selector: {app: web}
   ports: [{port: 80, targetPort: 8080}]
 "#;
-
-const SERVE: &str = "mkdir /www && hostname >/www/index.html && exec busybox httpd -f -p 8080 -h /www";
 
 /// Settings of the whole machine that a kubelet or a CNI plugin would change.
 const SETTINGS: &[&str] = &[
@@ -94,29 +92,17 @@ fn named(name: &str) -> Vec<String> {
     found
 }
 
-fn busybox() -> Option<Vec<u8>> {
-    let places = ["/usr/bin/busybox", "/bin/busybox"];
-    places.iter().find_map(|place| fs::read(place).ok())
-}
-
 #[test]
 fn pods_answer_through_their_service_and_nothing_is_left() {
     let test = "pods_answer_through_their_service_and_nothing_is_left";
-    let Some(busybox) = busybox() else {
-        println!("SKIP {test}: busybox-static is not installed");
-        return;
-    };
     let (settings_before, networks_before) = (settings(), networks());
     let Some(node) = or_skip(test, Node::start()) else {
         return;
     };
     let folder = node.plane().kubeconfig().parent().unwrap().to_path_buf();
     let name = folder.file_name().unwrap().to_str().unwrap();
-    let mut web = Image::new("cluster.test/web:1", &["/bin/sh", "-c", SERVE]);
-    web.file("bin/busybox", &busybox);
-    for applet in ["sh", "mkdir", "hostname", "wget", "nslookup"] {
-        web.link(&format!("bin/{applet}"), "busybox");
-    }
+    let mut web = Image::new("cluster.test/web:1", &["/web"]);
+    web.file("web", &compiled(&folder, include_str!("web.c")).unwrap());
     node.import(&web).unwrap();
     node.plane().apply(WEB).unwrap();
     let done = ["rollout", "status", "deployment/web", "--timeout=60s"];
@@ -127,7 +113,9 @@ fn pods_answer_through_their_service_and_nothing_is_left() {
     let url = format!("http://{address}/");
     let mut names = BTreeSet::new();
     until("each pod has answered", || {
-        let answer = node.run("busybox", &["wget", "-q", "-T", "2", "-O", "-", &url]).ok()?;
+        let answer = node
+            .run("curl", &["--silent", "--fail", "--max-time", "2", &url])
+            .ok()?;
         names.insert(answer.trim().to_string());
         (names.len() == 2).then_some(())
     });
@@ -137,13 +125,10 @@ fn pods_answer_through_their_service_and_nothing_is_left() {
         "exec",
         "deployment/web",
         "--",
-        "wget",
-        "-q",
-        "-T",
-        "2",
-        "-O",
-        "-",
-        "http://web.default.svc.cluster.local/",
+        "/web",
+        "ask",
+        "web.default.svc.cluster.local",
+        "80",
     ];
     for _ in 0..8 {
         let answer = until("a pod has asked the Service", || node.plane().kubectl(&from_pod).ok());
