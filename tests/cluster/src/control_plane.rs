@@ -36,6 +36,11 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
+    /// Whether its programs are there.
+    pub fn can_start() -> Result<()> {
+        Tools::find(&["control-plane"]).map(drop)
+    }
+
     /// Starts one with three nodes, each with room for 2,000 pods.
     ///
     /// # Errors

@@ -46,6 +46,12 @@ pub struct Node {
 }
 
 impl Node {
+    /// Whether its programs are there, and this process may use them.
+    pub fn can_start() -> Result<()> {
+        can_run_here()?;
+        tools().map(drop)
+    }
+
     /// Starts one whose containers are runc's.
     ///
     /// # Errors
@@ -58,7 +64,7 @@ impl Node {
     /// One whose containers another OCI runtime starts.
     pub fn with_runtime(runtime: &Path) -> Result<Self> {
         can_run_here()?;
-        let tools = Tools::find(&["control-plane", "node"])?;
+        let tools = tools()?;
         let mut processes = Processes::new()?;
         let place = namespaces::start(&mut processes)?;
         let mut node = Self {
@@ -104,6 +110,10 @@ impl Node {
 
     /// Ends all of it and removes its files; the same as to drop it.
     pub fn stop(self) {}
+}
+
+fn tools() -> Result<Tools> {
+    Tools::find(&["control-plane", "node"])
 }
 
 fn can_run_here() -> Result<()> {
