@@ -46,11 +46,27 @@ pub(crate) fn import_web(node: &Node) {
 
 #[test]
 fn pods_answer_through_their_service_and_nothing_is_left() {
+    let settings = leftovers::settings();
     let test = "pods_answer_through_their_service_and_nothing_is_left";
-    let (settings_before, networks_before) = (leftovers::settings(), leftovers::networks());
-    let Some(node) = or_skip(test, Node::start()) else {
-        return;
-    };
+    if let Some(node) = or_skip(test, Node::start()) {
+        answers_and_leaves_nothing(node);
+        assert_eq!(leftovers::settings(), settings);
+    }
+}
+
+/// containerd's shim asks of it what it asks of runc.
+#[test]
+fn so_they_do_in_containers_of_our_own_runtime() {
+    let test = "so_they_do_in_containers_of_our_own_runtime";
+    let deps = std::env::current_exe().unwrap();
+    let runtime = deps.ancestors().nth(2).unwrap().join("portolan-runtime");
+    assert!(runtime.is_file(), "build it with `cargo build --workspace`");
+    if let Some(node) = or_skip(test, Node::with_runtime(&runtime)) {
+        answers_and_leaves_nothing(node);
+    }
+}
+
+fn answers_and_leaves_nothing(node: Node) {
     let folder = folder_of(node.plane());
     import_web(&node);
     node.plane().apply(WEB).unwrap();
@@ -84,13 +100,12 @@ fn pods_answer_through_their_service_and_nothing_is_left() {
         assert!(names.contains(answer.trim()), "{answer}");
     }
 
-    let of_ours = |network: &PathBuf| !networks_before.contains(network);
-    let during: BTreeSet<PathBuf> = leftovers::networks().into_iter().filter(of_ours).collect();
+    let in_it = node.run("sh", &["-c", "readlink /proc/[0-9]*/ns/net || true"]).unwrap();
+    let during: BTreeSet<PathBuf> = in_it.lines().map(PathBuf::from).collect();
     assert!(during.len() >= 3, "the node's and each pod's: {during:?}");
     assert!(leftovers::of(&folder).len() >= 5, "{:?}", leftovers::of(&folder));
     node.stop();
     assert_eq!(leftovers::of(&folder), [""; 0]);
     let left: Vec<PathBuf> = leftovers::networks().intersection(&during).cloned().collect();
     assert!(left.is_empty(), "network namespaces are left: {left:?}");
-    assert_eq!(leftovers::settings(), settings_before);
 }
