@@ -20,7 +20,8 @@ use crate::wait::until;
 /// - Kubelet and API server look for a default route; nothing is behind it.
 /// - A pod that asks a Service and is answered by a pod beside it has to see the Service's address: the bridge's
 ///   packets go through netfilter.
-/// - A cgroup of the folder's name, in each hierarchy, is the root of the pods' ones.
+/// - A cgroup of the folder's name, in each hierarchy, is the root of the pods' ones. Two hierarchies may be one, under
+///   several names.
 /// - The first process reaps what is left to it, by ignoring it.
 const PREPARE: &str = r#"
 set -e
@@ -41,9 +42,13 @@ ip link set ext0 up
 ip route add default via "${2%.*}.254"
 echo 1 >/proc/sys/net/ipv4/ip_forward
 [ ! -e /proc/sys/net/bridge ] || echo 1 >/proc/sys/net/bridge/bridge-nf-call-iptables
-for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
-    [ ! -e "$hierarchy/cgroup.procs" ] || mkdir "$hierarchy/${1##*/}"
-done
+if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+    mkdir "/sys/fs/cgroup/${1##*/}"
+else
+    for hierarchy in /sys/fs/cgroup/*; do
+        mkdir -p "$hierarchy/${1##*/}"
+    done
+fi
 trap '' CHLD
 : >"$1/prepared"
 exec sleep infinity
