@@ -44,6 +44,33 @@ fn what_is_hopeless_is_told_in_one_line() {
             "container `web`: cannot have the image registry.example/shop:2: Back-off pulling image: manifest unknown",
         ),
         (
+            "no such image, which the registry has just said",
+            waits(
+                "ErrImagePull",
+                "rpc error: code = NotFound desc = failed to resolve reference \"registry.example/shop:2\": \
+                 registry.example/shop:2: not found",
+            ),
+            "ImageNotFound",
+            "container `web`: cannot have the image registry.example/shop:2: not found",
+        ),
+        (
+            "no answer, again and again",
+            waits(
+                "ImagePullBackOff",
+                "Back-off pulling image \"registry.example/shop:2\": ErrImagePull: failed to resolve reference \
+                 \"registry.example/shop:2\": failed to do request: Head \"https://registry.example/v2/\": EOF",
+            ),
+            "RegistryUnreachable",
+            "container `web`: cannot have the image registry.example/shop:2: failed to do request: Head \
+             \"https://registry.example/v2/\": EOF",
+        ),
+        (
+            "no credentials",
+            waits("ImagePullBackOff", "pull access denied"),
+            "RegistryDenied",
+            "container `web`: cannot have the image registry.example/shop:2: pull access denied",
+        ),
+        (
             "it ends by itself",
             crashed(json!({"exitCode": 3, "reason": "Error"})),
             "CrashLoopBackOff",
@@ -116,6 +143,12 @@ fn what_may_pass_is_waited_for() {
             "r2",
             waits("ContainerCreating", ""),
             None,
+        ),
+        (
+            "the registry may answer the next time",
+            "r2",
+            waits("ErrImagePull", "dial tcp: connection refused"),
+            Some("container `web`: cannot have the image registry.example/shop:2: dial tcp: connection refused"),
         ),
         ("the old revision is nobody's concern", "r1", unschedulable, None),
     ] {
