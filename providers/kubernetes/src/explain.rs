@@ -223,10 +223,30 @@ fn wait_of(pod: &Value) -> Option<String> {
     }
     let unready = |one: &&Value| one.get("ready") == Some(&Value::Bool(false)) && one["state"].get("running").is_some();
     let one = items(pod, "/status/containerStatuses").find(unready)?;
-    Some(format!(
-        "container `{}` runs and its probe does not succeed",
-        text(one, "/name")?
-    ))
+    let name = text(one, "/name")?;
+    let probe = probe(pod, one).unwrap_or_else(|| "probe".to_string());
+    Some(format!("container `{name}` runs and its {probe} does not succeed"))
+}
+
+/// What it is asked: `readiness probe GET /ready`. Until it has started it is asked the other one.
+fn probe(pod: &Value, status: &Value) -> Option<String> {
+    let started = status.get("started") != Some(&Value::Bool(false));
+    let (field, word) = match started {
+        true => ("readinessProbe", "readiness probe"),
+        false => ("startupProbe", "startup probe"),
+    };
+    let container = items(pod, "/spec/containers").find(|one| one["name"] == status["name"])?;
+    let probe = container.get(field)?;
+    let port = |kind: &str| probe.pointer(&format!("/{kind}/port")).map(Value::to_string);
+    let asked = match (text(probe, "/httpGet/path"), port("tcpSocket")) {
+        (Some(path), _) => format!("GET {path}"),
+        (None, Some(port)) => format!("of port {port}"),
+        (None, None) => {
+            let words: Vec<&str> = items(probe, "/exec/command").filter_map(Value::as_str).collect();
+            format!("`{}`", words.join(" "))
+        }
+    };
+    Some(format!("{word} {asked}"))
 }
 
 /// A pod that the API server did not take: a quota, or a policy.

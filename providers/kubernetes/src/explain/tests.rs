@@ -160,6 +160,52 @@ fn what_may_pass_is_waited_for() {
 }
 
 #[test]
+fn a_probe_that_does_not_succeed_is_told_as_the_manifest_has_it() {
+    let http = json!({ "httpGet": { "path": "/ready", "port": 8080 } });
+    for (reason, started, probes, expected) in [
+        (
+            "it serves not yet",
+            true,
+            json!({ "readinessProbe": http }),
+            "readiness probe GET /ready",
+        ),
+        (
+            "it has not started",
+            false,
+            json!({ "startupProbe": http }),
+            "startup probe GET /ready",
+        ),
+        (
+            "by a connection",
+            true,
+            json!({ "readinessProbe": { "tcpSocket": { "port": 8080 } } }),
+            "readiness probe of port 8080",
+        ),
+        (
+            "by a command",
+            true,
+            json!({ "readinessProbe": { "exec": { "command": ["/web", "check"] } } }),
+            "readiness probe `/web check`",
+        ),
+        (
+            "there is none of that kind",
+            false,
+            json!({ "readinessProbe": http }),
+            "probe",
+        ),
+    ] {
+        let status = json!({ "name": "web", "ready": false, "started": started, "state": { "running": {} } });
+        let mut pod = pod("r2", json!({ "containerStatuses": [status] }));
+        pod["spec"]["containers"] = json!([probes]);
+        pod["spec"]["containers"][0]["name"] = json!("web");
+        let (pods, workload) = ([pod], workload());
+        let told = Pods::of(&pods, &workload).waits();
+        let expected = format!("container `web` runs and its {expected} does not succeed");
+        assert_eq!(told, Some(expected), "{reason}");
+    }
+}
+
+#[test]
 fn what_is_late_is_told_by_its_cause() {
     let workload = workload();
     let condition = |status: Value| vec![pod("r2", status)];
