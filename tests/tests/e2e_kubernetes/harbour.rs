@@ -21,10 +21,10 @@ pub const PLACE: &str = "shops";
 /// Programs of Debian packages, besides what the node itself needs.
 const OF_THE_MACHINE: &[&str] = &["docker-registry", "wrk", "curl"];
 
-/// The registry as a user on the node names it: only on loopback is plain HTTP believed.
+/// The registry as it is called where the node is: without TLS one is believed on loopback alone.
 const PUSHED_TO: &str = "127.0.0.1:5000";
 
-/// Everything ends with the value; what runs in the node's namespaces ends before its home is removed.
+/// Everything ends with the value: the node, with all that runs in its namespaces, before the home that it uses is removed.
 pub struct Harbour {
     pub node: Node,
     registry: Child,
@@ -98,6 +98,12 @@ impl Harbour {
                 "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [here] }] } },
             },
         })
+    }
+
+    /// Everything that is kept is below these.
+    pub fn folders(&self) -> [PathBuf; 2] {
+        let cluster = self.node.plane().kubeconfig();
+        [cluster.parent().unwrap().to_path_buf(), self.home.path().to_path_buf()]
     }
 
     /// `portolan ARGUMENTS` as a user of the cluster says it: where the node is, beside the manifest.
@@ -249,7 +255,7 @@ impl Harbour {
         list.lines().map(String::from).collect()
     }
 
-    /// Waits until all that is left are so many objects, each of a kind's: what a delete leaves ends after it.
+    /// Waits until what is left is one object of each of these kinds: pods end a while after their Deployment.
     pub fn leaves(&self, kinds: &[&str]) {
         until(&format!("nothing but {kinds:?} is left"), LIMIT, || {
             let left = self.objects();
@@ -301,7 +307,7 @@ fn is_installed(name: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
 }
 
-/// Debian's, in memory of the test's home, at every address of the node.
+/// Debian's, at every address of the node, with what it holds in the test's home.
 fn registry(node: &Node, home: &Home) -> Child {
     let [config, data, log] = ["registry.yml", "registry", "registry.log"].map(|name| home.path().join(name));
     let storage = format!("{{filesystem: {{rootdirectory: {}}}}}", data.display());

@@ -8,6 +8,7 @@ mod harbour;
 mod load;
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use harbour::{Built, Harbour, LIMIT, PLACE};
@@ -35,6 +36,7 @@ fn a_shop_lives_on_real_pods() {
     goes_back_and_forward(&shop);
     scales(&mut shop);
     data_outlives_a_delete(&shop);
+    leaves_nothing(shop);
 }
 
 #[test]
@@ -51,6 +53,7 @@ fn a_shop_lives_in_containers_of_our_own_runtime() {
     a_crash_loop(&mut shop, &serving);
     goes_back_and_forward(&shop);
     data_outlives_a_delete(&shop);
+    leaves_nothing(shop);
 }
 
 fn comes_up(shop: &mut Harbour) {
@@ -197,8 +200,22 @@ fn too_much_for_the_quota(shop: &mut Harbour, serving: &str) {
     shop.set("services/web/env/GREETING", json!("Welcome to the quota."));
     let causes = ["exceeded quota: few", "limited: pods=3"];
     fails(shop, &[], "QuotaExceeded", &causes, serving);
-    shop.unset("services/web/env");
     shop.kubectl(&["delete", "quota", "few", "-n", PLACE]);
+    let said = timed("a retry", || shop.says(&["retry"], 0));
+    assert!(
+        said.contains(": Ready"),
+        "its cause outside the manifest is mended: {said}"
+    );
+    only_one_revision_answers(shop);
+    assert_ne!(shop.whoami()[1], serving);
+    shop.unset("services/web/env");
+    assert_eq!(shop.report(&["apply"])["outcome"], "converged");
+    only_one_revision_answers(shop);
+    assert_eq!(
+        shop.whoami()[1],
+        serving,
+        "what is said again is the same revision again"
+    );
 }
 
 /// The command ends in seconds with the cause, all requests are answered meanwhile, the old revision serves on, and
@@ -278,6 +295,23 @@ fn data_outlives_a_delete(shop: &Harbour) {
     assert!(shop.curl("/", &[]).contains("A sextant"), "it goes on where it was");
     shop.says(&["delete", "--yes", "--volumes"], 0);
     shop.leaves(&[]);
+}
+
+/// Of the cluster, of the registry and of the shop: all of them say one of these folders' names.
+fn leaves_nothing(shop: Harbour) {
+    let folders = shop.folders();
+    drop(shop);
+    for folder in folders {
+        let name = folder.to_str().unwrap();
+        assert!(!folder.exists(), "{name} is left");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(name), "a mount is left: {mounts}");
+        for process in fs::read_dir("/proc").unwrap().flatten() {
+            let words = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let words = String::from_utf8_lossy(&words).replace('\0', " ");
+            assert!(!words.contains(name), "a process is left: {words}");
+        }
+    }
 }
 
 /// Says how long it took, for whoever reads the log.
