@@ -127,13 +127,6 @@ impl Renderer<'_> {
             }
             one
         });
-        debug_assert!(
-            running
-                .container
-                .mounts
-                .iter()
-                .all(|one| !Files::is_volume(&one.volume))
-        );
         mounts.chain(files.mounts(running.container)).collect()
     }
 

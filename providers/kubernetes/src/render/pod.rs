@@ -13,8 +13,8 @@ use super::Renderer;
 use super::container::{Running, seconds};
 use crate::names::hash_of_text;
 
-/// Name of the volume with files: no manifest's volume can be called so in one of its own, for this one has a prefix.
-const FILES: &str = "portolan-files";
+/// Name of the volume with files: none of a manifest's begins with a digit.
+const FILES: &str = "0-files";
 
 /// What a pod is made of, in the manifest's words.
 pub(super) struct Pod<'a> {
@@ -205,9 +205,5 @@ impl Files {
             Some(json!({ "name": FILES, "mountPath": file.path, "subPath": key, "readOnly": true }))
         });
         mounts.collect()
-    }
-
-    pub(super) fn is_volume(name: &str) -> bool {
-        name == FILES
     }
 }
