@@ -247,21 +247,39 @@ impl Harbour {
         [word("replica "), word("revision "), word("headline ")]
     }
 
-    /// Everything in the cluster that bears the app's label, as `KIND/NAME`.
-    pub fn objects(&self) -> Vec<String> {
-        let kinds = self.kubectl(&["api-resources", "--verbs=list", "--namespaced", "-o=name"]);
-        let kinds = kinds.split_whitespace().collect::<Vec<_>>().join(",");
-        let list = self.kubectl(&["get", &kinds, "-n", PLACE, "-l=portolan.dev/app=shop", "-o=name"]);
-        list.lines().map(String::from).collect()
+    /// Builds another example's source, pushes it, and has this example name it so. Answers the image, and where the manifest is.
+    pub fn example(&self, name: &str, source: &str) -> (String, PathBuf) {
+        let [folder, source] = [name, source].map(|name| self.home.example(name));
+        let image = format!("{REGISTRY}/hello:1");
+        self.home.run(&source, &["build", "--tag", &image, "."]);
+        self.stdout(&["push", &image, &format!("{PUSHED_TO}/hello:1")]);
+        let manifest = folder.join("portolan.yaml");
+        let text = fs::read_to_string(&manifest).unwrap();
+        assert!(text.contains("registry.example/hello:1"), "{text}");
+        fs::write(manifest, text.replace("registry.example/hello:1", &image)).unwrap();
+        (image, folder)
     }
 
-    /// Waits until what is left is one object of each of these kinds: pods end a while after their Deployment.
+    /// Waits until what is left of the shop is one object of each of these kinds: pods end a while after their Deployment.
     pub fn leaves(&self, kinds: &[&str]) {
-        until(&format!("nothing but {kinds:?} is left"), LIMIT, || {
-            let left = self.objects();
+        self.leaves_in(PLACE, "shop", kinds);
+    }
+
+    pub fn leaves_in(&self, place: &str, app: &str, kinds: &[&str]) {
+        until(&format!("nothing of {app} but {kinds:?} is left"), LIMIT, || {
+            let left = self.objects(place, app);
             let kinds_left: Vec<&str> = left.iter().filter_map(|one| Some(one.split_once('/')?.0)).collect();
             (kinds_left == kinds).then_some(())
         });
+    }
+
+    /// Everything in the cluster that bears the app's label, as `KIND/NAME`.
+    fn objects(&self, place: &str, app: &str) -> Vec<String> {
+        let kinds = self.kubectl(&["api-resources", "--verbs=list", "--namespaced", "-o=name"]);
+        let kinds = kinds.split_whitespace().collect::<Vec<_>>().join(",");
+        let label = format!("-l=portolan.dev/app={app}");
+        let list = self.kubectl(&["get", &kinds, "-n", place, &label, "-o=name"]);
+        list.lines().map(String::from).collect()
     }
 }
 

@@ -36,6 +36,7 @@ fn a_shop_lives_on_real_pods() {
     goes_back_and_forward(&shop);
     scales(&mut shop);
     data_outlives_a_delete(&shop);
+    so_does_the_example_for_clusters(&shop);
     leaves_nothing(shop);
 }
 
@@ -295,6 +296,22 @@ fn data_outlives_a_delete(shop: &Harbour) {
     assert!(shop.curl("/", &[]).contains("A sextant"), "it goes on where it was");
     shop.says(&["delete", "--yes", "--volumes"], 0);
     shop.leaves(&[]);
+}
+
+/// `examples/kubernetes`, as its README says, with this registry's name in it.
+fn so_does_the_example_for_clusters(shop: &Harbour) {
+    shop.kubectl(&["create", "namespace", "harbour"]);
+    let (image, folder) = shop.example("kubernetes", "hello");
+    let file = ["--file", folder.to_str().unwrap()];
+    let report = shop.report(&[&["apply"][..], &file].concat());
+    assert_eq!(report["outcome"], "converged", "{report}");
+    let ip = "-o=jsonpath={.items[0].spec.clusterIP}";
+    let address = shop.kubectl(&["get", "services", "-n", "harbour", ip]);
+    let url = format!("http://{address}:8090/");
+    let answer = shop.node.run("curl", &["--silent", "--fail", &url]).unwrap();
+    assert!(answer.starts_with("hello from hello, revision "), "{image}: {answer}");
+    shop.says(&[&["delete", "--yes"][..], &file].concat(), 0);
+    shop.leaves_in("harbour", "hello", &[]);
 }
 
 /// Of the cluster, of the registry and of the shop: all of them say one of these folders' names.
