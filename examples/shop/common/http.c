@@ -20,7 +20,7 @@ enum {
     MAX_ANSWER = 1024 * 1024,
     IDLE_MS = 15 * 1000,  // a connection between two requests
     REQUEST_MS = 5 * 1000, // a request from its first byte to the last byte of its answer
-    FIRST_MS = 500,       // after a signal: a connection that has not asked anything yet
+    QUIET_MS = 1000,      // after a signal: a connection whose next request may be on its way
     DRAIN_MS = 10 * 1000, // after a signal: everything
 };
 
@@ -133,7 +133,6 @@ struct connection {
     struct text out;     // answered and not yet sent
     size_t sent;         // bytes of `out` that are gone
     long long deadline;  // when to give up on it
-    bool asked;          // whether it has asked anything yet
     bool close;          // whether it ends once `out` is sent
 };
 
@@ -216,7 +215,6 @@ static void answer(struct connection *connection, handler *handle) {
     size_t used = body_at + body_length;
     memmove(connection->in.bytes, connection->in.bytes + used, connection->in.length - used + 1);
     connection->in.length -= used;
-    connection->asked = true;
 }
 
 // Takes what has arrived. False once the client has gone.
@@ -281,10 +279,11 @@ static void accept_all(int listener, struct connection *connections) {
     }
 }
 
-// Whether a connection is idle once the server is stopping: it has had an answer and has begun nothing new.
+// Whether a connection is idle once the server is stopping, and has been for so long that nothing is on its way. One that
+// is closed at once between two requests costs its client the second of them.
 static bool is_done(const struct connection *connection, long long stopped_at) {
     bool idle = connection->in.length == 0 && connection->out.length == 0;
-    return idle && (connection->asked || now_ms() > stopped_at + FIRST_MS);
+    return idle && now_ms() > stopped_at + QUIET_MS;
 }
 
 static int open_listener(unsigned short port) {

@@ -90,7 +90,7 @@ fn is_ready(pod: &Value) -> bool {
     conditions.any(|one| text(one, "/type") == Some("Ready") && text(one, "/status") == Some("True"))
 }
 
-/// What a kubelet says of a container that waits, whether waiting mends it, and what we call it.
+/// What a kubelet says of a container that waits where waiting does not mend it, and what we call it.
 const HOPELESS: &[(&str, &str)] = &[
     ("CrashLoopBackOff", "CrashLoopBackOff"),
     ("ImagePullBackOff", "ImageNotFound"),
@@ -104,9 +104,7 @@ const HOPELESS: &[(&str, &str)] = &[
 
 fn trouble_of(pod: &Value) -> Option<Trouble> {
     containers(pod).find_map(|container| {
-        let reason = text(container, "/state/waiting/reason")?;
-        let (_, code) = HOPELESS.iter().find(|(known, _)| *known == reason)?;
-        Some(match *code {
+        Some(match hopeless(container)? {
             "CrashLoopBackOff" => crash(pod, container),
             code => Trouble {
                 failure: hinted(Failure::new(code, waiting(container))),
@@ -114,6 +112,35 @@ fn trouble_of(pod: &Value) -> Option<Trouble> {
             },
         })
     })
+}
+
+/// A registry that is slow or away may answer the next time; one that has no such image has said so.
+fn hopeless(container: &Value) -> Option<&'static str> {
+    let reason = text(container, "/state/waiting/reason")?;
+    let known = HOPELESS.iter().find(|(known, _)| *known == reason);
+    match (known, pull_failure(container)) {
+        (Some((_, "ImageNotFound")), Some(code)) => Some(code),
+        (Some((_, code)), _) => Some(code),
+        (None, Some("ImageNotFound")) if reason == "ErrImagePull" => Some("ImageNotFound"),
+        _ => None,
+    }
+}
+
+/// Words of registries and of those who ask them, and what they mean.
+const PULL_FAILURES: &[(&[&str], &str)] = &[
+    (&["not found", "manifest unknown", "name unknown"], "ImageNotFound"),
+    (&["unauthorized", "denied", "forbidden"], "RegistryDenied"),
+    (
+        &["connection refused", "no such host", "timeout", "failed to do request"],
+        "RegistryUnreachable",
+    ),
+];
+
+fn pull_failure(container: &Value) -> Option<&'static str> {
+    let message = cause_of_pull(container).to_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    let found = PULL_FAILURES.iter().find(|(words, _)| says(words));
+    found.map(|(_, code)| *code)
 }
 
 fn waiting(container: &Value) -> String {
@@ -124,10 +151,24 @@ fn waiting(container: &Value) -> String {
     match reason.contains("Image") {
         true => format!(
             "container `{name}`: cannot have the image {image}: {}",
-            one_line(message)
+            cause_of_pull(container)
         ),
         false => format!("container `{name}`: {}", one_line(message)),
     }
+}
+
+/// What each of them was doing names the image anew: `Back-off pulling image "A": ErrImagePull: failed to resolve reference
+/// "A": A: not found`. The cause comes last.
+fn cause_of_pull(container: &Value) -> String {
+    let image = text(container, "/image").unwrap_or_default();
+    let reason = text(container, "/state/waiting/reason").unwrap_or_default();
+    let message = one_line(text(container, "/state/waiting/message").unwrap_or(reason));
+    let again = [format!("\"{image}\": "), format!("{image}: ")];
+    let last = again
+        .iter()
+        .filter_map(|text| Some(message.rfind(text)? + text.len()))
+        .max();
+    message[last.unwrap_or(0)..].to_string()
 }
 
 fn crash(pod: &Value, container: &Value) -> Trouble {
@@ -182,10 +223,30 @@ fn wait_of(pod: &Value) -> Option<String> {
     }
     let unready = |one: &&Value| one.get("ready") == Some(&Value::Bool(false)) && one["state"].get("running").is_some();
     let one = items(pod, "/status/containerStatuses").find(unready)?;
-    Some(format!(
-        "container `{}` runs and its probe does not succeed",
-        text(one, "/name")?
-    ))
+    let name = text(one, "/name")?;
+    let probe = probe(pod, one).unwrap_or_else(|| "probe".to_string());
+    Some(format!("container `{name}` runs and its {probe} does not succeed"))
+}
+
+/// What it is asked: `readiness probe GET /ready`. Until it has started it is asked the other one.
+fn probe(pod: &Value, status: &Value) -> Option<String> {
+    let started = status.get("started") != Some(&Value::Bool(false));
+    let (field, word) = match started {
+        true => ("readinessProbe", "readiness probe"),
+        false => ("startupProbe", "startup probe"),
+    };
+    let container = items(pod, "/spec/containers").find(|one| one["name"] == status["name"])?;
+    let probe = container.get(field)?;
+    let port = |kind: &str| probe.pointer(&format!("/{kind}/port")).map(Value::to_string);
+    let asked = match (text(probe, "/httpGet/path"), port("tcpSocket")) {
+        (Some(path), _) => format!("GET {path}"),
+        (None, Some(port)) => format!("of port {port}"),
+        (None, None) => {
+            let words: Vec<&str> = items(probe, "/exec/command").filter_map(Value::as_str).collect();
+            format!("`{}`", words.join(" "))
+        }
+    };
+    Some(format!("{word} {asked}"))
 }
 
 /// A pod that the API server did not take: a quota, or a policy.
@@ -260,6 +321,14 @@ const HINTS: &[(&str, &str)] = &[
     (
         "ImageNotFound",
         "look whether the image is in its registry, and whether the cluster's nodes may pull it",
+    ),
+    (
+        "RegistryDenied",
+        "the cluster's nodes pull it, not this machine: its kubelets want credentials for the registry",
+    ),
+    (
+        "RegistryUnreachable",
+        "the cluster's nodes pull it, not this machine: look whether they reach the registry",
     ),
     ("ImageReferenceInvalid", "mend `image` in the manifest"),
     (

@@ -44,6 +44,33 @@ fn what_is_hopeless_is_told_in_one_line() {
             "container `web`: cannot have the image registry.example/shop:2: Back-off pulling image: manifest unknown",
         ),
         (
+            "no such image, which the registry has just said",
+            waits(
+                "ErrImagePull",
+                "rpc error: code = NotFound desc = failed to resolve reference \"registry.example/shop:2\": \
+                 registry.example/shop:2: not found",
+            ),
+            "ImageNotFound",
+            "container `web`: cannot have the image registry.example/shop:2: not found",
+        ),
+        (
+            "no answer, again and again",
+            waits(
+                "ImagePullBackOff",
+                "Back-off pulling image \"registry.example/shop:2\": ErrImagePull: failed to resolve reference \
+                 \"registry.example/shop:2\": failed to do request: Head \"https://registry.example/v2/\": EOF",
+            ),
+            "RegistryUnreachable",
+            "container `web`: cannot have the image registry.example/shop:2: failed to do request: Head \
+             \"https://registry.example/v2/\": EOF",
+        ),
+        (
+            "no credentials",
+            waits("ImagePullBackOff", "pull access denied"),
+            "RegistryDenied",
+            "container `web`: cannot have the image registry.example/shop:2: pull access denied",
+        ),
+        (
             "it ends by itself",
             crashed(json!({"exitCode": 3, "reason": "Error"})),
             "CrashLoopBackOff",
@@ -117,12 +144,64 @@ fn what_may_pass_is_waited_for() {
             waits("ContainerCreating", ""),
             None,
         ),
+        (
+            "the registry may answer the next time",
+            "r2",
+            waits("ErrImagePull", "dial tcp: connection refused"),
+            Some("container `web`: cannot have the image registry.example/shop:2: dial tcp: connection refused"),
+        ),
         ("the old revision is nobody's concern", "r1", unschedulable, None),
     ] {
         let (pods, workload) = ([pod(revision, status)], workload());
         let pods = Pods::of(&pods, &workload);
         assert_eq!(pods.trouble(), None, "{reason}");
         assert_eq!(pods.waits().as_deref(), expected, "{reason}");
+    }
+}
+
+#[test]
+fn a_probe_that_does_not_succeed_is_told_as_the_manifest_has_it() {
+    let http = json!({ "httpGet": { "path": "/ready", "port": 8080 } });
+    for (reason, started, probes, expected) in [
+        (
+            "it serves not yet",
+            true,
+            json!({ "readinessProbe": http }),
+            "readiness probe GET /ready",
+        ),
+        (
+            "it has not started",
+            false,
+            json!({ "startupProbe": http }),
+            "startup probe GET /ready",
+        ),
+        (
+            "by a connection",
+            true,
+            json!({ "readinessProbe": { "tcpSocket": { "port": 8080 } } }),
+            "readiness probe of port 8080",
+        ),
+        (
+            "by a command",
+            true,
+            json!({ "readinessProbe": { "exec": { "command": ["/web", "check"] } } }),
+            "readiness probe `/web check`",
+        ),
+        (
+            "there is none of that kind",
+            false,
+            json!({ "readinessProbe": http }),
+            "probe",
+        ),
+    ] {
+        let status = json!({ "name": "web", "ready": false, "started": started, "state": { "running": {} } });
+        let mut pod = pod("r2", json!({ "containerStatuses": [status] }));
+        pod["spec"]["containers"] = json!([probes]);
+        pod["spec"]["containers"][0]["name"] = json!("web");
+        let (pods, workload) = ([pod], workload());
+        let told = Pods::of(&pods, &workload).waits();
+        let expected = format!("container `web` runs and its {expected} does not succeed");
+        assert_eq!(told, Some(expected), "{reason}");
     }
 }
 

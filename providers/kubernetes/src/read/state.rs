@@ -28,7 +28,7 @@ fn deployment(object: &Value, pods: &Pods<'_>) -> State {
     if !is_seen(object) {
         return on_its_way("its controller has not seen it yet");
     }
-    if let Some(refusal) = condition(object, "ReplicaFailure") {
+    if let Some(refusal) = condition(object, "ReplicaFailure").filter(|_| lacks_pods(object)) {
         return failed(explain::refused_pod(refusal), None);
     }
     let progress = condition_that_is(object, "Progressing", "False");
@@ -39,6 +39,12 @@ fn deployment(object: &Value, pods: &Pods<'_>) -> State {
         }
         _ => (replicas(object, pods), None),
     }
+}
+
+/// The condition stays a moment after its revision has been taken back: where the one that is wanted has all of its pods, none
+/// of them is refused.
+fn lacks_pods(deployment: &Value) -> bool {
+    number(deployment, "/status/updatedReplicas") < number(deployment, "/spec/replicas")
 }
 
 /// It has no deadline of its own: how long its newest pod has been there is held against the manifest's.
@@ -204,6 +210,17 @@ mod tests {
                 "its pods are refused",
                 with(2, condition("ReplicaFailure", "True", "FailedCreate")),
                 "QuotaExceeded",
+            ),
+            (
+                "those of a revision that was taken back are refused",
+                with(2, {
+                    let mut status = condition("ReplicaFailure", "True", "FailedCreate");
+                    status["updatedReplicas"] = json!(2);
+                    status["replicas"] = json!(2);
+                    status["availableReplicas"] = json!(2);
+                    status
+                }),
+                "Ready",
             ),
             (
                 "on its way out",

@@ -24,7 +24,8 @@ pub(super) fn start(node: &mut Node, runtime: &Path) -> Result<()> {
         fs::create_dir(folder.join(name)).map_err(Error::system(format!("make {name}")))?;
     }
     write(&folder.join("cni/pods.conflist"), &network())?;
-    let plain = format!("server = \"http://{REGISTRY}\"\n");
+    // Debian's containerd takes no file without a host for one.
+    let plain = format!("server = \"http://{REGISTRY}\"\n\n[host.\"http://{REGISTRY}\"]\n");
     write(&folder.join("registries").join(REGISTRY).join("hosts.toml"), &plain)?;
     let programs = node.plane.tools.folder().to_path_buf();
     let path = folder.join("containerd.toml");
