@@ -33,7 +33,7 @@ impl Listener for Heard {
         self.0.lock().expect("nobody panicked").push(event.clone());
     }
 
-    fn ended(&self, _key: &AppKey, _result: &Result<Outcome, EngineError>) {}
+    fn ended(&self, _key: &AppKey, _work: &Arc<Work>, _result: &Result<Outcome, EngineError>) {}
 }
 
 /// What outlives a controller: the cloud and the journal.
