@@ -34,9 +34,6 @@ pub struct KeptApp {
     /// Annotations that were obeyed: what was said last.
     reconciled: Option<String>,
     approved: Option<String>,
-    /// The status that was written last, and what the API server made of it: a definition that is older than this program
-    /// leaves fields out, and to write them again would change nothing.
-    wrote: Option<(Value, Value)>,
 }
 
 /// What is done on one target.
@@ -66,7 +63,6 @@ impl KeptApp {
             slots: BTreeMap::new(),
             reconciled: None,
             approved: None,
-            wrote: None,
         }
     }
 
@@ -160,14 +156,7 @@ impl KeptApp {
             return Some(Write::Finalizer(self.head.finalizer_patch(true)));
         }
         let status = self.status(now)?;
-        let is_as_written = |(wanted, made): &(Value, Value)| *wanted == status && *made == self.head.status;
-        let is_there = status == self.head.status || self.wrote.as_ref().is_some_and(is_as_written);
-        (!is_there).then_some(Write::Status(status))
-    }
-
-    /// This status was written, and the object is as that made it.
-    pub fn wrote(&mut self, status: Value) {
-        self.wrote = Some((status, self.head.status.clone())).filter(|(wanted, made)| wanted != made);
+        (status != self.head.status).then_some(Write::Status(status))
     }
 
     /// What its status is to be; none while nothing new is known.

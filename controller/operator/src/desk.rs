@@ -161,12 +161,10 @@ impl Desk {
     pub fn written(&mut self, written: Written) {
         if let Some(app) = self.apps.get_mut(&written.name) {
             app.is_busy = false;
-            self.touched.insert(written.name.clone());
+            self.touched.insert(written.name);
         }
-        let Some(object) = written.object else { return };
-        self.take_app(*object);
-        if let (Some(app), Some(status)) = (self.apps.get_mut(&written.name), written.status) {
-            app.wrote(status);
+        if let Some(object) = written.object {
+            self.take_app(*object);
         }
     }
 

@@ -37,8 +37,6 @@ pub struct Written {
     pub name: AppName,
     /// The object as it is then; none where it is not as it was thought to be.
     pub object: Option<Box<DynamicObject>>,
-    /// The status that was asked for, if it was one.
-    pub status: Option<Value>,
 }
 
 #[derive(Clone)]
@@ -69,13 +67,9 @@ impl Writer {
     pub fn begin(&self, name: AppName, head: &Head, write: Write) {
         let (writer, head) = (self.clone(), Head { status: Value::Null, ..head.clone() });
         tokio::spawn(async move {
-            let status = match &write {
-                Write::Status(status) => Some(status.clone()),
-                Write::Finalizer(_) => None,
-            };
             let object = writer.write(&name, &head, write).await;
             // Nobody listens once the operator has ended.
-            _ = writer.tell.send(Written { name, object, status });
+            _ = writer.tell.send(Written { name, object });
         });
     }
 

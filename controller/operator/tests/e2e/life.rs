@@ -1,0 +1,145 @@
+//! The life of an App: it comes, changes, rests and goes, and what is wrong with one is said.
+
+use std::thread::sleep;
+
+use portolan_cluster::Entry;
+use serde_json::json;
+
+use crate::world::{ACCOUNT, RESYNC, World, app, target, until};
+
+/// Everything that bears an App's label.
+const ALL: &str = "deployments,services,configmaps,serviceaccounts,jobs,statefulsets,persistentvolumeclaims,poddisruptionbudgets";
+
+fn left(world: &World) -> usize {
+    let found = world.get(&["-n", "team", ALL, "-l", "portolan.dev/app"]);
+    found.map_or(0, |found| found["items"].as_array().map_or(0, Vec::len))
+}
+
+fn told(entries: &[Entry]) -> Vec<String> {
+    entries.iter().map(|one| format!("{} {} {} {}", one.verb, one.resource, one.name, one.code)).collect()
+}
+
+/// Nothing but leases is written, over several looks.
+fn rests(world: &World, why: &str) {
+    let since = world.now();
+    sleep(RESYNC * 6);
+    let writes = world.writes(ACCOUNT, &since);
+    assert!(writes.is_empty(), "{why}: {:#?}", told(&writes));
+}
+
+#[test]
+fn an_app_comes_changes_rests_and_goes_with_the_shipped_role() {
+    let test = "an_app_comes_changes_rests_and_goes_with_the_shipped_role";
+    let Some(world) = World::start(test) else { return };
+    let first = world.operator("first");
+    world.apply(&app("hello", 2));
+    world.is_ready("hello");
+    let object = world.get(&["-n", "team", "app", "hello"]).unwrap();
+    assert_eq!(object["metadata"]["finalizers"], json!(["portolan.dev/cleanup"]));
+    assert_eq!(object["status"]["observedGeneration"], object["metadata"]["generation"]);
+    assert_eq!(world.condition("hello", "Stalled"), "False NotHeld");
+    assert_eq!(world.condition("hello", "Reconciling"), "False Settled");
+
+    world.apply(&app("hello", 3));
+    world.is_ready("hello");
+    let deployments = world.get(&["-n", "team", "deployments", "-l", "portolan.dev/app=hello"]).unwrap();
+    assert_eq!(deployments["items"].as_array().unwrap().len(), 1);
+    assert_eq!(deployments["items"][0]["spec"]["replicas"], 3);
+    rests(&world, "a converged App");
+
+    let since = world.now();
+    first.kill();
+    let second = world.operator("first");
+    until("the next one has the lease and has looked", || second.log().contains("this side writes now"));
+    sleep(RESYNC * 5);
+    let writes = world.writes(ACCOUNT, &since);
+    assert!(writes.is_empty(), "a controller that begins anew: {:#?}", told(&writes));
+
+    assert_eq!(second.stop(), Some(0));
+    let third = world.operator("another, without a journal");
+    until("it looks", || third.log().contains("this side writes now"));
+    rests(&world, "a controller without a journal");
+
+    world.plane.kubectl(&["annotate", "app", "-n", "team", "hello", "portolan.dev/reconcile-at=now"]).unwrap();
+    until("it is obeyed", || {
+        let object = world.get(&["-n", "team", "app", "hello"]).unwrap();
+        object["status"]["lastHandledReconcileAt"] == "now"
+    });
+    rests(&world, "a reconcile on demand that found nothing");
+
+    world.plane.kubectl(&["delete", "app", "-n", "team", "hello", "--timeout=90s"]).unwrap();
+    assert_eq!(left(&world), 0);
+    let events = world.get(&["-n", "team", "events.events.k8s.io"]).unwrap();
+    let reasons: Vec<&str> = events["items"].as_array().unwrap().iter().filter_map(|one| one["reason"].as_str()).collect();
+    for reason in ["Applying", "Converged", "Deleted"] {
+        assert!(reasons.contains(&reason), "{reason} is not among {reasons:?}");
+    }
+    let denied: Vec<Entry> = world.plane.audit().unwrap().into_iter().filter(|one| one.user == ACCOUNT && one.code == 403).collect();
+    assert!(denied.is_empty(), "{:#?}", told(&denied));
+}
+
+#[test]
+fn what_is_wrong_is_said_and_nothing_hangs() {
+    let Some(world) = World::start("what_is_wrong_is_said_and_nothing_hangs") else { return };
+    let _running = world.operator("one");
+    let mut built = app("built", 1);
+    built["spec"]["services"]["web"] = json!({ "build": { "context": "." } });
+    world.apply(&built);
+    let mut astray = app("astray", 1);
+    astray["spec"]["targets"] = json!(["nowhere"]);
+    world.apply(&astray);
+    until("a build is refused", || world.condition("built", "Stalled") == "True BuildHasNoSource");
+    until("a Target is missing", || world.condition("astray", "Ready") == "False UnknownTarget");
+    assert_eq!(world.condition("built", "Ready"), "False BuildHasNoSource");
+    let mut wrong = app("wrong", 1);
+    wrong["spec"]["services"]["web"]["ports"] = json!([{ "name": "http", "port": "many" }]);
+    let refused = world.plane.apply(&wrong.to_string()).unwrap_err().to_string();
+    assert!(refused.contains("spec.services.web.ports[0].port"), "{refused}");
+    world.plane.kubectl(&["delete", "app", "-n", "team", "built", "astray", "--timeout=30s"]).unwrap();
+
+    world.apply(&target("there"));
+    let mut moved = app("moved", 1);
+    moved["spec"]["targets"] = json!(["there"]);
+    world.apply(&moved);
+    world.is_ready("moved");
+    let before = left(&world);
+    world.plane.kubectl(&["delete", "target", "there"]).unwrap();
+    world.plane.kubectl(&["delete", "app", "-n", "team", "moved", "--wait=false"]).unwrap();
+    until("a delete that cannot be is told", || world.condition("moved", "Stalled") == "True UnknownTarget");
+    world.plane.kubectl(&["annotate", "app", "-n", "team", "moved", "portolan.dev/orphan=true"]).unwrap();
+    until("it is let go", || world.get(&["-n", "team", "app", "moved"]).is_none());
+    assert_eq!(left(&world), before, "what is let go is left as it is");
+}
+
+#[test]
+fn a_target_that_is_left_is_cleaned_up_and_a_suspended_app_is_left_alone() {
+    let test = "a_target_that_is_left_is_cleaned_up_and_a_suspended_app_is_left_alone";
+    let Some(world) = World::start(test) else { return };
+    let _running = world.operator("one");
+    world.apply(&target("there"));
+    let mut both = app("both", 1);
+    both["spec"]["targets"] = json!(["here", "there"]);
+    world.apply(&both);
+    world.is_ready("both");
+    world.apply(&app("both", 1));
+    until("nothing is left there", || {
+        world.get(&["-n", "team", ALL, "-l", "portolan.dev/target=there"]).unwrap()["items"].as_array().unwrap().is_empty()
+    });
+    world.is_ready("both");
+    until("nothing is told of it", || {
+        let object = world.get(&["-n", "team", "app", "both"]).unwrap();
+        object["status"]["targets"].as_object().unwrap().keys().eq(["here"])
+    });
+    rests(&world, "after a target was left");
+
+    world.plane.kubectl(&["annotate", "app", "-n", "team", "both", "portolan.dev/suspend=true"]).unwrap();
+    until("it is suspended", || world.condition("both", "Reconciling") == "False Suspended");
+    world.plane.kubectl(&["delete", "deployments", "-n", "team", "-l", "portolan.dev/app=both"]).unwrap();
+    rests(&world, "a suspended App");
+    world.plane.kubectl(&["annotate", "app", "-n", "team", "both", "portolan.dev/suspend-"]).unwrap();
+    until("what was missing is back", || {
+        let found = world.get(&["-n", "team", "deployments", "-l", "portolan.dev/app=both"]).unwrap();
+        found["items"].as_array().unwrap().len() == 1
+    });
+    until("it is settled", || world.condition("both", "Reconciling") == "False Settled");
+}
