@@ -63,9 +63,12 @@ const WHOLE_SECONDS: Support = Support::Emulated("in whole seconds, rounded up")
 const SLEEPS: Support = Support::Emulated(
     "the container sleeps for all of it, in whole seconds, before it is sent the signal, also where no connection is open",
 );
-const NODES_LOGS: Support = Support::Degraded("each node keeps as much of what containers write as its kubelet is told");
-const NODES_PIDS: Support = Support::Degraded("a kubelet has one limit of processes, the same for all pods of its node");
-const OPEN_NETWORK: Support = Support::Degraded("every pod of the cluster may reach the service, as long as no policy says otherwise");
+const NODES_LOGS: Support =
+    Support::Degraded("each node keeps as much of what containers write as its kubelet is told");
+const NODES_PIDS: Support =
+    Support::Degraded("a kubelet has one limit of processes, the same for all pods of its node");
+const OPEN_NETWORK: Support =
+    Support::Degraded("every pod of the cluster may reach the service, as long as no policy says otherwise");
 const GROWS: Support = Support::Degraded("a volume grows where its storage class lets it, and never shrinks");
 const OVER_ALL_TRIES: Support =
     Support::Emulated("one deadline over all tries of a job: `timeout` for each of them, in whole seconds");

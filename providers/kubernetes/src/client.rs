@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+use futures_util::AsyncBufRead;
 use http::Request;
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -37,7 +38,8 @@ pub trait Cluster: Send + Sync {
     async fn create(&self, kind: &Kind, kube_namespace: &str, object: &Value) -> Result<Created, CallError>;
 
     /// Server-side apply, over the version that the object names.
-    async fn apply(&self, kind: &Kind, kube_namespace: &str, object: &Value, force: bool) -> Result<Applied, CallError>;
+    async fn apply(&self, kind: &Kind, kube_namespace: &str, object: &Value, force: bool)
+    -> Result<Applied, CallError>;
 
     /// A JSON patch, for what apply cannot say.
     async fn adopt(&self, kind: &Kind, kube_namespace: &str, name: &str, patch: Value) -> Result<Answer, CallError>;
@@ -116,6 +118,18 @@ impl KubeCluster {
 
     pub async fn client(&self) -> Result<&Client, CallError> {
         self.client.get_or_try_init(|| connect(&self.address)).await
+    }
+
+    /// A container's lines as they come, from those that the request asks for on.
+    pub async fn follow(
+        &self,
+        kube_namespace: &str,
+        log: &LogRequest<'_>,
+    ) -> Result<impl AsyncBufRead + use<>, CallError> {
+        let request = plain(format!("{}&follow=true", log_path(kube_namespace, log)));
+        let request = request.map_err(|failure| error::client(Error::BuildRequest(failure)))?;
+        let lines = self.client().await?.request_stream(request).await;
+        Ok(Box::pin(lines.map_err(error::client)?))
     }
 
     async fn ask(&self, request: Result<Request<Vec<u8>>, RequestError>) -> Result<Result<Value, Error>, CallError> {
@@ -201,7 +215,10 @@ impl Cluster for KubeCluster {
     }
 
     async fn get(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<Option<Value>, CallError> {
-        found(self.ask(api(kind, kube_namespace).get(name, &GetParams::default())).await?)
+        found(
+            self.ask(api(kind, kube_namespace).get(name, &GetParams::default()))
+                .await?,
+        )
     }
 
     async fn exists(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<bool, CallError> {
@@ -222,7 +239,13 @@ impl Cluster for KubeCluster {
         }
     }
 
-    async fn apply(&self, kind: &Kind, kube_namespace: &str, object: &Value, force: bool) -> Result<Applied, CallError> {
+    async fn apply(
+        &self,
+        kind: &Kind,
+        kube_namespace: &str,
+        object: &Value,
+        force: bool,
+    ) -> Result<Applied, CallError> {
         let params = PatchParams {
             force,
             field_manager: Some(MANAGER.into()),
@@ -269,7 +292,8 @@ impl Cluster for KubeCluster {
             }),
             ..DeleteParams::default()
         };
-        self.written(api(kind, kube_namespace).delete(name_of(live), &params)).await
+        self.written(api(kind, kube_namespace).delete(name_of(live), &params))
+            .await
     }
 
     async fn kube_namespace(&self, name: &str) -> Result<Option<Value>, CallError> {
@@ -277,13 +301,15 @@ impl Cluster for KubeCluster {
     }
 
     async fn last_lines(&self, kube_namespace: &str, log: &LogRequest<'_>) -> Result<String, CallError> {
-        let request = plain(log_path(kube_namespace, log)).map_err(Error::BuildRequest).map_err(error::client)?;
+        let request = plain(log_path(kube_namespace, log))
+            .map_err(Error::BuildRequest)
+            .map_err(error::client)?;
         let text = self.client().await?.request_text(request).await;
         text.map_err(error::client)
     }
 }
 
-pub fn log_path(kube_namespace: &str, log: &LogRequest<'_>) -> String {
+fn log_path(kube_namespace: &str, log: &LogRequest<'_>) -> String {
     let LogRequest {
         pod,
         container,

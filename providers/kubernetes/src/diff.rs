@@ -54,12 +54,18 @@ fn counterpart(seen: &Value, wanted: &Value) -> Value {
 fn list(seen: &[Value], wanted: &[Value]) -> Value {
     let Some(key) = key_of(wanted) else {
         return match seen.len() == wanted.len() {
-            true => seen.iter().zip(wanted).map(|(seen, wanted)| counterpart(seen, wanted)).collect(),
+            true => seen
+                .iter()
+                .zip(wanted)
+                .map(|(seen, wanted)| counterpart(seen, wanted))
+                .collect(),
             false => Value::Array(seen.to_vec()),
         };
     };
     let find = |wanted: &Value| seen.iter().find(|seen| keys(seen, key) == keys(wanted, key));
-    let found = wanted.iter().filter_map(|wanted| Some(counterpart(find(wanted)?, wanted)));
+    let found = wanted
+        .iter()
+        .filter_map(|wanted| Some(counterpart(find(wanted)?, wanted)));
     found.collect()
 }
 
@@ -111,16 +117,16 @@ fn tell_what_went(changes: &mut Vec<FieldChange>, seen: &Value, wanted: &Value) 
 const WRITTEN: &[&str] = &["/data", "/spec/ports"];
 const WRITTEN_IN_POD: &[&str] = &["containers", "initContainers", "volumes"];
 const WRITTEN_IN_CONTAINER: &[&str] = &[
-    "env",
-    "command",
-    "ports",
-    "resources",
-    "volumeMounts",
-    "workingDir",
-    "startupProbe",
-    "readinessProbe",
-    "livenessProbe",
-    "lifecycle",
+    "/env",
+    "/command",
+    "/ports",
+    "/resources/limits",
+    "/volumeMounts",
+    "/workingDir",
+    "/startupProbe",
+    "/readinessProbe",
+    "/livenessProbe",
+    "/lifecycle",
 ];
 
 fn gone(seen: &Value, wanted: &Value) -> Vec<FieldChange> {
@@ -135,8 +141,9 @@ fn gone(seen: &Value, wanted: &Value) -> Vec<FieldChange> {
         let path = format!("spec.template.spec.{list}");
         missing(&path, seen.get(list), wanted.get(list), &mut went);
         for (name, seen, wanted) in pairs(&seen[list], &wanted[list]) {
-            for field in WRITTEN_IN_CONTAINER {
-                missing(&format!("{path}.{name}.{field}"), seen.get(field), wanted.get(field), &mut went);
+            for place in WRITTEN_IN_CONTAINER {
+                let name = format!("{path}.{name}{}", place.replace('/', "."));
+                missing(&name, seen.pointer(place), wanted.pointer(place), &mut went);
             }
         }
     }
@@ -158,7 +165,8 @@ fn missing(path: &str, seen: Option<&Value>, wanted: Option<&Value>, went: &mut 
     let gone = |name: String, old: &Value| FieldChange::in_place(name, Some(old.clone()), None);
     match (seen, wanted) {
         (Some(seen), None) => went.push(gone(path.to_string(), seen)),
-        (Some(Value::Object(seen)), Some(Value::Object(wanted))) => {
+        // In any other object an API server fills in what is missing.
+        (Some(Value::Object(seen)), Some(Value::Object(wanted))) if path == "data" || path.ends_with(".limits") => {
             let extra = seen.iter().filter(|(key, _)| !wanted.contains_key(*key));
             went.extend(extra.map(|(key, old)| gone(format!("{path}.{key}"), old)));
         }
@@ -183,10 +191,15 @@ fn word(item: &Value, key: &[&str]) -> String {
 /// A job's pod cannot be changed. It runs again for another revision, and for nothing else.
 fn of_a_job(changes: &mut Vec<FieldChange>, resource: &Resource, observed: &ObservedResource) {
     if resource.revision.is_some() && resource.revision == observed.revision {
-        changes.retain(|change| !change.field.starts_with("spec.template") && !change.field.ends_with(annotation::APPLIED));
+        changes.retain(|change| {
+            !change.field.starts_with("spec.template") && !change.field.ends_with(annotation::APPLIED)
+        });
         return;
     }
-    for change in changes.iter_mut().filter(|change| change.field.starts_with("spec.template")) {
+    for change in changes
+        .iter_mut()
+        .filter(|change| change.field.starts_with("spec.template"))
+    {
         change.replace = true;
         change.downtime = Some(ANOTHER_RUN.into());
     }
@@ -202,7 +215,10 @@ fn shrinks(change: &FieldChange) -> bool {
 }
 
 fn say_downtime(changes: &mut [FieldChange], because: &str) {
-    for change in changes.iter_mut().filter(|change| change.field.starts_with("spec.template")) {
+    for change in changes
+        .iter_mut()
+        .filter(|change| change.field.starts_with("spec.template"))
+    {
         change.downtime = Some(because.into());
     }
 }
@@ -239,7 +255,10 @@ mod tests {
     }
 
     fn fields(kind: &Kind, seen: Value, wanted: Value) -> Vec<String> {
-        told(kind, seen, wanted).into_iter().map(|change| change.field).collect()
+        told(kind, seen, wanted)
+            .into_iter()
+            .map(|change| change.field)
+            .collect()
     }
 
     fn with_container(container: Value) -> Value {
@@ -288,7 +307,12 @@ mod tests {
                 spec(json!({"replicas": 1, "securityContext": {}})),
                 &[],
             ),
-            ("what is missing is a difference", spec(json!({})), spec(json!({"replicas": 1})), &["spec.replicas"]),
+            (
+                "what is missing is a difference",
+                spec(json!({})),
+                spec(json!({"replicas": 1})),
+                &["spec.replicas"],
+            ),
         ] {
             assert_eq!(fields(&DEPLOYMENT, seen, wanted), expected, "{reason}");
         }
@@ -301,17 +325,30 @@ mod tests {
             with_container(json!({ "name": "web", "env": env }))
         };
         let path = "spec.template.spec.containers.web.env.B";
-        assert_eq!(fields(&DEPLOYMENT, env(&["A", "B"]), env(&["A"])), [path], "we wrote it, and no more");
+        assert_eq!(
+            fields(&DEPLOYMENT, env(&["A", "B"]), env(&["A"])),
+            [path],
+            "we wrote it, and no more"
+        );
         let mut injected = env(&["A", "B"]);
         injected["metadata"] = env(&["A"])["metadata"].clone();
-        assert_eq!(fields(&DEPLOYMENT, injected, env(&["A"])), [""; 0], "somebody else wrote it");
-        let probed = with_container(json!({"name": "web", "livenessProbe": {"periodSeconds": 5}}));
-        let bare = with_container(json!({"name": "web"}));
         assert_eq!(
-            fields(&DEPLOYMENT, probed, bare),
-            ["spec.template.spec.containers.web.livenessProbe"],
-            "as a whole"
+            fields(&DEPLOYMENT, injected, env(&["A"])),
+            [""; 0],
+            "somebody else wrote it"
         );
+        let probed =
+            with_container(json!({"name": "web", "livenessProbe": {"periodSeconds": 5, "successThreshold": 1}}));
+        let slower = with_container(json!({"name": "web", "livenessProbe": {"periodSeconds": 9}}));
+        let path = "spec.template.spec.containers.web.livenessProbe";
+        let changed = fields(&DEPLOYMENT, probed.clone(), slower);
+        assert_eq!(
+            changed,
+            [format!("{path}.periodSeconds")],
+            "a default that stays is nothing that went"
+        );
+        let bare = with_container(json!({"name": "web"}));
+        assert_eq!(fields(&DEPLOYMENT, probed, bare), [path], "as a whole");
     }
 
     #[test]
@@ -328,7 +365,11 @@ mod tests {
 
     #[test]
     fn a_job_runs_again_for_another_revision_alone() {
-        let same = fields(&JOB, with_container(json!({"name": "a"})), with_container(json!({"name": "b"})));
+        let same = fields(
+            &JOB,
+            with_container(json!({"name": "a"})),
+            with_container(json!({"name": "b"})),
+        );
         assert_eq!(same, [""; 0], "its pod is of the revision that has run");
     }
 }

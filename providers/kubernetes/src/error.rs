@@ -97,7 +97,9 @@ fn hint(code: &str) -> Option<&'static str> {
 pub fn managers(status: &Status) -> Vec<String> {
     let causes = status.details.iter().flat_map(|details| &details.causes);
     let conflicts = causes.filter(|cause| cause.reason == "FieldManagerConflict");
-    conflicts.map(|cause| format!("{}: {}", cause.field, cause.message)).collect()
+    conflicts
+        .map(|cause| format!("{}: {}", cause.field, cause.message))
+        .collect()
 }
 
 /// Fields that somebody else has written last.
@@ -145,15 +147,23 @@ pub fn moved(id: &ResourceId) -> CallError {
 /// Its name is free once it has gone.
 pub fn still_going(id: &ResourceId) -> CallError {
     let after = Some(Duration::from_secs(1));
-    CallError::new(ErrorClass::Retry { after }, "StillGoing", format!("{id} is still being deleted")).about(id)
+    CallError::new(
+        ErrorClass::Retry { after },
+        "StillGoing",
+        format!("{id} is still being deleted"),
+    )
+    .about(id)
 }
 
 /// A secret that a variable is taken from.
 pub fn secret_missing(id: &ResourceId, secret: &str, kube_namespace: &str) -> CallError {
-    let message = format!("{id} takes a variable from the secret `{secret}`, which is not in the namespace {kube_namespace}");
+    let message =
+        format!("{id} takes a variable from the secret `{secret}`, which is not in the namespace {kube_namespace}");
     CallError::new(ErrorClass::Invalid, "SecretMissing", message)
         .about(id)
-        .with_hint(format!("create it: `kubectl -n {kube_namespace} create secret generic {secret} --from-literal KEY=VALUE`"))
+        .with_hint(format!(
+            "create it: `kubectl -n {kube_namespace} create secret generic {secret} --from-literal KEY=VALUE`"
+        ))
 }
 
 pub fn namespace_missing(kube_namespace: &str) -> CallError {
@@ -163,7 +173,10 @@ pub fn namespace_missing(kube_namespace: &str) -> CallError {
 }
 
 pub fn unknown_workload(scope: &Scope, name: &str) -> CallError {
-    let message = format!("{}/{} has no service or job `{name}` with pods", scope.namespace, scope.app);
+    let message = format!(
+        "{}/{} has no service or job `{name}` with pods",
+        scope.namespace, scope.app
+    );
     CallError::new(ErrorClass::Invalid, "NotRunning", message).with_hint("`portolan status` shows which there are")
 }
 
@@ -195,16 +208,46 @@ mod tests {
     fn each_answer_is_told_as_what_it_is() {
         let after = Some(Duration::from_secs(3));
         for (reason, code, word, message, class) in [
-            ("asked too much", 429, "TooManyRequests", "too many", ErrorClass::Retry { after }),
-            ("outcome unknown", 500, "InternalError", "etcd", ErrorClass::Retry { after }),
-            ("a list that has expired", 410, "Expired", "old", ErrorClass::Retry { after }),
+            (
+                "asked too much",
+                429,
+                "TooManyRequests",
+                "too many",
+                ErrorClass::Retry { after },
+            ),
+            (
+                "outcome unknown",
+                500,
+                "InternalError",
+                "etcd",
+                ErrorClass::Retry { after },
+            ),
+            (
+                "a list that has expired",
+                410,
+                "Expired",
+                "old",
+                ErrorClass::Retry { after },
+            ),
             ("another writer", 409, "Conflict", "modified", ErrorClass::Conflict),
             ("no credentials", 401, "Unauthorized", "", ErrorClass::Denied),
             ("no right", 403, "Forbidden", "cannot create", ErrorClass::Denied),
             ("no room", 403, "Forbidden", "exceeded quota: q", ErrorClass::Quota),
             ("nonsense", 422, "Invalid", "spec.x", ErrorClass::Invalid),
-            ("a field that is none", 400, "BadRequest", "unknown field", ErrorClass::Invalid),
-            ("no such namespace", 404, "NotFound", "namespaces \"x\" not found", ErrorClass::Invalid),
+            (
+                "a field that is none",
+                400,
+                "BadRequest",
+                "unknown field",
+                ErrorClass::Invalid,
+            ),
+            (
+                "no such namespace",
+                404,
+                "NotFound",
+                "namespaces \"x\" not found",
+                ErrorClass::Invalid,
+            ),
         ] {
             let error = told(code, word, message);
             assert_eq!(error.class, class, "{reason}");

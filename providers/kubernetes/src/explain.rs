@@ -6,7 +6,7 @@
 use portolan_core::observation::Failure;
 use serde_json::Value;
 
-use crate::names::label;
+use crate::names::{annotation, label};
 use crate::read::{is_deleting, items, text};
 
 /// The pods of one workload, those of the revision that it wants apart.
@@ -33,13 +33,16 @@ pub struct Trouble {
 
 impl<'a> Pods<'a> {
     /// Those of `workload` among the app's.
-    pub fn of(pods: &'a [Value], workload: &Value) -> Self {
+    pub fn of(pods: &'a [Value], workload: &'a Value) -> Self {
         let tag = |object: &'a Value, key: &str| object["metadata"]["labels"].get(key);
         let template = &workload["spec"]["template"]["metadata"]["labels"];
         let has = |pod: &'a Value, key: &str| tag(pod, key).is_some() && tag(pod, key) == template.get(key);
+        let retry = |object: &'a Value| object["annotations"].get(annotation::RETRIED);
+        let template_is = retry(&workload["spec"]["template"]["metadata"]);
         let all: Vec<&Value> = pods.iter().filter(|pod| has(pod, label::INSTANCE)).collect();
         let wanted = all.iter().copied();
-        let wanted = wanted.filter(|pod| has(pod, label::REVISION) && !is_deleting(pod));
+        let wanted = wanted.filter(|pod| has(pod, label::REVISION) && retry(&pod["metadata"]) == template_is);
+        let wanted = wanted.filter(|pod| !is_deleting(pod));
         Self {
             wanted: wanted.collect(),
             all,
@@ -68,8 +71,13 @@ impl<'a> Pods<'a> {
     }
 
     fn last_failed(&self) -> Option<&'a Value> {
-        let failed = self.wanted.iter().filter(|pod| text(pod, "/status/phase") == Some("Failed"));
-        failed.max_by_key(|pod| text(pod, "/metadata/creationTimestamp")).copied()
+        let failed = self
+            .wanted
+            .iter()
+            .filter(|pod| text(pod, "/status/phase") == Some("Failed"));
+        failed
+            .max_by_key(|pod| text(pod, "/metadata/creationTimestamp"))
+            .copied()
     }
 }
 
@@ -114,7 +122,10 @@ fn waiting(container: &Value) -> String {
     let reason = text(container, "/state/waiting/reason").unwrap_or_default();
     let message = text(container, "/state/waiting/message").unwrap_or(reason);
     match reason.contains("Image") {
-        true => format!("container `{name}`: cannot have the image {image}: {}", one_line(message)),
+        true => format!(
+            "container `{name}`: cannot have the image {image}: {}",
+            one_line(message)
+        ),
         false => format!("container `{name}`: {}", one_line(message)),
     }
 }
@@ -133,7 +144,10 @@ fn crash(pod: &Value, container: &Value) -> Trouble {
 }
 
 fn ended(terminated: &Value) -> String {
-    let signal = terminated.get("signal").and_then(Value::as_i64).filter(|signal| *signal != 0);
+    let signal = terminated
+        .get("signal")
+        .and_then(Value::as_i64)
+        .filter(|signal| *signal != 0);
     let code = terminated.get("exitCode").and_then(Value::as_i64);
     match (text(terminated, "/reason"), signal, code) {
         (Some("OOMKilled"), ..) => "was killed for using more memory than its limit".to_string(),
@@ -157,7 +171,10 @@ fn wait_of(pod: &Value) -> Option<String> {
     let mut conditions = items(pod, "/status/conditions");
     let unscheduled = conditions.find(|one| text(one, "/reason") == Some("Unschedulable"));
     if let Some(one) = unscheduled {
-        return Some(format!("no node takes the pod: {}", one_line(text(one, "/message").unwrap_or_default())));
+        return Some(format!(
+            "no node takes the pod: {}",
+            one_line(text(one, "/message").unwrap_or_default())
+        ));
     }
     let image = containers(pod).find(|one| text(one, "/state/waiting/reason") == Some("ErrImagePull"));
     if let Some(one) = image {
@@ -165,7 +182,10 @@ fn wait_of(pod: &Value) -> Option<String> {
     }
     let unready = |one: &&Value| one.get("ready") == Some(&Value::Bool(false)) && one["state"].get("running").is_some();
     let one = items(pod, "/status/containerStatuses").find(unready)?;
-    Some(format!("container `{}` runs and its probe does not succeed", text(one, "/name")?))
+    Some(format!(
+        "container `{}` runs and its probe does not succeed",
+        text(one, "/name")?
+    ))
 }
 
 /// A pod that the API server did not take: a quota, or a policy.
@@ -193,7 +213,10 @@ pub fn too_late(pods: &Pods<'_>, told: Option<&str>) -> Failure {
 /// A job that has given up, by its last pod.
 pub fn failed_job(condition: &Value, pods: &Pods<'_>) -> (Failure, Option<Log>) {
     if text(condition, "/reason") == Some("DeadlineExceeded") {
-        return (hinted(Failure::new("Timeout", "it took longer than its `timeout`")), None);
+        return (
+            hinted(Failure::new("Timeout", "it took longer than its `timeout`")),
+            None,
+        );
     }
     let pod = pods.last_failed();
     let is_over = |one: &&Value| one["state"].get("terminated").is_some();
@@ -272,5 +295,11 @@ const HINTS: &[(&str, &str)] = &[
         "mend its cause and apply again, or repeat it as it is with `portolan run JOB`",
     ),
     ("Timeout", "raise the job's `timeout`, or let it do less"),
-    ("VolumeLost", "restore the volume from a backup, or delete the claim with its data"),
+    (
+        "VolumeLost",
+        "restore the volume from a backup, or delete the claim with its data",
+    ),
 ];
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,11 @@ impl Kind {
         )
     }
 
+    /// Whether it makes pods, and is what fails with them.
+    pub fn has_pods(&self) -> bool {
+        [&DEPLOYMENT, &STATEFUL_SET, &JOB].contains(&self)
+    }
+
     pub fn id(&self, name: impl Into<String>) -> ResourceId {
         ResourceId::new(self.name, name)
     }
@@ -100,7 +105,11 @@ mod tests {
     #[test]
     fn objects_are_where_the_api_server_has_them() {
         for (reason, kind, expected) in [
-            ("the core group has no name", &SERVICE, "/api/v1/namespaces/shop/services"),
+            (
+                "the core group has no name",
+                &SERVICE,
+                "/api/v1/namespaces/shop/services",
+            ),
             (
                 "any other has",
                 &DEPLOYMENT,

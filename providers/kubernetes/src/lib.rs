@@ -13,6 +13,7 @@ mod diff;
 mod error;
 mod explain;
 mod kinds;
+mod logs;
 mod names;
 mod preflight;
 mod provider;
@@ -79,8 +80,8 @@ fn provider(cluster: KubeCluster, shape: KubernetesShape) -> Provider {
     let (cluster, shape) = (Arc::new(cluster), Arc::new(shape));
     Provider {
         shape: shape.clone(),
-        calls: Arc::new(provider::KubernetesCalls::new(cluster, shape)),
-        logs: None,
+        calls: Arc::new(provider::KubernetesCalls::new(cluster.clone(), shape.clone())),
+        logs: Some(Arc::new(logs::KubernetesLogs::new(cluster, shape))),
         stats: None,
         exec: None,
         run_job: None,

@@ -32,6 +32,8 @@ pub mod annotation {
     pub const RETAINED: &str = "portolan.dev/retained";
     /// On the app's service account: what is remembered of a generation that is held, in JSON.
     pub const HELD: &str = "portolan.dev/held";
+    /// On a pod: which `retry` it is of. Another one makes other pods, of the same revision.
+    pub const RETRIED: &str = "portolan.dev/retried";
     /// On a workload: the rollout's strategy and deadline, where its kind has no field for them.
     pub const STRATEGY: &str = "portolan.dev/rollout-strategy";
     pub const DEADLINE: &str = "portolan.dev/rollout-deadline";
@@ -80,10 +82,7 @@ impl Names<'_> {
 
     /// What the pods of a workload are chosen by.
     pub fn selector(self, name: &str) -> BTreeMap<String, String> {
-        labels([
-            (label::OWNER, self.0.owner.as_str()),
-            (label::INSTANCE, &self.of(name)),
-        ])
+        labels([(label::OWNER, self.0.owner.as_str()), (label::INSTANCE, &self.of(name))])
     }
 
     /// Of an object, as far as they stay the same from one generation to the next.

@@ -44,19 +44,51 @@ impl KubernetesCalls {
 
     async fn found(&self, scope: &Scope, kind: &'static Kind, name: &str) -> Result<Option<Found>, CallError> {
         let object = self.cluster.get(kind, self.place(scope), name).await?;
-        Ok(object.map(|object| {
-            let seen = Seen {
-                scope,
-                pods: &[],
-                now: SystemTime::now(),
-            };
-            let seen = seen.read(kind, &object).resource;
-            Found { object, seen }
-        }))
+        Ok(object.map(|object| found(scope, kind, object, &[])))
+    }
+
+    /// What runs may have failed in the very revision that is put again, which its pods tell.
+    async fn has_failed(
+        &self,
+        scope: &Scope,
+        kind: &'static Kind,
+        found: Found,
+        request: &WriteRequest,
+    ) -> Result<(Found, bool), CallError> {
+        if !kind.has_pods() || found.seen.revision != request.revision {
+            return Ok((found, false));
+        }
+        let pods = self.cluster.list(&POD, self.place(scope), &selector_of(scope)).await?;
+        let found = self::found(scope, kind, found.object, &pods);
+        let has_failed = found.seen.failure().is_some();
+        Ok((found, has_failed))
+    }
+
+    /// Fresh pods for what is to be applied again.
+    async fn restart(
+        &self,
+        scope: &Scope,
+        kind: &'static Kind,
+        request: &WriteRequest,
+        live: Value,
+    ) -> Result<Value, CallError> {
+        let Some(patch) = write::restarted(&live, &request.idempotency_token) else {
+            return Ok(live);
+        };
+        let place = self.place(scope);
+        match self.cluster.annotate(kind, place, &request.id.name, patch).await? {
+            Answer::Done(restarted) => Ok(restarted),
+            Answer::Moved | Answer::Gone => Err(error::moved(&request.id)),
+        }
     }
 
     /// What stands there is ours: as it was, unless it waits for its pods to go or was kept for its data.
-    async fn is_there(&self, scope: &Scope, kind: &'static Kind, request: &WriteRequest) -> Result<Accepted, CallError> {
+    async fn is_there(
+        &self,
+        scope: &Scope,
+        kind: &'static Kind,
+        request: &WriteRequest,
+    ) -> Result<Accepted, CallError> {
         let Some(found) = self.found(scope, kind, &request.id.name).await? else {
             return Err(error::moved(&request.id));
         };
@@ -111,12 +143,7 @@ impl KubernetesCalls {
     }
 
     /// A job that has failed is no record of anything: it goes, and another one runs.
-    async fn run_again(
-        &self,
-        scope: &Scope,
-        request: &WriteRequest,
-        live: &Value,
-    ) -> Result<Accepted, CallError> {
+    async fn run_again(&self, scope: &Scope, request: &WriteRequest, live: &Value) -> Result<Accepted, CallError> {
         match self.cluster.delete(&JOB, self.place(scope), live).await? {
             // Its pods have ended, so it is gone in a moment, and the next try creates it.
             Answer::Done(_) | Answer::Gone => Err(error::still_going(&request.id)),
@@ -124,7 +151,13 @@ impl KubernetesCalls {
         }
     }
 
-    async fn keep(&self, scope: &Scope, kind: &'static Kind, request: &WriteRequest, found: &Found) -> Result<Accepted, CallError> {
+    async fn keep(
+        &self,
+        scope: &Scope,
+        kind: &'static Kind,
+        request: &WriteRequest,
+        found: &Found,
+    ) -> Result<Accepted, CallError> {
         if found.seen.retained {
             return Ok(Accepted::done());
         }
@@ -137,11 +170,7 @@ impl KubernetesCalls {
     }
 
     /// All that bears the owner's label, and what stands under the wanted names besides.
-    async fn objects(
-        &self,
-        scope: &Scope,
-        wanted: &[ResourceId],
-    ) -> Result<Vec<(&'static Kind, Value)>, CallError> {
+    async fn objects(&self, scope: &Scope, wanted: &[ResourceId]) -> Result<Vec<(&'static Kind, Value)>, CallError> {
         let (place, selector) = (self.place(scope), selector_of(scope));
         let selector = selector.as_str();
         let lists = RENDERED.iter().map(|kind| async move {
@@ -179,6 +208,12 @@ impl KubernetesCalls {
         }
         resource
     }
+}
+
+fn found(scope: &Scope, kind: &'static Kind, object: Value, pods: &[Value]) -> Found {
+    let now = SystemTime::now();
+    let seen = Seen { scope, pods, now }.read(kind, &object).resource;
+    Found { object, seen }
 }
 
 fn id_of(kind: &Kind, object: &Value) -> ResourceId {
@@ -258,10 +293,14 @@ impl Calls for KubernetesCalls {
         if found.seen.state == ResourceState::Deleting {
             return Err(error::still_going(&request.id));
         }
-        if kind == &JOB && write::is_retry(&found.seen, request) {
-            return self.run_again(scope, request, &found.object).await;
+        match self.has_failed(scope, kind, found, request).await? {
+            (found, false) => self.apply(scope, kind, request, found.object).await,
+            (found, true) if kind == &JOB => self.run_again(scope, request, &found.object).await,
+            (found, true) => {
+                let live = self.restart(scope, kind, request, found.object).await?;
+                self.apply(scope, kind, request, live).await
+            }
         }
-        self.apply(scope, kind, request, found.object).await
     }
 
     async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {

@@ -20,7 +20,9 @@ pub fn of_bytes(bytes: u64) -> String {
 
 /// In thousandths; `None` for what is no quantity, or is finer or larger than any that we write.
 pub fn millis_of(text: &str) -> Option<i128> {
-    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let at = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (digits, suffix) = text.split_at(at);
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
     let scale = 10i128.checked_pow(u32::try_from(part.len()).ok()?)?;

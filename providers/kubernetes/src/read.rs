@@ -123,11 +123,7 @@ pub fn etag(object: &Value) -> String {
     let mut content = content(object);
     let mut annotations = map(object, "/metadata/annotations");
     annotations.retain(|key, _| !is_of_controllers(key) && key != annotation::HELD);
-    content["metadata"] = json!([
-        object["metadata"]["uid"],
-        map(object, "/metadata/labels"),
-        annotations,
-    ]);
+    content["metadata"] = json!([object["metadata"]["uid"], map(object, "/metadata/labels"), annotations,]);
     hash_of_text("etag", &content.to_string())
 }
 
@@ -217,3 +213,6 @@ fn replicas(kind: &Kind, object: &Value, pods: &Pods<'_>) -> Option<Replicas> {
         restarts: pods.restarts(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! What is sent: objects of a write, and who is told to have written them. Pure.
 
-use portolan_core::observation::ObservedResource;
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{CallError, WriteRequest};
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::error;
 use crate::kinds::{JOB, Kind};
-use crate::names::{MANAGER, annotation, label};
+use crate::names::{MANAGER, annotation, hash_of_text, label};
 
 /// The kind of what a write is about.
 pub fn kind_of(id: &ResourceId) -> Result<&'static Kind, CallError> {
@@ -49,7 +48,9 @@ pub fn adoption(live: &Value) -> Option<Value> {
     let created = entries.iter().find(by_update)?;
     let mut applied = created.clone();
     applied["operation"] = json!("Apply");
-    let before = entries.iter().find(|entry| is_ours(entry) && entry["operation"] == "Apply");
+    let before = entries
+        .iter()
+        .find(|entry| is_ours(entry) && entry["operation"] == "Apply");
     if let Some(before) = before {
         merge(&mut applied["fieldsV1"], &before["fieldsV1"]);
     }
@@ -83,9 +84,19 @@ pub fn annotated(live: &Value, key: &str, value: Option<String>) -> Value {
     }})
 }
 
-/// Whether the very revision that is to be put has failed: applying it again is how a user says `retry`.
-pub fn is_retry(seen: &ObservedResource, request: &WriteRequest) -> bool {
-    seen.failure().is_some() && seen.revision == request.revision
+/// Other pods of the same template, once for each token: what has failed is tried afresh.
+pub fn restarted(live: &Value, token: &str) -> Option<Value> {
+    let token = hash_of_text("retried", token);
+    let annotations = &live["spec"]["template"]["metadata"]["annotations"];
+    let is_done = annotations
+        .get(annotation::RETRIED)
+        .is_some_and(|before| *before == token);
+    (!is_done).then(|| {
+        json!({
+            "metadata": { "resourceVersion": live["metadata"]["resourceVersion"] },
+            "spec": { "template": { "metadata": { "annotations": { annotation::RETRIED: token } } } },
+        })
+    })
 }
 
 #[cfg(test)]
@@ -110,7 +121,10 @@ mod tests {
             (
                 "created and never applied",
                 vec![created.clone(), theirs.clone()],
-                Some(vec![theirs.clone(), entry(MANAGER, "Apply", json!({"f:spec": {"f:a": {}}}))]),
+                Some(vec![
+                    theirs.clone(),
+                    entry(MANAGER, "Apply", json!({"f:spec": {"f:a": {}}})),
+                ]),
             ),
             (
                 "both, so that nothing is lost",

@@ -104,3 +104,38 @@ fn entry(event: &Value) -> Entry {
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_is_told_once_and_half_a_line_not_yet() {
+        let event = |id: &str, stage: &str, verb: &str| {
+            json!({
+                "auditID": id,
+                "stage": stage,
+                "verb": verb,
+                "user": {"username": "admin"},
+                "objectRef": {"apiGroup": "apps", "resource": "deployments", "subresource": "status", "name": "web"},
+                "responseStatus": {"code": 200},
+            })
+            .to_string()
+        };
+        let log = [
+            event("1", "ResponseStarted", "watch"),
+            event("2", "ResponseComplete", "patch"),
+            event("1", "ResponseComplete", "watch"),
+            event("3", "ResponseComplete", "delete"),
+        ]
+        .join("\n");
+        let entries = entries(&log);
+        let verbs: Vec<&str> = entries.iter().map(|entry| entry.verb.as_str()).collect();
+        assert_eq!(verbs, ["watch", "patch"]);
+        assert_eq!(
+            (entries[1].resource.as_str(), entries[1].code),
+            ("deployments/status", 200)
+        );
+        assert!(entries[1].is_write() && !entries[0].is_write());
+    }
+}

@@ -36,6 +36,11 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
+    /// Whether its programs are there.
+    pub fn can_start() -> Result<()> {
+        Tools::find(&["control-plane"]).map(drop)
+    }
+
     /// Starts one with three nodes, each with room for 2,000 pods.
     ///
     /// # Errors
@@ -123,9 +128,10 @@ impl ControlPlane {
         answer("kubectl", arguments, output.map_err(Error::system("run kubectl"))?)
     }
 
-    /// Creates or changes the objects of a manifest, in YAML or JSON, by server-side apply.
+    /// Creates or changes the objects of a manifest, in YAML or JSON, by server-side apply; a field that the server does
+    /// not know fails it.
     pub fn apply(&self, manifest: &str) -> Result<String> {
-        let arguments = ["apply", "--server-side", "--validate=false", "-f", "-"];
+        let arguments = ["apply", "--server-side", "-f", "-"];
         let failed = || Error::system("run kubectl");
         let mut command = self.command(self.tools.program("kubectl"));
         command.args(arguments);

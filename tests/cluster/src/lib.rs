@@ -2,19 +2,21 @@
 //!
 //! [`ControlPlane`] is etcd, an API server and what runs beside it, with nodes that KWOK plays: it starts in seconds
 //! and has room for a thousand pods, none of which runs anything. It is for scale, timing, status and faults.
-//! `Node` is one that runs pods. Their programs are built by `tests/kubetools/build`; where they are missing
+//! [`Node`] is a cluster of one that runs pods. Their programs are built by `tests/kubetools/build`; where they are missing
 //! `start` says [`Error::Missing`], and [`or_skip`] says so of a test.
 //!
 //! What a test starts ends with it, whether it returns, panics or is killed, and leaves no file: `processes.rs` tells
-//! how. The crate knows nothing of Portolan. To follow it, read `control_plane.rs` first.
+//! how. The crate knows nothing of Portolan. To follow it, read `control_plane.rs` first, then `node/mod.rs`.
 
 mod address;
 mod audit;
 mod certificates;
 mod control_plane;
 mod error;
+pub mod image;
 mod kubeconfig;
 mod kwok;
+pub mod node;
 mod place;
 mod processes;
 mod programs;
@@ -24,6 +26,7 @@ mod wait;
 pub use audit::Entry;
 pub use control_plane::ControlPlane;
 pub use error::{Error, Result};
+pub use node::Node;
 
 /// What was started; or nothing, said in the form that `tests/suites.py` judges, where its programs are missing.
 ///

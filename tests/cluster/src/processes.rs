@@ -1,12 +1,12 @@
 //! The programs of one cluster, and the promise that they end with their test, however it ends.
 //!
-//! All of them are in one process group, whose leader is a guard: a shell that waits for a word on its standard input.
-//! A test that returns or panics ends its programs one by one and says the word. One that is killed says nothing; the
-//! kernel closes its end, and the guard ends the group and removes the folder. So no number of a process is ever used
-//! that could meanwhile be somebody else's.
+//! All of them are in one process group, whose leader is a guard: a shell that reads its standard input. When the test
+//! is done with them it closes that, and when it is killed the kernel does. Then the guard ends the group, waits until
+//! it is gone, and takes away what the cluster may have left: its folder, and cgroups of the folder's name. So there is
+//! one way to end, and no number of a process is used that could meanwhile be somebody else's.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,14 +15,27 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 
-/// The group's end has to outlive the group: `setsid` leaves it. The shell that the group ends may be its own.
+/// Its end has to outlive the group, and `setsid` leaves that.
 const GUARD: &str = r#"
-read -r _ && exit
-exec setsid sh -c '
-    kill -s KILL -- "-$1"
-    while kill -s 0 -- "-$1" 2>/dev/null; do sleep 0.1; done
-    rm -rf -- "$2"
-' end "$$" "$1"
+read -r _
+exec setsid sh -c "$1" end "$$" "$2"
+"#;
+
+/// A cgroup can be removed a moment after the last process in it has ended; after ten seconds something is wrong, which
+/// whoever looks for leftovers will find.
+const END: &str = r#"
+kill -s KILL -- "-$1" 2>/dev/null
+while kill -s 0 -- "-$1" 2>/dev/null; do sleep 0.05; done
+for _ in $(seq 200); do
+    left=
+    for cgroup in "/sys/fs/cgroup/${2##*/}" /sys/fs/cgroup/*/"${2##*/}"; do
+        [ -d "$cgroup" ] || continue
+        find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null || left=1
+    done
+    [ "$left" ] || break
+    sleep 0.05
+done
+rm -rf -- "$2"
 "#;
 
 /// As many lines of a program's log are told when it ends by itself.
@@ -46,8 +59,8 @@ impl Processes {
         let folder = made.map_err(Error::system("make a folder for a cluster"))?;
         fs::create_dir(folder.path().join("logs")).map_err(Error::system("make a folder for logs"))?;
         let mut guard = Command::new("sh");
-        guard.args(["-c", GUARD, "guard"]).arg(folder.path());
-        guard.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        guard.args(["-c", GUARD, "guard", END]).arg(folder.path());
+        guard.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         guard.current_dir("/").process_group(0);
         let guard = guard.spawn().map_err(Error::system("start a cluster's guard"))?;
         Ok(Self {
@@ -61,18 +74,19 @@ impl Processes {
         self.folder.path()
     }
 
-    /// Starts one; what it says goes to its log.
-    pub(crate) fn start(&mut self, name: &str, mut command: Command) -> Result<()> {
+    /// Starts one, and answers its number; what it says goes to its log.
+    pub(crate) fn start(&mut self, name: &str, mut command: Command) -> Result<u32> {
         let doing = || Error::system(format!("start {name}"));
         let log = File::create(self.log(name)).map_err(doing())?;
         command.stdin(Stdio::null()).stdout(log.try_clone().map_err(doing())?);
         command.stderr(log).process_group(self.guard.id().cast_signed());
         let child = command.spawn().map_err(doing())?;
+        let pid = child.id();
         self.programs.push(Program {
             name: name.to_string(),
             child,
         });
-        Ok(())
+        Ok(pid)
     }
 
     /// Fails where one has ended by itself.
@@ -97,18 +111,17 @@ impl Processes {
         lines[lines.len().saturating_sub(TOLD)..].join("\n")
     }
 
-    /// Ends them, the last one first. What cannot be ended has ended already.
+    /// Ends them. What cannot be waited for has ended already.
     fn end(&mut self) {
-        for program in self.programs.iter_mut().rev() {
-            _ = program.child.kill();
-        }
+        drop(self.guard.stdin.take());
         for program in &mut self.programs {
             _ = program.child.wait();
         }
-        if let Some(mut input) = self.guard.stdin.take() {
-            _ = input.write_all(b"done\n");
-        }
         _ = self.guard.wait();
+        if let Some(mut output) = self.guard.stdout.take() {
+            // It says nothing; its output is closed when it has done everything.
+            _ = output.read_to_end(&mut Vec::new());
+        }
     }
 }
 

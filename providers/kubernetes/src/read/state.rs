@@ -142,3 +142,118 @@ fn on_its_way(message: &str) -> State {
 fn failed(failure: Failure, log: Option<Log>) -> State {
     (ResourceState::Failed { failure }, log)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::CONFIG_MAP;
+    use serde_json::json;
+
+    fn told(kind: &Kind, object: &Value, pods: &[Value], seconds: u64) -> String {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        match of(kind, object, &Pods::of(pods, object), now).0 {
+            ResourceState::Progressing { message, .. } => message,
+            ResourceState::Failed { failure } => failure.reason,
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn with(generation: u64, status: Value) -> Value {
+        json!({
+            "metadata": { "generation": generation, "annotations": { annotation::DEADLINE: "60" } },
+            "spec": { "replicas": 2, "template": { "metadata": { "labels": labels() } } },
+            "status": status,
+        })
+    }
+
+    fn labels() -> Value {
+        json!({ "app.kubernetes.io/instance": "web", "portolan.dev/revision": "r1" })
+    }
+
+    fn counts(updated: u32, all: u32, available: u32) -> Value {
+        json!({ "observedGeneration": 2, "updatedReplicas": updated, "replicas": all, "availableReplicas": available })
+    }
+
+    fn condition(kind: &str, status: &str, reason: &str) -> Value {
+        let condition = json!({ "type": kind, "status": status, "reason": reason, "message": "exceeded quota: few" });
+        json!({ "observedGeneration": 2, "conditions": [condition] })
+    }
+
+    #[test]
+    fn a_deployment_stands_where_its_controller_says() {
+        for (reason, object, expected) in [
+            (
+                "not seen",
+                with(3, counts(2, 2, 2)),
+                "its controller has not seen it yet",
+            ),
+            (
+                "half way",
+                with(2, counts(1, 3, 2)),
+                "1 of 2 replicas are of the new revision",
+            ),
+            ("an old one is left", with(2, counts(2, 3, 2)), "1 old replicas end"),
+            ("not available", with(2, counts(2, 2, 1)), "1 of 2 replicas are ready"),
+            ("all of it", with(2, counts(2, 2, 2)), "Ready"),
+            (
+                "out of time",
+                with(2, condition("Progressing", "False", "ProgressDeadlineExceeded")),
+                "ProgressDeadlineExceeded",
+            ),
+            (
+                "its pods are refused",
+                with(2, condition("ReplicaFailure", "True", "FailedCreate")),
+                "QuotaExceeded",
+            ),
+            (
+                "on its way out",
+                json!({ "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } }),
+                "Deleting",
+            ),
+        ] {
+            assert_eq!(told(&DEPLOYMENT, &object, &[], 0), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_stateful_set_has_the_manifests_deadline() {
+        let pods = [json!({
+            "metadata": { "name": "web-0", "labels": labels(), "creationTimestamp": "1970-01-01T00:01:40Z" },
+            "status": {},
+        })];
+        for (reason, now, expected) in [
+            ("in time", 160, "1 of 2 replicas are ready"),
+            ("too late", 161, "ProgressDeadlineExceeded"),
+        ] {
+            let object = with(2, counts(2, 2, 1));
+            assert_eq!(told(&STATEFUL_SET, &object, &pods, now), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn jobs_and_claims_end_by_their_own_rules() {
+        let status = |kind: &str| json!({ "status": { "conditions": [{ "type": kind, "status": "True" }] } });
+        let phase = |phase: &str| json!({ "status": { "phase": phase } });
+        for (reason, kind, object, expected) in [
+            ("a job that ran", &JOB, status("Complete"), "Completed"),
+            ("one that gave up", &JOB, status("Failed"), "JobFailed"),
+            ("one that runs", &JOB, json!({}), "attempt 1 runs"),
+            (
+                "one that runs again",
+                &JOB,
+                json!({ "status": { "failed": 1 } }),
+                "attempt 2 runs",
+            ),
+            (
+                "a claim that waits for its first pod",
+                &CLAIM,
+                phase("Pending"),
+                "Ready",
+            ),
+            ("one whose volume is gone", &CLAIM, phase("Lost"), "VolumeLost"),
+            ("what is there is ready", &CONFIG_MAP, json!({}), "Ready"),
+        ] {
+            assert_eq!(told(kind, &object, &[], 0), expected, "{reason}");
+        }
+    }
+}

@@ -44,7 +44,11 @@ impl Renderer<'_> {
         put(&mut body, "command", command(container));
         put(&mut body, "workingDir", json!(container.working_dir));
         put(&mut body, "env", json!(self.env(running)));
-        put(&mut body, "ports", json!(running.ports.iter().map(port).collect::<Vec<_>>()));
+        put(
+            &mut body,
+            "ports",
+            json!(running.ports.iter().map(port).collect::<Vec<_>>()),
+        );
         put(&mut body, "resources", resources(container));
         put(&mut body, "volumeMounts", json!(self.mounts(running, files)));
         put(&mut body, "securityContext", self.user(running));
@@ -123,7 +127,6 @@ impl Renderer<'_> {
             }
             one
         });
-        debug_assert!(running.container.mounts.iter().all(|one| !Files::is_volume(&one.volume)));
         mounts.chain(files.mounts(running.container)).collect()
     }
 
@@ -165,7 +168,10 @@ pub(super) fn user_of(container: &DesiredContainer) -> Option<User> {
 
 fn image(container: &DesiredContainer) -> Value {
     match &container.image.digest {
-        Some(digest) => json!(format!("{}@{digest}", repository(&container.image.reference.to_string()))),
+        Some(digest) => json!(format!(
+            "{}@{digest}",
+            repository(&container.image.reference.to_string())
+        )),
         None => after_build(),
     }
 }
@@ -275,8 +281,10 @@ fn secret_inside_text(name: &str, origin: &str) -> Fault {
 }
 
 fn user_by_name(name: &str, origin: &str) -> Fault {
-    let message = format!("`{name}` is a user by name, and a cluster takes another user than the image's by number only");
-    Fault::new("UserUnsupported", message, format!("{origin}/user")).with_hint("give its number, as in `1000` or `1000:1000`")
+    let message =
+        format!("`{name}` is a user by name, and a cluster takes another user than the image's by number only");
+    Fault::new("UserUnsupported", message, format!("{origin}/user"))
+        .with_hint("give its number, as in `1000` or `1000:1000`")
 }
 
 #[cfg(test)]
@@ -298,8 +306,16 @@ mod tests {
     fn a_repository_is_a_reference_without_tag_and_digest() {
         for (reason, reference, expected) in [
             ("a tag", "registry.example/shop:1", "registry.example/shop"),
-            ("a port and no tag", "registry.example:5000/shop", "registry.example:5000/shop"),
-            ("both", "registry.example:5000/shop:1@sha256:aa", "registry.example:5000/shop"),
+            (
+                "a port and no tag",
+                "registry.example:5000/shop",
+                "registry.example:5000/shop",
+            ),
+            (
+                "both",
+                "registry.example:5000/shop:1@sha256:aa",
+                "registry.example:5000/shop",
+            ),
         ] {
             assert_eq!(repository(reference), expected, "{reason}");
         }

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use portolan_core::desired::{DesiredContainer, DesiredJob, DesiredPort, DesiredProbes, DesiredService};
+use portolan_core::desired::{
+    DesiredContainer, DesiredJob, DesiredPort, DesiredProbe, DesiredProbes, DesiredService, ProbeCheck,
+};
+use portolan_core::manifest::Protocol;
 use serde_json::{Value, json};
 
 use super::Renderer;
 use super::container::{Running, seconds};
 use crate::names::hash_of_text;
 
-/// Name of the volume with files: no manifest's volume can be called so in one of its own, for this one has a prefix.
-const FILES: &str = "portolan-files";
+/// Name of the volume with files: none of a manifest's begins with a digit.
+const FILES: &str = "0-files";
 
 /// What a pod is made of, in the manifest's words.
 pub(super) struct Pod<'a> {
@@ -42,7 +45,7 @@ impl<'a> Pod<'a> {
         Self {
             main: Running {
                 ports: &service.ports,
-                probes: service.probes.clone(),
+                probes: probes(service),
                 drain: service.stop.drain,
                 ..plain(&service.name, &service.container, origin.clone())
             },
@@ -62,6 +65,25 @@ impl<'a> Pod<'a> {
             // As long as a kubelet gives by itself.
             grace: Duration::from_secs(30),
         }
+    }
+}
+
+/// Who says nothing is ready once its first port takes a connection, as on any target.
+fn probes(service: &DesiredService) -> DesiredProbes {
+    let asked = &service.probes;
+    let port = service.ports.iter().find(|port| port.protocol != Protocol::Udp);
+    let connects = port.map(|port| DesiredProbe {
+        check: ProbeCheck::Tcp { port: port.port },
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        threshold: 3,
+    });
+    match (&asked.startup, &asked.ready) {
+        (None, None) => DesiredProbes {
+            ready: connects,
+            ..asked.clone()
+        },
+        _ => asked.clone(),
     }
 }
 
@@ -114,7 +136,9 @@ impl Renderer<'_> {
                 (mount.volume.as_str(), volume)
             })
             .collect();
-        let files = files.config_map().map(|name| json!({ "name": FILES, "configMap": { "name": name } }));
+        let files = files
+            .config_map()
+            .map(|name| json!({ "name": FILES, "configMap": { "name": name } }));
         claims.into_values().chain(files).collect()
     }
 
@@ -157,10 +181,10 @@ impl Files {
         (texts.collect(), files)
     }
 
-    /// Of their texts; `None` where there are none.
+    /// Of their texts, as long as a revision; `None` where there are none.
     pub(super) fn hash(&self) -> Option<String> {
         let text = format!("{:?}", self.keys);
-        (!self.keys.is_empty()).then(|| hash_of_text("files", &text))
+        (!self.keys.is_empty()).then(|| hash_of_text("files", &text)[..10].to_string())
     }
 
     pub(super) fn in_config_map(self, name: String) -> Self {
@@ -181,9 +205,5 @@ impl Files {
             Some(json!({ "name": FILES, "mountPath": file.path, "subPath": key, "readOnly": true }))
         });
         mounts.collect()
-    }
-
-    pub(super) fn is_volume(name: &str) -> bool {
-        name == FILES
     }
 }

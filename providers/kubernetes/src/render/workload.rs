@@ -103,7 +103,7 @@ impl Renderer<'_> {
     fn files(&mut self, part: Part<'_>, containers: &[&DesiredContainer]) -> Files {
         let (data, files) = Files::of(containers);
         let Some(hash) = files.hash() else { return files };
-        let name = self.names.beside(part.name, &hash);
+        let name = self.names.beside(part.name, &format!("files-{hash}"));
         let body = json!({ "data": data, "immutable": true });
         let map = self.object(&CONFIG_MAP, name.clone(), part, body);
         self.add(map);

@@ -63,7 +63,10 @@ pub async fn ask(client: &Client, method: &str, path: &str, body: Option<&Value>
         "PATCH" => "application/merge-patch+json",
         _ => "application/json",
     };
-    let request = http::Request::builder().method(method).uri(path).header("Content-Type", sort);
+    let request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("Content-Type", sort);
     let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
     match client.request(request.body(body).unwrap()).await {
         Ok(answer) => Some(answer),

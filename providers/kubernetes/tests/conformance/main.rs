@@ -1,5 +1,8 @@
 //! The conformance suite against a real API server, its controllers and its scheduler; the nodes are KWOK's.
 
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
 mod account;
 mod cluster;
 mod trouble;

@@ -32,13 +32,19 @@ impl Victim<'_> {
     async fn permit(&self, verbs: &[&str]) {
         let path = format!("/apis/{RBAC}/namespaces/{}/roles/{ROLE}", self.kube_namespace);
         let mut role = ask(self.administrator, "GET", &path, None).await.unwrap();
-        role["rules"][0]["resources"].as_array_mut().unwrap().retain(|one| one != "configmaps");
+        role["rules"][0]["resources"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|one| one != "configmaps");
         let rules = role["rules"].as_array_mut().unwrap();
         rules.truncate(2);
         rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "verbs": verbs }));
         ask(self.administrator, "PUT", &path, Some(&role)).await;
         let expected = verbs.contains(&"create");
-        until("the role is another one", || async { self.may_create().await == expected }).await;
+        until("the role is another one", || async {
+            self.may_create().await == expected
+        })
+        .await;
     }
 
     async fn may_create(&self) -> bool {
@@ -90,12 +96,18 @@ pub fn permissions(user: &str, kube_namespace: &str) -> Vec<Value> {
         "jobs",
         "poddisruptionbudgets",
     ];
-    let role = |sort: &str, namespace: Value, rules: Value| {
-        json!({ "apiVersion": RBAC, "kind": sort, "metadata": { "name": ROLE, "namespace": namespace }, "rules": rules })
-    };
+    let role = |sort: &str, namespace: Value, rules: Value| json!({ "apiVersion": RBAC, "kind": sort, "metadata": { "name": ROLE, "namespace": namespace }, "rules": rules });
     let looks = rule(&[""], &["pods", "pods/log", "secrets"], &["get", "list"]);
-    let in_it = role("Role", json!(kube_namespace), json!([rule(&["", "apps", "batch", "policy"], &written, &write), looks]));
-    let of_it = role("ClusterRole", Value::Null, json!([rule(&[""], &["namespaces"], &["get"])]));
+    let in_it = role(
+        "Role",
+        json!(kube_namespace),
+        json!([rule(&["", "apps", "batch", "policy"], &written, &write), looks]),
+    );
+    let of_it = role(
+        "ClusterRole",
+        Value::Null,
+        json!([rule(&[""], &["namespaces"], &["get"])]),
+    );
     let bound = |sort: &str, to: &str, name: &str, namespace: Value| {
         json!({
             "apiVersion": RBAC, "kind": sort, "metadata": { "name": name, "namespace": namespace },

@@ -41,7 +41,9 @@ impl Wire {
     /// Writes it down, and tells what becomes of its answer.
     fn hear(&self, method: &Method, uri: &str, body: &[u8]) -> Option<Loss> {
         let mut heard = self.0.lock().unwrap();
-        heard.requests.push(format!("{method} {uri} {}", String::from_utf8_lossy(body)));
+        heard
+            .requests
+            .push(format!("{method} {uri} {}", String::from_utf8_lossy(body)));
         let is_list = method == Method::GET && uri.contains("labelSelector=");
         let is_lost = match heard.next.as_ref()? {
             Loss::OfALook | Loss::OfAPage => is_list,
@@ -88,5 +90,7 @@ fn expired() -> Response<Body> {
         "message": "The provided continue parameter is too old",
     });
     let answer = Response::builder().status(410);
-    answer.body(status.to_string().into_bytes().into()).expect("it is well formed")
+    answer
+        .body(status.to_string().into_bytes().into())
+        .expect("it is well formed")
 }
