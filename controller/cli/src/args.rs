@@ -303,7 +303,10 @@ pub struct CarryArgs {
 #[derive(Debug, Args)]
 pub struct ControllerArgs {
     /// Files or folders to read manifests from, and to watch
-    #[cfg_attr(feature = "kubernetes", arg(value_name = "DIR", required_unless_present = "kubernetes"))]
+    #[cfg_attr(
+        feature = "kubernetes",
+        arg(value_name = "DIR", required_unless_present = "kubernetes")
+    )]
     #[cfg_attr(not(feature = "kubernetes"), arg(value_name = "DIR", required = true))]
     pub paths: Vec<PathBuf>,
     /// Keep the Apps of a cluster instead, which are Kubernetes objects there

@@ -3,7 +3,7 @@
 //! Nothing is assigned before the object bears the finalizer, so that nothing can be applied whose App goes without a delete;
 //! and the finalizer goes only once every target has told that nothing is left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -74,6 +74,7 @@ impl KeptApp {
         }
         if head.uid != self.head.uid {
             self.slots.clear();
+            (self.reconciled, self.approved) = (None, None);
         }
         if (&head.uid, head.generation) != (&self.head.uid, self.head.generation) {
             self.intent = intent::app(&self.name, &object.data["spec"]);
@@ -91,8 +92,13 @@ impl KeptApp {
             let wanted = self.wanted();
             let mut old = std::mem::take(&mut self.slots);
             for (target, (app, wish)) in wanted {
-                let slot = self.slot(&target, app, wish, harbours.get(&target), old.remove(&target));
-                self.slots.insert(target, slot);
+                let old = old.remove(&target);
+                let was_there = self.is_told_of(&target) || old.as_ref().is_some_and(|old| old.assignment.is_some());
+                let slot = self.slot(&target, app, wish, harbours.get(&target), old);
+                // Where nothing can have been applied nothing is to go.
+                if wish == Wish::Keep || was_there || slot.assignment.is_some() {
+                    self.slots.insert(target, slot);
+                }
             }
         }
         before != self.assigned()
@@ -164,24 +170,38 @@ impl KeptApp {
         if self.is_suspended() {
             return Some(status::suspended(&self.head.status, self.head.generation, now));
         }
-        let refused = self.intent.as_ref().err().filter(|_| !self.head.deleting).map(|faults| Told::refused(faults));
+        let refused = self
+            .intent
+            .as_ref()
+            .err()
+            .filter(|_| !self.head.deleting)
+            .map(|faults| Told::refused(faults));
         let waiting = Told::waiting();
         let before = self.head.status["targets"].as_object();
         let mut kept = Map::new();
         let mut told: Vec<(&str, &Told)> = Vec::new();
+        let mut without_entry = BTreeSet::new();
         if let Some(refused) = &refused {
             kept = before.cloned().unwrap_or_default();
             told.push(("", refused));
         } else if !self.is_worth_telling() {
             return None;
         }
-        for (target, slot) in self.slots.iter().filter(|(_, slot)| self.head.deleting || !slot.is_gone()) {
+        for (target, slot) in self
+            .slots
+            .iter()
+            .filter(|(_, slot)| self.head.deleting || !slot.is_gone())
+        {
             told.push((target, slot.told.as_ref().unwrap_or(&waiting)));
+            if slot.assignment.is_none() && !self.is_told_of(target) {
+                without_entry.insert(target.as_str());
+            }
         }
         let reconciled = self.reconciled.as_deref();
         Some(status::status(&Parts {
             generation: self.head.generation,
             told,
+            without_entry,
             kept,
             reconcile_at: reconciled.or_else(|| self.head.status["lastHandledReconcileAt"].as_str()),
             before: &self.head.status,
@@ -197,6 +217,11 @@ impl KeptApp {
         all || told().any(|told| !told.ready.is && !told.is_gone)
     }
 
+    /// Whether something may have been applied there.
+    fn is_told_of(&self, target: &str) -> bool {
+        self.head.status["targets"].get(target).is_some()
+    }
+
     pub fn is_suspended(&self) -> bool {
         self.head.says(SUSPEND) && !(self.head.deleting && self.head.says(ORPHAN))
     }
@@ -210,11 +235,19 @@ impl KeptApp {
         match (self.head.deleting, self.head.says(ORPHAN)) {
             (true, true) => BTreeMap::new(),
             (true, false) => {
-                let targets = keep.map(|(target, _)| target).chain(self.head.told_targets()).chain(self.slots.keys());
+                let targets = keep
+                    .map(|(target, _)| target)
+                    .chain(self.head.told_targets())
+                    .chain(self.slots.keys());
                 targets.map(nothing).collect()
             }
             (false, _) => {
-                let mut wanted: BTreeMap<_, _> = self.head.told_targets().map(nothing).collect();
+                let here = self
+                    .slots
+                    .iter()
+                    .filter(|(_, slot)| slot.assignment.is_some() && !slot.is_gone());
+                let left = self.head.told_targets().chain(here.map(|(target, _)| target));
+                let mut wanted: BTreeMap<_, _> = left.map(nothing).collect();
                 wanted.extend(keep.map(|(target, app)| (target.clone(), (app.clone(), Wish::Keep))));
                 wanted
             }
@@ -274,7 +307,9 @@ impl KeptApp {
 
     /// What the engine has to do, to be compared.
     fn assigned(&self) -> Vec<*const Work> {
-        self.assignments().map(|(_, assignment)| Arc::as_ptr(&assignment.work)).collect()
+        self.assignments()
+            .map(|(_, assignment)| Arc::as_ptr(&assignment.work))
+            .collect()
     }
 }
 

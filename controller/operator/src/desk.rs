@@ -126,7 +126,12 @@ impl Desk {
             Seen::Gone(object) => self.drop_target(&name_of(&object)),
             Seen::End => {
                 let found = self.listing_targets.end();
-                let gone: Vec<String> = self.specs.keys().filter(|name| !found.contains(*name)).cloned().collect();
+                let gone: Vec<String> = self
+                    .specs
+                    .keys()
+                    .filter(|name| !found.contains(*name))
+                    .cloned()
+                    .collect();
                 gone.iter().for_each(|name| self.drop_target(name));
                 self.touch_all();
             }
@@ -144,7 +149,10 @@ impl Desk {
         };
         let (name, target) = parts(key);
         let Some(app) = self.apps.get_mut(&name) else { return };
-        let news = told.news.clone().filter(|news| is_news(&app.head.status, &target, news));
+        let news = told
+            .news
+            .clone()
+            .filter(|news| is_news(&app.head.status, &target, news));
         match work {
             None => app.begun(&target, *told),
             Some(work) if !app.ended(&target, &work, *told) => return,

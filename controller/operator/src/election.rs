@@ -95,7 +95,8 @@ impl Election {
                     term.held = held;
                     term.lease.renew(asked + TRUSTED);
                 }
-                Err(Error::Api(status)) if matches!(status.code, 404 | 409) => match self.api.get_opt(&self.name).await {
+                Err(Error::Api(status)) if matches!(status.code, 404 | 409) => match self.api.get_opt(&self.name).await
+                {
                     Ok(Some(now)) if holder(&now) == self.identity => term.held = now,
                     Ok(now) => return self.lost(now.as_ref().map_or("nobody", holder)),
                     Err(error) => warn!(%error, "the lease could not be read"),
@@ -193,7 +194,8 @@ fn bid(answer: Result<KubeLease, Error>, is_resumed: bool) -> Result<Bid, Error>
 
 fn holder(lease: &KubeLease) -> &str {
     let spec = lease.spec.as_ref();
-    spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+    spec.and_then(|spec| spec.holder_identity.as_deref())
+        .unwrap_or_default()
 }
 
 fn duration(lease: &KubeLease) -> Duration {

@@ -37,7 +37,7 @@ impl OperatorError {
             Self::Unconfigured(_) => "KubeconfigInvalid",
             Self::Lease { .. } => "LeaseUnusable",
             Self::LeaseLost { .. } => "LeaseLost",
-            Self::Memory { .. } | Self::Shared { .. } => "StateUnusable",
+            Self::Memory { .. } | Self::Shared { .. } => "FolderUnusable",
             Self::Journal(_) => "JournalUnusable",
         }
     }

@@ -11,9 +11,19 @@ use crate::told::{self, News, Told};
 
 /// Something that has happened to an App on a target.
 pub enum Heard {
-    Begun { key: AppKey, told: Box<Told> },
-    News { key: AppKey, news: News },
-    Ended { key: AppKey, work: Arc<Work>, told: Box<Told> },
+    Begun {
+        key: AppKey,
+        told: Box<Told>,
+    },
+    News {
+        key: AppKey,
+        news: News,
+    },
+    Ended {
+        key: AppKey,
+        work: Arc<Work>,
+        told: Box<Told>,
+    },
 }
 
 /// Never waits: the controller's loop tells it.

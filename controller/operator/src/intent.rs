@@ -7,9 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use portolan_core::diagnostic::Diagnostic;
-use portolan_core::manifest::{
-    API_VERSION, ApiVersion, App, AppKind, AppMetadata, AppSpec, LOCAL_PROVIDER, Target,
-};
+use portolan_core::manifest::{API_VERSION, ApiVersion, App, AppKind, AppMetadata, AppSpec, LOCAL_PROVIDER, Target};
 use portolan_core::parse::{Document, SourceFile, parse_files};
 use serde_json::{Value, json};
 
@@ -87,7 +85,10 @@ pub fn nothing_of(name: &AppName, target: &str) -> App {
 /// `spec.services.web.image: it is no image reference: ...; hint: ...`: a place without lines, and the words of the command
 /// line.
 pub fn refusal(diagnostic: &Diagnostic) -> Refusal {
-    let place = diagnostic.location.as_ref().and_then(|location| location.pointer.as_deref());
+    let place = diagnostic
+        .location
+        .as_ref()
+        .and_then(|location| location.pointer.as_deref());
     let mut message = place.map_or(String::new(), |pointer| format!("{}: ", path_of(pointer)));
     message.push_str(&diagnostic.message);
     for cause in &diagnostic.because {
@@ -131,19 +132,25 @@ fn without_source(spec: &Value) -> Vec<Refusal> {
     let overrides = overrides.map(|(target, over)| (format!("spec.overrides.{target}"), over));
     let parts = std::iter::once(("spec".to_string(), spec)).chain(overrides);
     let containers = parts.flat_map(|(path, part)| containers(&path, part));
-    containers.filter_map(|(path, container)| unfit(&path, container)).collect()
+    containers
+        .filter_map(|(path, container)| unfit(&path, container))
+        .collect()
 }
 
 fn unfit(path: &str, container: &Value) -> Option<Refusal> {
     let (code, message) = match container {
         _ if container["build"].is_object() => (
             "BuildHasNoSource",
-            format!("{path}.build: a Kubernetes object has no folder to build from; hint: build and push the image, and name it: `image: NAME@DIGEST`"),
+            format!(
+                "{path}.build: a Kubernetes object has no folder to build from; hint: build and push the image, and name it: `image: NAME@DIGEST`"
+            ),
         ),
         // Images are pinned without being pulled, so their words are not known.
         _ if container["args"].is_array() && !container["command"].is_array() => (
             "ArgsWithoutCommand",
-            format!("{path}.args: they stand behind the image's entrypoint, which is not read here; hint: say `command` too"),
+            format!(
+                "{path}.args: they stand behind the image's entrypoint, which is not read here; hint: say `command` too"
+            ),
         ),
         _ => return None,
     };
@@ -213,7 +220,9 @@ mod tests {
             "overrides": { "two": { "services": { "web": { "scale": { "min": 3 } } } } },
         });
         let intent = app(&name(), &spec).unwrap();
-        let replicas = |target: &str| serde_json::to_value(&intent[target]).unwrap()["spec"]["services"]["web"]["scale"]["min"].clone();
+        let replicas = |target: &str| {
+            serde_json::to_value(&intent[target]).unwrap()["spec"]["services"]["web"]["scale"]["min"].clone()
+        };
         assert_eq!(intent.keys().collect::<Vec<_>>(), ["one", "two"]);
         assert_eq!(intent["two"].metadata.namespace, "team");
         assert_eq!(replicas("two"), 3);
@@ -226,19 +235,34 @@ mod tests {
         let build = json!({ "context": "." });
         let image = "registry.example/web:1";
         for (reason, spec, expected) in [
-            ("nothing to build from", service(json!({ "build": build })), "BuildHasNoSource"),
+            (
+                "nothing to build from",
+                service(json!({ "build": build })),
+                "BuildHasNoSource",
+            ),
             (
                 "nor beside it",
                 service(json!({ "image": image, "sidecars": { "proxy": { "build": build } } })),
                 "BuildHasNoSource",
             ),
-            ("whose entrypoint", service(json!({ "image": image, "args": ["-v"] })), "ArgsWithoutCommand"),
-            ("a key that is none", service(json!({ "image": image, "prots": [] })), "UnknownKey"),
+            (
+                "whose entrypoint",
+                service(json!({ "image": image, "args": ["-v"] })),
+                "ArgsWithoutCommand",
+            ),
+            (
+                "a key that is none",
+                service(json!({ "image": image, "prots": [] })),
+                "UnknownKey",
+            ),
         ] {
             assert_eq!(codes(spec), [expected], "{reason}");
         }
         let refused = app(&name(), &service(json!({ "build": build }))).unwrap_err();
-        assert!(refused[0].message.starts_with("spec.services.web.build: "), "{refused:?}");
+        assert!(
+            refused[0].message.starts_with("spec.services.web.build: "),
+            "{refused:?}"
+        );
         let called_so = json!({ "targets": ["one"], "services": { "build": { "image": image } } });
         assert!(app(&name(), &called_so).is_ok(), "a service may be called so");
     }
@@ -248,7 +272,11 @@ mod tests {
         for (reason, spec, good) in [
             ("a cluster", json!({ "provider": "kubernetes" }), true),
             ("this machine", json!({ "provider": "local" }), false),
-            ("its files", json!({ "provider": "kubernetes", "kubernetes": { "kubeconfig": "a" } }), false),
+            (
+                "its files",
+                json!({ "provider": "kubernetes", "kubernetes": { "kubeconfig": "a" } }),
+                false,
+            ),
         ] {
             assert_eq!(target("one", &spec).is_ok(), good, "{reason}");
         }

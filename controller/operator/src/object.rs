@@ -104,7 +104,10 @@ impl Head {
 
     /// Targets that its status speaks of: something may have been applied there.
     pub fn told_targets(&self) -> impl Iterator<Item = &String> {
-        self.status["targets"].as_object().into_iter().flat_map(|targets| targets.keys())
+        self.status["targets"]
+            .as_object()
+            .into_iter()
+            .flat_map(|targets| targets.keys())
     }
 
     /// With our finalizer, or without it, and everybody else's.

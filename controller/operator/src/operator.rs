@@ -23,7 +23,7 @@ use crate::cluster::Cluster;
 use crate::desk::{Desk, Due};
 use crate::election::{Election, Term};
 use crate::error::OperatorError;
-use crate::hearing::{Hearing, Heard};
+use crate::hearing::{Heard, Hearing};
 use crate::memory::Memory;
 use crate::object::{app_resource, target_resource};
 use crate::watching::{Seen, watch as watch_objects};

@@ -3,6 +3,8 @@
 //! It is the same value for the same facts, so that whoever compares it with what is there writes nothing where nothing has
 //! changed; and it is never larger than [`MOST`], whatever an App has: what does not fit is counted.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use crate::told::{Told, Verdict, resource};
@@ -16,6 +18,8 @@ pub struct Parts<'a> {
     pub generation: i64,
     /// What each target says; with the name of none where the manifest itself is told of.
     pub told: Vec<(&'a str, &'a Told)>,
+    /// Targets of those where nothing can have been applied: they have no entry, so that nobody cleans up there.
+    pub without_entry: BTreeSet<&'a str>,
     /// Entries that stay as they are: of targets that say nothing now.
     pub kept: Map<String, Value>,
     pub reconcile_at: Option<&'a str>,
@@ -52,8 +56,15 @@ pub fn suspended(before: &Value, generation: i64, now: &str) -> Value {
     let message = "left alone for as long as it bears portolan.dev/suspend";
     let seen = status["observedGeneration"].as_i64().unwrap_or(generation);
     let ready = condition_of(before, "Ready").cloned();
-    let ready = ready.unwrap_or_else(|| condition("Ready", &Verdict::new(false, "Suspended", message), seen, before, now));
-    let reconciling = condition("Reconciling", &Verdict::new(false, "Suspended", message), seen, before, now);
+    let ready =
+        ready.unwrap_or_else(|| condition("Ready", &Verdict::new(false, "Suspended", message), seen, before, now));
+    let reconciling = condition(
+        "Reconciling",
+        &Verdict::new(false, "Suspended", message),
+        seen,
+        before,
+        now,
+    );
     let others = ["Stalled", "Drifted"].map(|kind| condition_of(before, kind).cloned());
     let all = [Some(ready), Some(reconciling)].into_iter().chain(others).flatten();
     status["conditions"] = all.collect();
@@ -69,7 +80,10 @@ fn conditions(parts: &Parts<'_>) -> Vec<Value> {
             _ => told.drifted.clone(),
         };
         // Of Ready one that is not counts, of the others one that is.
-        together(parts.told.iter().map(|(name, told)| (*name, verdict(told))), kind != "Ready")
+        together(
+            parts.told.iter().map(|(name, told)| (*name, verdict(told))),
+            kind != "Ready",
+        )
     };
     KINDS
         .iter()
@@ -84,7 +98,7 @@ fn together<'a>(verdicts: impl Iterator<Item = (&'a str, Verdict)>, counts: bool
     let chosen = all.iter().position(|(_, verdict)| verdict.is == counts).unwrap_or(0);
     match all.into_iter().nth(chosen) {
         None => Verdict::new(!counts, "NoTargets", "it goes to no target"),
-        Some((name, verdict)) if several && !verdict.message.is_empty() => {
+        Some((name, verdict)) if several && !name.is_empty() && !verdict.message.is_empty() => {
             Verdict::new(verdict.is, verdict.reason, format!("{name}: {}", verdict.message))
         }
         Some((_, verdict)) => verdict,
@@ -95,7 +109,9 @@ fn together<'a>(verdicts: impl Iterator<Item = (&'a str, Verdict)>, counts: bool
 fn condition(kind: &str, verdict: &Verdict, generation: i64, before: &Value, now: &str) -> Value {
     let word = if verdict.is { "True" } else { "False" };
     let since = condition_of(before, kind).filter(|known| known["status"] == word);
-    let since = since.and_then(|known| known["lastTransitionTime"].as_str()).unwrap_or(now);
+    let since = since
+        .and_then(|known| known["lastTransitionTime"].as_str())
+        .unwrap_or(now);
     json!({
         "type": kind,
         "status": word,
@@ -113,7 +129,11 @@ fn condition_of<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
 
 fn targets(parts: &Parts<'_>) -> Map<String, Value> {
     let mut entries = parts.kept.clone();
-    let named: Vec<_> = parts.told.iter().filter(|(name, _)| !name.is_empty()).collect();
+    let named: Vec<_> = parts
+        .told
+        .iter()
+        .filter(|(name, _)| !name.is_empty() && !parts.without_entry.contains(name))
+        .collect();
     let room = MOST / named.len().max(1);
     for (name, told) in named {
         entries.insert((*name).to_string(), entry(told, room));
@@ -164,6 +184,7 @@ mod tests {
         Parts {
             generation: 3,
             told,
+            without_entry: BTreeSet::new(),
             kept: Map::new(),
             reconcile_at: None,
             before,
@@ -193,7 +214,10 @@ mod tests {
         let found = |kind| condition_of(&status, kind).unwrap();
         assert_eq!(found("Ready")["status"], "False");
         assert_eq!(found("Ready")["message"], "two: spec.x: no such key");
-        assert_eq!((&found("Stalled")["status"], &found("Stalled")["reason"]), (&json!("True"), &json!("UnknownKey")));
+        assert_eq!(
+            (&found("Stalled")["status"], &found("Stalled")["reason"]),
+            (&json!("True"), &json!("UnknownKey"))
+        );
         assert_eq!(status["targets"]["one"]["ready"], true);
     }
 
@@ -231,6 +255,9 @@ mod tests {
         let entry = &status["targets"]["one"];
         let shown = entry["resources"].as_array().unwrap().len() as u64;
         assert!(status.to_string().len() < 256 * 1024, "{}", status.to_string().len());
-        assert!(shown > 500 && shown + entry["more"].as_u64().unwrap() == 2_000, "{shown}");
+        assert!(
+            shown > 500 && shown + entry["more"].as_u64().unwrap() == 2_000,
+            "{shown}"
+        );
     }
 }

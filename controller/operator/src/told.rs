@@ -156,13 +156,18 @@ pub fn ended(result: &Result<Outcome, EngineError>, is_delete: bool) -> Option<T
     told.generation = outcome.generation;
     if let Some(status) = &outcome.status {
         told.resources = status.resources.clone();
-        told.resources.sort_by_key(|resource| (urgency(resource), resource.id.to_string()));
+        told.resources
+            .sort_by_key(|resource| (urgency(resource), resource.id.to_string()));
     }
     Some(told)
 }
 
 fn gone(outcome: &Outcome) -> Told {
-    let mut told = Told::new(Verdict::new(false, "Deleted", "nothing of it is left but what holds data"));
+    let mut told = Told::new(Verdict::new(
+        false,
+        "Deleted",
+        "nothing of it is left but what holds data",
+    ));
     told.is_gone = true;
     match outcome.changed {
         true => told.with_news("Deleted", "everything but what holds data is deleted".into(), false),

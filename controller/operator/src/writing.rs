@@ -65,7 +65,13 @@ impl Writer {
 
     /// Begins a write; its end is told.
     pub fn begin(&self, name: AppName, head: &Head, write: Write) {
-        let (writer, head) = (self.clone(), Head { status: Value::Null, ..head.clone() });
+        let (writer, head) = (
+            self.clone(),
+            Head {
+                status: Value::Null,
+                ..head.clone()
+            },
+        );
         tokio::spawn(async move {
             let object = writer.write(&name, &head, write).await;
             // Nobody listens once the operator has ended.
@@ -84,7 +90,11 @@ impl Writer {
             ..ObjectReference::default()
         };
         let event = Event {
-            type_: if news.is_warning { EventType::Warning } else { EventType::Normal },
+            type_: if news.is_warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
             reason: news.reason,
             note: Some(format!("{target}: {}", news.note)),
             action: "Reconcile".into(),

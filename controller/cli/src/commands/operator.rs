@@ -46,7 +46,9 @@ fn failure(error: &OperatorError) -> Failure {
     let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
     let told = causes.fold(told, |told, cause| told.because(cause.to_string()));
     match error {
-        OperatorError::LeaseLost { .. } => told.hint("another controller goes on with it; start this one again to stand by"),
+        OperatorError::LeaseLost { .. } => {
+            told.hint("another controller goes on with it; start this one again to stand by")
+        }
         OperatorError::Shared { .. } => told.hint("one controller a folder: PORTOLAN_HOME names another one"),
         _ => told,
     }

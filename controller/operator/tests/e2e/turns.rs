@@ -9,7 +9,9 @@ const ADMINISTRATORS: Option<&str> = Some("system:masters");
 
 #[test]
 fn a_frozen_operator_that_thaws_writes_nothing() {
-    let Some(world) = World::start("a_frozen_operator_that_thaws_writes_nothing") else { return };
+    let Some(world) = World::start("a_frozen_operator_that_thaws_writes_nothing") else {
+        return;
+    };
     let mut first = world.operator_of("first", "first", ADMINISTRATORS);
     world.apply(&app("hello", 1));
     world.is_ready("hello");
@@ -24,10 +26,19 @@ fn a_frozen_operator_that_thaws_writes_nothing() {
     let since = world.now();
     first.signal("-CONT");
     let ended = first.child.wait().unwrap();
-    assert!(!ended.success() && first.log().contains("LeaseLost"), "{ended}: {}", first.log());
+    assert!(
+        !ended.success() && first.log().contains("LeaseLost"),
+        "{ended}: {}",
+        first.log()
+    );
     let late = world.writes("first", &since);
     assert!(late.is_empty(), "{late:#?}");
     world.apply(&app("hello", 3));
     world.is_ready("hello");
-    assert!(world.writes("second", &since).iter().any(|write| write.resource == "deployments"));
+    assert!(
+        world
+            .writes("second", &since)
+            .iter()
+            .any(|write| write.resource == "deployments")
+    );
 }

@@ -32,7 +32,12 @@ impl World {
         let manifests = plane.kubectl(&["kustomize", deploy.to_str().unwrap()]).unwrap();
         // Definitions are there before what is defined by them.
         plane.apply(&manifests).unwrap();
-        let established = ["wait", "--for=condition=Established", "crd/apps.portolan.dev", "crd/targets.portolan.dev"];
+        let established = [
+            "wait",
+            "--for=condition=Established",
+            "crd/apps.portolan.dev",
+            "crd/targets.portolan.dev",
+        ];
         plane.kubectl(&established).unwrap();
         plane.kubectl(&["create", "namespace", "team"]).unwrap();
         let world = Self {
@@ -104,7 +109,11 @@ impl World {
         let conditions = app["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let found = conditions.iter().find(|one| one["type"] == kind);
         found.map_or(String::new(), |found| {
-            format!("{} {}", found["status"].as_str().unwrap(), found["reason"].as_str().unwrap())
+            format!(
+                "{} {}",
+                found["status"].as_str().unwrap(),
+                found["reason"].as_str().unwrap()
+            )
         })
     }
 
@@ -119,7 +128,13 @@ impl World {
 
     /// The time of the last entry.
     pub fn now(&self) -> String {
-        self.plane.audit().unwrap().iter().map(|entry| entry.at.clone()).max().unwrap_or_default()
+        self.plane
+            .audit()
+            .unwrap()
+            .iter()
+            .map(|entry| entry.at.clone())
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -194,6 +209,10 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join("portolan");
-    assert!(path.is_file(), "there is no {}: `cargo build --workspace` builds it", path.display());
+    assert!(
+        path.is_file(),
+        "there is no {}: `cargo build --workspace` builds it",
+        path.display()
+    );
     path
 }
