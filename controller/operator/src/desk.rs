@@ -13,8 +13,9 @@ use serde_json::Value;
 use crate::app::{Harbour, KeptApp, Write};
 use crate::hearing::Heard;
 use crate::intent;
-use crate::object::AppName;
+use crate::object::{AppName, Head, ObjectName};
 use crate::operator::Harbours;
+use crate::status;
 use crate::told::News;
 use crate::watching::Seen;
 use crate::writing::Written;
@@ -23,14 +24,21 @@ pub struct Desk {
     harbours: Arc<dyn Harbours>,
     apps: BTreeMap<AppName, KeptApp>,
     targets: BTreeMap<String, Harbour>,
-    /// Of each Target, to tell whether it has changed.
-    specs: BTreeMap<String, Value>,
+    /// Of each Target.
+    objects: BTreeMap<String, TargetObject>,
     listing_apps: Listing<AppName>,
     listing_targets: Listing<String>,
     /// Apps of which something has changed.
     touched: BTreeSet<AppName>,
     has_new_assignments: bool,
     news: Vec<Told>,
+}
+
+/// A Target's object: to tell whether it has changed, and what its status says.
+struct TargetObject {
+    head: Head,
+    spec: Value,
+    is_busy: bool,
 }
 
 /// Something to be told of an App.
@@ -75,7 +83,7 @@ impl<N: Ord> Listing<N> {
 pub struct Due {
     pub assignments: Option<Assignments>,
     pub orders: Vec<(AppKey, Order)>,
-    pub writes: Vec<(AppName, Write)>,
+    pub writes: Vec<(ObjectName, Head, Write)>,
     pub news: Vec<Told>,
 }
 
@@ -85,7 +93,7 @@ impl Desk {
             harbours,
             apps: BTreeMap::new(),
             targets: BTreeMap::new(),
-            specs: BTreeMap::new(),
+            objects: BTreeMap::new(),
             listing_apps: Listing::new(),
             listing_targets: Listing::new(),
             touched: BTreeSet::new(),
@@ -127,7 +135,7 @@ impl Desk {
             Seen::End => {
                 let found = self.listing_targets.end();
                 let gone: Vec<String> = self
-                    .specs
+                    .objects
                     .keys()
                     .filter(|name| !found.contains(*name))
                     .cloned()
@@ -167,12 +175,18 @@ impl Desk {
     }
 
     pub fn written(&mut self, written: Written) {
-        if let Some(app) = self.apps.get_mut(&written.name) {
-            app.is_busy = false;
-            self.touched.insert(written.name);
-        }
-        if let Some(object) = written.object {
-            self.take_app(*object);
+        match written.name {
+            ObjectName::App(name) => {
+                if let Some(app) = self.apps.get_mut(&name) {
+                    app.is_busy = false;
+                    self.touched.insert(name);
+                }
+                written.object.into_iter().for_each(|object| self.take_app(*object));
+            }
+            ObjectName::Target(name) => {
+                self.objects.entry(name).and_modify(|object| object.is_busy = false);
+                written.object.into_iter().for_each(|object| self.take_target(*object));
+            }
         }
     }
 
@@ -191,13 +205,28 @@ impl Desk {
             due.orders.extend(app.orders(at));
             if let Some(write) = app.write(now) {
                 app.is_busy = true;
-                due.writes.push((name, write));
+                due.writes.push((ObjectName::App(name), app.head.clone(), write));
             }
         }
+        due.writes.extend(self.target_writes(now));
         if std::mem::take(&mut self.has_new_assignments) {
             due.assignments = Some(Arc::new(self.apps.values().flat_map(KeptApp::assignments).collect()));
         }
         due
+    }
+
+    fn target_writes(&mut self, now: &str) -> Vec<(ObjectName, Head, Write)> {
+        let mut writes = Vec::new();
+        for (name, object) in self.objects.iter_mut().filter(|(_, object)| !object.is_busy) {
+            let refusals = self.targets.get(name).and_then(|harbour| harbour.as_ref().err());
+            let head = &object.head;
+            let status = status::of_target(refusals.map(Vec::as_slice), head.generation, &head.status, now);
+            if status != head.status {
+                object.is_busy = true;
+                writes.push((ObjectName::Target(name.clone()), head.clone(), Write::Status(status)));
+            }
+        }
+        writes
     }
 
     fn take_app(&mut self, object: DynamicObject) {
@@ -222,18 +251,23 @@ impl Desk {
 
     fn take_target(&mut self, mut object: DynamicObject) {
         let name = name_of(&object);
-        let spec = object.data["spec"].take();
-        if self.specs.get(&name) == Some(&spec) {
+        let (head, spec) = (Head::of(&mut object), object.data["spec"].take());
+        let known = self.objects.get_mut(&name);
+        if let Some(known) = known.filter(|known| known.spec == spec) {
+            if !head.is_older_than(&known.head) {
+                known.head = head;
+            }
             return;
         }
         self.targets.insert(name.clone(), self.harbour(&name, &spec));
-        self.specs.insert(name, spec);
+        let is_busy = self.objects.get(&name).is_some_and(|known| known.is_busy);
+        self.objects.insert(name, TargetObject { head, spec, is_busy });
         self.touch_all();
     }
 
     fn drop_target(&mut self, name: &str) {
         self.targets.remove(name);
-        self.specs.remove(name);
+        self.objects.remove(name);
         self.touch_all();
     }
 

@@ -1,6 +1,7 @@
 //! Apps and Targets as the API server has them: what of an object is looked at, and nothing else of it is kept.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use kube::api::DynamicObject;
 use kube::discovery::ApiResource;
@@ -26,7 +27,14 @@ pub struct AppName {
     pub name: String,
 }
 
-/// What is known of an App's object besides its manifest.
+/// One object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectName {
+    App(AppName),
+    Target(String),
+}
+
+/// What is known of an object besides its manifest.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Head {
     pub uid: String,
@@ -69,6 +77,15 @@ impl AppName {
     /// How the engine names who wrote the intent.
     pub fn source(&self) -> String {
         format!("kubernetes/{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App(name) => write!(f, "app {}/{}", name.namespace, name.name),
+            Self::Target(name) => write!(f, "target {name}"),
+        }
     }
 }
 

@@ -226,10 +226,8 @@ impl Hands {
                 self.writer.tell_news(&told.name, &app.head, &told.target, told.news);
             }
         }
-        for (name, write) in due.writes {
-            if let Some(app) = desk.app(&name) {
-                self.writer.begin(name.clone(), &app.head, write);
-            }
+        for (name, head, write) in due.writes {
+            self.writer.begin(name, &head, write);
         }
     }
 

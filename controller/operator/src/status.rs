@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use crate::intent::Refusal;
 use crate::told::{Told, Verdict, resource};
 
 /// Half of what is promised, in bytes of JSON: who owns which field is kept beside it.
@@ -45,6 +46,17 @@ pub fn status(parts: &Parts<'_>) -> Value {
         status["lastHandledReconcileAt"] = json!(at);
     }
     status
+}
+
+/// Of a Target: whether apps can go there, as far as it can be told without asking anybody.
+pub fn of_target(refusals: Option<&[Refusal]>, generation: i64, before: &Value, now: &str) -> Value {
+    let told = match refusals {
+        Some(refusals) => Told::refused(refusals),
+        None => Told::usable(),
+    };
+    let verdicts = [("Ready", &told.ready), ("Stalled", &told.stalled)];
+    let conditions = verdicts.map(|(kind, verdict)| condition(kind, verdict, generation, before, now));
+    json!({ "observedGeneration": generation, "conditions": conditions })
 }
 
 /// The same, but for one condition: of an App that nobody looks at.
@@ -178,7 +190,6 @@ mod tests {
     use portolan_core::status::{ResourceStatus, StateWord};
 
     use super::*;
-    use crate::intent::Refusal;
 
     fn parts<'a>(told: Vec<(&'a str, &'a Told)>, before: &'a Value, now: &'a str) -> Parts<'a> {
         Parts {

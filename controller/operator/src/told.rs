@@ -79,6 +79,11 @@ impl Told {
         told
     }
 
+    /// Of a Target that says what a Target has to.
+    pub fn usable() -> Self {
+        Self::new(Verdict::new(true, "Ready", ""))
+    }
+
     /// The manifest, or the way to its target, is not good: nobody tries again by himself.
     pub fn refused(refusals: &[Refusal]) -> Self {
         let code = refusals.first().map_or("Invalid", |first| first.code.as_str());

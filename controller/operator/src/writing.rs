@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use crate::app::Write;
-use crate::object::{AppName, Head, app_resource};
+use crate::object::{AppName, Head, ObjectName, app_resource, target_resource};
 use crate::told::News;
 
 /// Who writes, in the words of server-side apply.
@@ -34,7 +34,7 @@ const FAILED: Duration = Duration::from_secs(5);
 
 /// A write has come to its end.
 pub struct Written {
-    pub name: AppName,
+    pub name: ObjectName,
     /// The object as it is then; none where it is not as it was thought to be.
     pub object: Option<Box<DynamicObject>>,
 }
@@ -64,7 +64,7 @@ impl Writer {
     }
 
     /// Begins a write; its end is told.
-    pub fn begin(&self, name: AppName, head: &Head, write: Write) {
+    pub fn begin(&self, name: ObjectName, head: &Head, write: Write) {
         let (writer, head) = (
             self.clone(),
             Head {
@@ -112,7 +112,7 @@ impl Writer {
         });
     }
 
-    async fn write(&self, name: &AppName, head: &Head, write: Write) -> Option<Box<DynamicObject>> {
+    async fn write(&self, name: &ObjectName, head: &Head, write: Write) -> Option<Box<DynamicObject>> {
         let answer = {
             let _room = self.room.acquire().await;
             if self.lease.is_lost() {
@@ -130,32 +130,39 @@ impl Writer {
                 None
             }
             Err(error) => {
-                warn!(app = %name.source(), %error, "the object could not be written");
+                warn!(object = %name, %error, "the object could not be written");
                 sleep(FAILED).await;
                 None
             }
         }
     }
 
-    async fn send(&self, name: &AppName, head: &Head, write: Write) -> Result<DynamicObject, Error> {
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &name.namespace, &app_resource());
+    async fn send(&self, name: &ObjectName, head: &Head, write: Write) -> Result<DynamicObject, Error> {
+        let client = self.client.clone();
+        let (api, kind, name): (Api<DynamicObject>, _, _) = match name {
+            ObjectName::App(app) => {
+                let api = Api::namespaced_with(client, &app.namespace, &app_resource());
+                (api, "App", &app.name)
+            }
+            ObjectName::Target(name) => (Api::all_with(client, &target_resource()), "Target", name),
+        };
         match write {
             Write::Finalizer(patch) => {
                 let params = PatchParams {
                     field_manager: Some(MANAGER.into()),
                     ..PatchParams::default()
                 };
-                api.patch(&name.name, &params, &Patch::Merge(patch)).await
+                api.patch(name, &params, &Patch::Merge(patch)).await
             }
             Write::Status(status) => {
                 let body = json!({
                     "apiVersion": API_VERSION,
-                    "kind": "App",
-                    "metadata": { "name": name.name, "uid": head.uid, "resourceVersion": head.version },
+                    "kind": kind,
+                    "metadata": { "name": name, "uid": head.uid, "resourceVersion": head.version },
                     "status": status,
                 });
                 let params = PatchParams::apply(MANAGER).force();
-                api.patch_status(&name.name, &params, &Patch::Apply(body)).await
+                api.patch_status(name, &params, &Patch::Apply(body)).await
             }
         }
     }

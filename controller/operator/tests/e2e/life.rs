@@ -48,6 +48,10 @@ fn an_app_comes_changes_rests_and_goes_with_the_shipped_role() {
     assert_eq!(world.condition("hello", "Stalled"), "False NotHeld");
     assert_eq!(world.condition("hello", "Reconciling"), "False Settled");
 
+    world
+        .plane
+        .kubectl(&["wait", "--for=condition=Ready", "--timeout=30s", "target/here"])
+        .unwrap();
     world.apply(&app("hello", 3));
     world.is_ready("hello");
     let deployments = world
