@@ -49,7 +49,7 @@ mutants! {
     TheJournalIsNotAsked: "what a run before may have written a moment ago is not reckoned with" ["upjet#561"];
     NamesAreNotAskedFor: "what was applied is looked for in lists alone, which leave out what drains";
     DrainingIsGone: "what is on its way out is taken for gone";
-    WaysBackAreBelieved: "a read after the write of a rollback is believed at once, though what is gone back to looks as it did before it was left";
+    WhatIsWrittenAgainIsBelieved: "a read after a second write to an object is believed at once, though the object may look as it did before it was changed";
     DriftMeanwhileIsNotSeen: "what is lost while others get ready is not seen";
 
     // What is written, when, and how often.

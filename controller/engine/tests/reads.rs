@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use harness::manifests::{apply, delete, failing, hello, shop, with};
 use harness::{Cut, Sim};
+use portolan_core::observation::ResourceState;
 use portolan_engine::journal::JournalEntry;
 use portolan_engine::machine::Ask;
 use portolan_engine::{EngineEvent, OutcomeKind, Work};
@@ -172,4 +173,37 @@ fn what_was_there_before_a_delete_is_not_taken_for_what_is_made_again() {
     let place = |made_of: &str| made.iter().position(|line| line.starts_with(made_of));
     assert!(place("create Job/migrate") < place("create Service/web"), "{made:?}");
     assert!(place("create Job/migrate").is_some(), "{made:?}");
+}
+
+/// Somebody changes a service while the run looks at it, it is put back, and that takes long: what a read shows of before
+/// is what was put back, and says nothing about how far that has come.
+#[test]
+fn what_is_put_back_is_not_taken_for_what_was_there_before() {
+    let mut put_back = 0;
+    for seed in 0..60 {
+        let sim = reads_vary(seed);
+        let web = sim.shops(SERVICE, "web");
+        let is_ready = || sim.cloud.truth(&web, |_, state| *state == ResourceState::Ready) == Some(true);
+        let mut ready_at = None;
+        let mut is_changed = false;
+        let run = sim.drive_with(&apply(shop()), &mut |ask| {
+            let writes = matches!(ask, Ask::Call { request, .. } if request.id == web);
+            if writes {
+                let ms = if is_changed { 30_000 } else { 8_000 };
+                sim.cloud.fail_next(On::Write(web.clone()), Fault::Slow { ms });
+            } else if is_ready() && !is_changed {
+                let since = sim.now_ms() - *ready_at.get_or_insert(sim.now_ms());
+                is_changed = since > 300;
+            }
+            if is_changed && sim.cloud.write_times(&web).len() == 1 {
+                let mut object = sim.cloud.objects()[&web].clone();
+                object.body["by"] = json!("somebody");
+                sim.cloud.put_by_hand(web.clone(), object);
+            }
+        });
+        assert_eq!(run.kind(), OutcomeKind::Converged, "{seed}");
+        assert!(is_ready(), "{seed}");
+        put_back += sim.cloud.write_times(&web).len() - 1;
+    }
+    assert!(put_back > 5, "{put_back} of 60 saw it");
 }

@@ -23,10 +23,9 @@ pub async fn faults(
     if writes.iter().all(|write| write.verb == Verb::Delete) {
         return Ok(Vec::new());
     }
-    match unless_denied(cluster.kube_namespace(kube_namespace).await)? {
-        Some(None) => return Ok(vec![error::namespace_missing(kube_namespace)]),
-        // Whoever may not ask finds out by the first write.
-        Some(Some(_)) | None => {}
+    // Whoever may not ask finds out by the first write.
+    if let Some(None) = unless_denied(cluster.kube_namespace(kube_namespace).await)? {
+        return Ok(vec![error::namespace_missing(kube_namespace)]);
     }
     let mut faults = Vec::new();
     for (secret, id) in secrets(writes) {

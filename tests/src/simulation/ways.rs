@@ -291,6 +291,20 @@ fn found() -> Vec<(&'static str, Scenario)> {
             .meeting(&[(6, Fault::ServerErrorNotApplied)]),
         ),
         (
+            "a read of before an answer was known, and of before what was written again because of it",
+            way(
+                659_004,
+                &ECS_LIKE,
+                (60_000, 5_000),
+                &[&[
+                    (After(9_142), Hello),
+                    (After(15_056), HelloImage),
+                    (After(10_096), HelloPublic),
+                ]],
+            )
+            .meeting(&[(22, Fault::Oversize), (56, Fault::OperationSlow)]),
+        ),
+        (
             "a rollback, and a lease that passes",
             Scenario {
                 controllers: 2,

@@ -3,7 +3,7 @@
 //! The file is there as long as somebody holds it. A holder that is killed leaves its file; the next one takes it over.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -87,10 +87,11 @@ fn is_at(file: &File, path: &Path) -> std::io::Result<bool> {
     }
 }
 
+/// Over what the holder before has left, which is as long: of a file that was made empty first, ext4 brings what is written
+/// then to the disk when it is closed, and a look at an app would wait for that.
 fn write_holder(file: &mut File) -> std::io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{}", std::process::id())
+    let line = format!("{:>10}\n", std::process::id());
+    file.write_all(line.as_bytes())
 }
 
 /// Who holds it, if that can be read: the holder may just be writing it.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use portolan_core::mutant::Mutant;
 use portolan_core::observation::{Failure, Pause};
-use portolan_core::plan::{Plan, Step, Verb};
-use portolan_core::resource::{Resource, ResourceId};
+use portolan_core::plan::{FieldChange, Plan, Step, Verb};
+use portolan_core::resource::{Resource, ResourceId, is_closed};
 use portolan_provider_api::{Accepted, CallError};
 
 use super::Next;
@@ -174,7 +174,10 @@ impl Pursuit {
         };
         let unfinished = match plan.is_empty() {
             true => !self.world.is_settled(),
-            false => plan.steps.iter().all(|step| self.only_drains(step)),
+            false => plan
+                .steps
+                .iter()
+                .all(|step| self.only_drains(step) || only_lacks_outputs(step)),
         };
         if unfinished || self.is_read_too_old(&plan, turn) {
             self.look.ask_if_due(&self.scope, &self.world, turn);
@@ -226,6 +229,14 @@ impl Pursuit {
         self.wind(Winding::Fail(Failure::new("DeadlineExceeded", message)), turn);
         Next::Again
     }
+}
+
+/// All that differs is what some resource answers once it is known, and nothing is written to that resource: a read may be
+/// older than its answer.
+fn only_lacks_outputs(step: &Step) -> bool {
+    let mut changes = step.changes.iter();
+    let lacks = |change: &FieldChange| change.new.as_ref().is_some_and(|value| !is_closed(value));
+    step.verb == Verb::Update && changes.len() > 0 && changes.all(lacks)
 }
 
 /// What was lost is put there again, as often as plans are made anew: nothing is wrong with the generation.

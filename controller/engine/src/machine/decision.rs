@@ -96,15 +96,12 @@ impl Pursuit {
     /// A read may show what was so before it was asked for. What it is believed for is one rule: of what this run has
     /// written, what it shows once it shows that; of all else, what it must show, for whatever was done before this run began
     /// is longer ago than reads lag, or what the run before has left there by the word of the journal. A read that departs
-    /// from that word may be older than the run before, or show what somebody has done since: time tells. So it does on the
-    /// way back, for what is gone back to looks as it did before it was left.
+    /// from that word may be older than the run before, or show what somebody has done since: time tells.
     pub(super) fn is_read_too_old(&self, plan: &Plan, turn: &Turn) -> bool {
         let lag = turn.base.shape.read_lag();
         let certain = self.world.asked() >= self.began.plus(lag) || Mutant::TheJournalIsNotAsked.is_on();
         let known = certain || self.shows_what_was_left(turn);
-        let returns = !self.world.goal.is_forward() && !Mutant::WaysBackAreBelieved.is_on();
-        let of_then = returns && self.world.asked() < self.world.writes.last().plus(lag);
-        !known || of_then || self.makes_what_was_shown(plan, lag) || !self.world.is_all_fresh()
+        !known || self.makes_what_was_shown(plan, lag) || !self.world.is_all_fresh()
     }
 
     /// Whether a plan back to what the run before has left would change nothing, but for what this run has written. Data that

@@ -94,15 +94,6 @@ impl Writes {
         self.by_id.get(id).map(|write| write.answered).unwrap_or_default()
     }
 
-    /// When the last of all was answered.
-    pub fn last(&self) -> Timestamp {
-        self.by_id
-            .values()
-            .map(|write| write.answered)
-            .max()
-            .unwrap_or_default()
-    }
-
     pub fn accepted(&mut self, step: &Step, taken: Taken) {
         self.accepted += 1;
         self.by_id.entry(step.id.clone()).or_default().accepted = Some(taken);
@@ -253,10 +244,13 @@ impl World {
         seen.pause().filter(|_| seen.revision == resource.revision)
     }
 
-    /// Whether what is written differs from what the last observation shows: by what it says, or by its generation.
+    /// Whether a read that shows what is written shows it by this write: the last observation differs, by what it says or by
+    /// its generation, and this run has not written it before. What is gone back to, or put back after somebody has changed it,
+    /// was there a moment ago.
     pub fn is_told_from(&self, written: &Resource, generation: u64, shape: &dyn Shape) -> bool {
+        let is_first = !self.writes.was_taken(&written.id) || Mutant::WhatIsWrittenAgainIsBelieved.is_on();
         let shown = self.shown(&written.id).filter(|seen| !seen.retained);
-        shown.is_none_or(|seen| is_before(seen, generation) || !shape.diff(written, seen).is_empty())
+        is_first && shown.is_none_or(|seen| is_before(seen, generation) || !shape.diff(written, seen).is_empty())
     }
 
     /// Whether this run has deleted it and it is still on its way out: it needs no second delete.

@@ -189,13 +189,13 @@ impl Account for Cluster {
 
     async fn lose_next_answer(&self, of: Request<'_>) {
         self.wire.lose_next(match of {
-            Request::Look => Loss::OfALook,
-            Request::Write(id) => Loss::OfAWrite(id.name.clone()),
+            Request::Look => Loss::Look,
+            Request::Write(id) => Loss::Write(id.name.clone()),
         });
     }
 
     async fn hide_a_part(&self) -> Result<(), Cannot> {
-        self.wire.lose_next(Loss::OfAPage);
+        self.wire.lose_next(Loss::Page);
         Ok(())
     }
 

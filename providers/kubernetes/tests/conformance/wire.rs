@@ -22,11 +22,11 @@ struct Heard {
 /// What shall not come back.
 #[derive(Clone, Debug)]
 pub enum Loss {
-    OfALook,
+    Look,
     /// Of the object of that name.
-    OfAWrite(String),
+    Write(String),
     /// A list is told to have expired, as one whose next page is asked for too late.
-    OfAPage,
+    Page,
 }
 
 impl Wire {
@@ -46,8 +46,8 @@ impl Wire {
             .push(format!("{method} {uri} {}", String::from_utf8_lossy(body)));
         let is_list = method == Method::GET && uri.contains("labelSelector=");
         let is_lost = match heard.next.as_ref()? {
-            Loss::OfALook | Loss::OfAPage => is_list,
-            Loss::OfAWrite(name) => method != Method::GET && is_about(uri, body, name),
+            Loss::Look | Loss::Page => is_list,
+            Loss::Write(name) => method != Method::GET && is_about(uri, body, name),
         };
         match is_lost {
             true => heard.next.take(),
@@ -74,7 +74,7 @@ async fn sent(client: Client, wire: Wire, request: Request<Body>) -> Result<Resp
     let (parts, body) = request.into_parts();
     let body = body.collect_bytes().await?;
     let loss = wire.hear(&parts.method, &parts.uri.to_string(), &body);
-    if let Some(Loss::OfAPage) = loss {
+    if let Some(Loss::Page) = loss {
         return Ok(expired());
     }
     let answer = client.send(Request::from_parts(parts, Body::from(body))).await?;
