@@ -19,9 +19,9 @@ SKIPS = ROOT / "tests/skips.txt"
 # Longer than any suite takes on two loaded cores: what runs into it hangs.
 LIMIT_S = {False: 900, True: 3600}
 # These start containers, networks and mounts, or measure the machine before and after: one test at a time.
-SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local|portolan-image|portolan-tests|portolan-cluster)/(?!lib$)")
+SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local|portolan-image|portolan-tests|portolan-cluster|portolan-operator)/(?!lib$)")
 # These start a Kubernetes, which is built before the first of them runs.
-KUBERNETES = re.compile(r"^(portolan-(cluster|provider-kubernetes)/(?!lib$)|portolan-tests/e2e_kubernetes$)")
+KUBERNETES = re.compile(r"^(portolan-(cluster|operator|provider-kubernetes)/(?!lib$)|portolan-tests/e2e_kubernetes$)")
 
 RESULT = re.compile(r"^test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<end>ok|FAILED|ignored)", re.M)
 SUMMARY = re.compile(r"^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored", re.M)

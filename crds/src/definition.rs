@@ -132,6 +132,10 @@ fn status_schema() -> Value {
                     },
                 },
             },
+            "lastHandledReconcileAt": {
+                "description": "The annotation portolan.dev/reconcile-at that was obeyed last.",
+                "type": "string",
+            },
             "targets": {
                 "description": "By target: what runs there.",
                 "type": "object",

@@ -303,8 +303,24 @@ pub struct CarryArgs {
 #[derive(Debug, Args)]
 pub struct ControllerArgs {
     /// Files or folders to read manifests from, and to watch
-    #[arg(value_name = "DIR", required = true)]
+    #[cfg_attr(
+        feature = "kubernetes",
+        arg(value_name = "DIR", required_unless_present = "kubernetes")
+    )]
+    #[cfg_attr(not(feature = "kubernetes"), arg(value_name = "DIR", required = true))]
     pub paths: Vec<PathBuf>,
+    /// Keep the Apps of a cluster instead, which are Kubernetes objects there
+    #[cfg(feature = "kubernetes")]
+    #[arg(long, conflicts_with_all = ["paths", "target"])]
+    pub kubernetes: bool,
+    /// With --kubernetes: the namespace whose Apps are kept [default: all]
+    #[cfg(feature = "kubernetes")]
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    pub namespace: Option<String>,
+    /// With --kubernetes: the kubeconfig's context [default: the current one, or the cluster that this runs in]
+    #[cfg(feature = "kubernetes")]
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    pub context: Option<String>,
     /// Target to work on [default: all]
     #[arg(short, long, value_name = "NAME")]
     pub target: Option<String>,

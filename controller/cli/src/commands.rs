@@ -13,6 +13,8 @@ mod image;
 mod logs;
 mod manifest;
 mod manual;
+#[cfg(feature = "kubernetes")]
+mod operator;
 mod orders;
 mod plan;
 mod promote;

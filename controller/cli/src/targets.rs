@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portolan_core::diagnostic::Diagnostic;
 use portolan_core::manifest::Target;
 use portolan_provider_api::{Images, Provider, Shape};
 
@@ -98,13 +99,46 @@ mod local {
 }
 
 #[cfg(feature = "kubernetes")]
+pub use kubernetes::OfCluster;
+
+#[cfg(feature = "kubernetes")]
 mod kubernetes {
     use std::sync::Arc;
 
+    use portolan_core::diagnostic::Diagnostic;
+    use portolan_core::manifest::{KUBERNETES_PROVIDER, Target};
+    use portolan_operator::{Cluster, Harbours};
     use portolan_provider_api::{Provider, Shape};
     use portolan_provider_kubernetes::KubernetesSettings;
 
     use crate::manifests::Deployment;
+
+    /// The ways to Targets that are objects of a cluster: a Target that names no context means that very cluster.
+    pub struct OfCluster(Cluster);
+
+    impl OfCluster {
+        pub fn new(cluster: Cluster) -> Self {
+            Self(cluster)
+        }
+    }
+
+    impl Harbours for OfCluster {
+        fn provider(&self, target: &Target) -> Result<Provider, Box<Diagnostic>> {
+            let told = target.spec.kubernetes.clone().unwrap_or_default();
+            let settings = KubernetesSettings {
+                context: told.context,
+                namespace: told.namespace,
+                kubeconfig: None,
+            };
+            match (target.spec.provider.as_str(), &settings.context) {
+                (KUBERNETES_PROVIDER, None) => {
+                    Ok(portolan_provider_kubernetes::with_client(self.0.client(), &settings))
+                }
+                (KUBERNETES_PROVIDER, Some(_)) => Ok(portolan_provider_kubernetes::kubernetes(settings)),
+                (other, _) => Err(Box::new(super::missing(target, other))),
+            }
+        }
+    }
 
     pub fn shape(deployment: &Deployment) -> Arc<dyn Shape> {
         portolan_provider_kubernetes::shape(&settings(deployment))
@@ -125,7 +159,11 @@ mod kubernetes {
 }
 
 fn unknown(target: &Target, provider: &str) -> Failure {
-    Failure::new(
+    missing(target, provider).into()
+}
+
+fn missing(target: &Target, provider: &str) -> Diagnostic {
+    Diagnostic::error(
         "ProviderMissing",
         format!("this build of portolan has no provider `{provider}`"),
     )

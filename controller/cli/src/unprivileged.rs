@@ -24,6 +24,10 @@ pub fn enter(command: &Command) -> Result<Entered, Failure> {
 
 /// Those that only read manifests, or print what is built in, need nothing of it.
 fn uses_this_machine(command: &Command) -> bool {
+    #[cfg(feature = "kubernetes")]
+    if matches!(command, Command::Controller(arguments) if arguments.kubernetes) {
+        return false;
+    }
     use Command::{Check, Completion, Crd, Explain, Init, Man, Schema, Validate};
     !matches!(
         command,

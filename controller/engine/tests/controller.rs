@@ -33,7 +33,7 @@ impl Listener for Heard {
         self.0.lock().expect("nobody panicked").push(event.clone());
     }
 
-    fn ended(&self, _key: &AppKey, _result: &Result<Outcome, EngineError>) {}
+    fn ended(&self, _key: &AppKey, _work: &Arc<Work>, _result: &Result<Outcome, EngineError>) {}
 }
 
 /// What outlives a controller: the cloud and the journal.
@@ -438,4 +438,28 @@ async fn another_controller_goes_on_where_one_was_stopped_or_killed() {
             running.hand_over().await;
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_app_that_is_assigned_to_go_goes_whatever_it_was_doing() {
+    let world = World::new();
+    let running = world.start(&[hello()]);
+    sleep(MINUTE).await;
+    assert_eq!(running.report().standing, Standing::Converged);
+    let going = |(key, assignment): (&AppKey, &Assignment)| {
+        let mut work = Work::clone(&assignment.work);
+        work.wish = Wish::Delete { erase_data: false };
+        let (provider, work) = (assignment.provider.clone(), Arc::new(work));
+        (key.clone(), Assignment { provider, work })
+    };
+    let all = world.assignments(&[hello()]);
+    running
+        .assignments
+        .send_replace(Arc::new(all.iter().map(going).collect()));
+    sleep(MINUTE).await;
+    assert!(world.cloud.objects().is_empty(), "{:?}", world.cloud.objects().keys());
+    let writes = world.writes();
+    sleep(HOUR).await;
+    assert_eq!(world.writes(), writes, "what is gone is not deleted again");
+    running.hand_over().await;
 }

@@ -24,7 +24,7 @@ pub mod registry;
 pub mod store;
 mod userns;
 
-pub use adapter::{ImageEvent, ImagesOptions, ImagesProgress, LocalImages};
+pub use adapter::{ImageEvent, ImagesOptions, ImagesProgress, LocalImages, ReferencedImages};
 pub use config::ImageConfig;
 pub use error::{Error, ErrorClass, Result};
 pub use manifest::{Descriptor, Document, Index, Manifest, Platform};

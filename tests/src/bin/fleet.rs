@@ -241,7 +241,7 @@ impl Audience for Silent {
 impl Listener for Silent {
     fn event(&self, _key: &AppKey, _event: &EngineEvent) {}
 
-    fn ended(&self, _key: &AppKey, _result: &Result<Outcome, EngineError>) {}
+    fn ended(&self, _key: &AppKey, _work: &Arc<Work>, _result: &Result<Outcome, EngineError>) {}
 }
 
 /// Seconds, since some moment.

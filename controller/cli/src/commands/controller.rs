@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portolan_dashboard::Server;
-use portolan_engine::controller::{Assignment, Assignments, Controller, Listener, Settings};
+use portolan_engine::controller::{Assignment, Assignments, Board, Controller, Listener, Settings};
 use portolan_engine::journal::AppKey;
-use portolan_engine::{Audience, EngineError, EngineEvent, Outcome, OutcomeKind};
+use portolan_engine::{Audience, EngineError, EngineEvent, Outcome, OutcomeKind, Work};
 use tokio::sync::watch;
 
 use crate::args::ControllerArgs;
@@ -22,9 +22,11 @@ use crate::session::Session;
 use crate::watching::Watched;
 
 pub async fn controller(arguments: ControllerArgs, output: Output) -> CommandResult {
-    let mut settings = Settings::default();
-    settings.pace.longest = duration(&arguments.resync)?;
-    settings.pace.shortest = settings.pace.shortest.min(settings.pace.longest);
+    #[cfg(feature = "kubernetes")]
+    if arguments.kubernetes {
+        return super::operator::operator(arguments, output).await;
+    }
+    let settings = settings(&arguments)?;
     let session = Session::open(output)?;
     let stop = interrupt::listen();
     let mut watched = Watched::new(arguments.paths, arguments.target)?;
@@ -33,7 +35,7 @@ pub async fn controller(arguments: ControllerArgs, output: Output) -> CommandRes
     let (send, assigned) = watch::channel(first);
     let announcer = Arc::new(Announcer::new(session.progress.clone(), output));
     let controller = Controller::new(session.engine.clone(), settings, announcer);
-    let dashboard = serve(&arguments.listen, &controller, &stop, output).await?;
+    let dashboard = serve(&arguments.listen, controller.board(), &stop, output).await?;
     tokio::select! {
         ended = controller.run(assigned, stop.clone()) => {
             ended.map_err(|error| {
@@ -47,10 +49,18 @@ pub async fn controller(arguments: ControllerArgs, output: Output) -> CommandRes
     Ok(exit::DONE)
 }
 
+/// With its longest pause.
+pub fn settings(arguments: &ControllerArgs) -> Result<Settings, Failure> {
+    let mut settings = Settings::default();
+    settings.pace.longest = duration(&arguments.resync)?;
+    settings.pace.shortest = settings.pace.shortest.min(settings.pace.longest);
+    Ok(settings)
+}
+
 /// Health, metrics and the page.
-async fn serve(
+pub async fn serve(
     listen: &str,
-    controller: &Controller,
+    board: Arc<Board>,
     stop: &watch::Receiver<bool>,
     output: Output,
 ) -> Result<tokio::task::JoinHandle<()>, Failure> {
@@ -65,7 +75,7 @@ async fn serve(
     let address: SocketAddr = listen
         .parse()
         .map_err(|_| refused("it is no address with a port".into()))?;
-    let server = Server::bind(address, controller.board()).await;
+    let server = Server::bind(address, board).await;
     let server = server.map_err(|error| refused(error.to_string()))?;
     let address = server.address().map_err(|error| refused(error.to_string()))?;
     output.say(&format!("how everything stands: http://{address}/"));
@@ -129,7 +139,7 @@ impl Listener for Announcer {
         Audience::event(&teller, event);
     }
 
-    fn ended(&self, key: &AppKey, result: &Result<Outcome, EngineError>) {
+    fn ended(&self, key: &AppKey, _work: &Arc<Work>, result: &Result<Outcome, EngineError>) {
         let Some(line) = ending(result) else { return };
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.insert(key.clone(), line.clone()).as_ref() != Some(&line) {

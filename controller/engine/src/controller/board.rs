@@ -159,7 +159,8 @@ impl Board {
         shown.beat.is_some() && shown.apps.values().all(|app| app.last.is_some() || is_left_alone(app))
     }
 
-    pub(super) fn beat(&self) {
+    /// The loop goes round; also that of a process which waits for its turn to write.
+    pub fn beat(&self) {
         self.shown().beat = Some(Instant::now());
     }
 

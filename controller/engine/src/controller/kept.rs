@@ -59,7 +59,9 @@ impl Kept {
     }
 
     pub fn is_for(&self, assignment: &Assignment) -> bool {
-        self.assignment.work.folder == assignment.work.folder && self.intent == assignment.work.intent()
+        let (one, other) = (&self.assignment.work, &assignment.work);
+        let same = || one.wish == other.wish && one.folder == other.folder && self.intent == other.intent();
+        Arc::ptr_eq(one, other) || same()
     }
 
     /// The same app with another manifest: what is at work for the old one is stopped.
@@ -130,15 +132,16 @@ impl Kept {
             asked: Arc::clone(&asked),
         });
         self.running = Some(Running { stop, asked });
-        let mut work = Work::clone(&self.assignment.work);
-        if std::mem::take(&mut self.afresh) {
+        let assigned = self.assignment.work.clone();
+        let mut work = Work::clone(&assigned);
+        if std::mem::take(&mut self.afresh) && !work.is_delete() {
             work.wish = Wish::Apply;
         }
         board.begun(key);
         let (engine, provider, key) = (engine.clone(), self.assignment.provider.clone(), key.clone());
         async move {
             let result = engine.reconcile(&provider, work, audience, stopped).await;
-            (key, result)
+            (key, assigned, result)
         }
     }
 

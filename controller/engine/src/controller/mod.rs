@@ -36,7 +36,7 @@ use queue::Queue;
 #[derive(Clone)]
 pub struct Assignment {
     pub provider: Provider,
-    /// With [`crate::Wish::Keep`].
+    /// With [`crate::Wish::Keep`]; or with [`crate::Wish::Delete`], which is made again until the app is assigned no more.
     pub work: Arc<Work>,
 }
 
@@ -47,8 +47,8 @@ pub type Assignments = Arc<BTreeMap<AppKey, Assignment>>;
 pub trait Listener: Send + Sync {
     fn event(&self, key: &AppKey, event: &EngineEvent);
 
-    /// A reconcile has come to its end.
-    fn ended(&self, key: &AppKey, result: &Result<Outcome, EngineError>);
+    /// A reconcile has come to its end: that of `work`, as it was assigned, which another may have followed since.
+    fn ended(&self, key: &AppKey, work: &Arc<Work>, result: &Result<Outcome, EngineError>);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub struct Controller {
     listener: Arc<dyn Listener>,
 }
 
-type Ended = (AppKey, Result<Outcome, EngineError>);
+type Ended = (AppKey, Arc<Work>, Result<Outcome, EngineError>);
 
 /// What the loop holds while it runs.
 #[derive(Default)]
@@ -100,6 +100,11 @@ impl Controller {
             board: Arc::default(),
             listener,
         }
+    }
+
+    /// On a board that there is already: of a process that has shown something before its turn to write came.
+    pub fn on(self, board: Arc<Board>) -> Self {
+        Self { board, ..self }
     }
 
     pub fn board(&self) -> Arc<Board> {
@@ -199,11 +204,11 @@ impl Controller {
     }
 
     fn ended(&self, ended: Result<Ended, tokio::task::JoinError>, state: &mut Loop) {
-        let (key, result) = match ended {
+        let (key, work, result) = match ended {
             Ok(ended) => ended,
             Err(failure) => std::panic::resume_unwind(failure.into_panic()),
         };
-        self.listener.ended(&key, &result);
+        self.listener.ended(&key, &work, &result);
         let Some(mut kept) = state.kept.remove(&key) else {
             return;
         };
@@ -250,7 +255,7 @@ impl Controller {
         }
         while let Some(ended) = state.running.join_next().await {
             match ended {
-                Ok((key, result)) => self.listener.ended(&key, &result),
+                Ok((key, work, result)) => self.listener.ended(&key, &work, &result),
                 Err(failure) => error!(%failure, "a reconcile broke off"),
             }
         }

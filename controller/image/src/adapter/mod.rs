@@ -9,6 +9,7 @@
 mod error;
 mod names;
 mod progress;
+mod referenced;
 mod shared_work;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::registry::{Anonymous, ClientOptions, Credentials, DockerConfig, Platf
 use crate::store::Store;
 
 pub use progress::{ImageEvent, ImagesProgress};
+pub use referenced::ReferencedImages;
 
 use names::Names;
 use progress::Told;
@@ -60,13 +62,7 @@ struct Inner {
 impl LocalImages {
     /// Opens the store, and reaches registries with what `docker login` left for this user.
     pub fn open(options: ImagesOptions) -> Result<Self, ImageError> {
-        let credentials: Arc<dyn Credentials> = match DockerConfig::of_user() {
-            Some(config) => Arc::new(config),
-            None => Arc::new(Anonymous),
-        };
-        let registry = RegistryClient::new(credentials, ClientOptions::default());
-        let registry = registry.map_err(|error| error::of_image("reach registries", &error))?;
-        Self::with_registry(options, Arc::new(registry))
+        Self::with_registry(options, registry_of_user()?)
     }
 
     /// As [`Self::open`], with a registry client of the caller's.
@@ -103,6 +99,17 @@ impl LocalImages {
         let digest = source_digest(&request, &self.0.build.cache, without).await;
         digest.map_err(|error| error::of_build(&request, &error))
     }
+}
+
+/// Reaches registries with what `docker login` left for this user.
+fn registry_of_user() -> Result<Arc<RegistryClient>, ImageError> {
+    let credentials: Arc<dyn Credentials> = match DockerConfig::of_user() {
+        Some(config) => Arc::new(config),
+        None => Arc::new(Anonymous),
+    };
+    let registry = RegistryClient::new(credentials, ClientOptions::default());
+    let registry = registry.map_err(|error| error::of_image("reach registries", &error))?;
+    Ok(Arc::new(registry))
 }
 
 #[async_trait]

@@ -1,0 +1,284 @@
+//! From an object to what it means: read by the same parser as a file, so that its faults have the same words.
+//!
+//! A Kubernetes object has no folder, so what a file may name beside itself (a build's context, env files, a kubeconfig) is
+//! refused here. Pure.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use portolan_core::diagnostic::Diagnostic;
+use portolan_core::manifest::{API_VERSION, ApiVersion, App, AppKind, AppMetadata, AppSpec, LOCAL_PROVIDER, Target};
+use portolan_core::parse::{Document, SourceFile, parse_files};
+use serde_json::{Value, json};
+
+use crate::object::AppName;
+
+/// What an App wants, by Target, with that one's overrides merged in.
+pub type Intent = BTreeMap<String, App>;
+
+/// A fault of a manifest, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: String,
+    pub message: String,
+}
+
+/// Of an App's object, by its `spec`.
+pub fn app(name: &AppName, spec: &Value) -> Result<Intent, Vec<Refusal>> {
+    let manifest = json!({
+        "apiVersion": API_VERSION,
+        "kind": "App",
+        "metadata": { "name": name.name, "namespace": name.namespace },
+        "spec": spec,
+    });
+    let document = document(&name.source(), &manifest)?;
+    let without_source = without_source(spec);
+    if !without_source.is_empty() {
+        return Err(without_source);
+    }
+    let Some(app) = document.manifest.as_app() else {
+        return Ok(Intent::new());
+    };
+    let merged = app.spec.targets.iter().map(|target| {
+        let merged = document.merged(target).map_err(|faults| refusals(&faults))?;
+        let app = merged.manifest.as_app().cloned();
+        Ok((target.clone(), app.unwrap_or_else(|| nothing_of(name, target))))
+    });
+    merged.collect()
+}
+
+/// Of a Target's object.
+pub fn target(name: &str, spec: &Value) -> Result<Target, Vec<Refusal>> {
+    let manifest = json!({ "apiVersion": API_VERSION, "kind": "Target", "metadata": { "name": name }, "spec": spec });
+    let document = document(&format!("kubernetes/{name}"), &manifest)?;
+    let Some(target) = document.manifest.as_target().cloned() else {
+        return Err(Vec::new());
+    };
+    match of_this_machine(&target) {
+        Some(refusal) => Err(vec![refusal]),
+        None => Ok(target),
+    }
+}
+
+/// An App of which nothing is known but its name: enough to delete it.
+pub fn nothing_of(name: &AppName, target: &str) -> App {
+    App {
+        api_version: ApiVersion::V1Alpha1,
+        kind: AppKind::App,
+        metadata: AppMetadata {
+            name: name.name.clone(),
+            namespace: name.namespace.clone(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        },
+        spec: AppSpec {
+            targets: vec![target.to_string()],
+            services: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            uses: BTreeMap::new(),
+            overrides: BTreeMap::new(),
+        },
+    }
+}
+
+/// `spec.services.web.image: it is no image reference: ...; hint: ...`: a place without lines, and the words of the command
+/// line.
+pub fn refusal(diagnostic: &Diagnostic) -> Refusal {
+    let place = diagnostic
+        .location
+        .as_ref()
+        .and_then(|location| location.pointer.as_deref());
+    let mut message = place.map_or(String::new(), |pointer| format!("{}: ", path_of(pointer)));
+    message.push_str(&diagnostic.message);
+    for cause in &diagnostic.because {
+        message.push_str(&format!(": {cause}"));
+    }
+    if let Some(hint) = &diagnostic.hint {
+        message.push_str(&format!("; hint: {hint}"));
+    }
+    Refusal {
+        code: diagnostic.code.to_string(),
+        message,
+    }
+}
+
+/// `/spec/services/web` as `kubectl` writes it.
+pub fn path_of(pointer: &str) -> String {
+    pointer.trim_start_matches('/').replace('/', ".")
+}
+
+fn document(source: &str, manifest: &Value) -> Result<Document, Vec<Refusal>> {
+    let file = SourceFile {
+        path: PathBuf::from(source),
+        // JSON is YAML.
+        bytes: manifest.to_string().into_bytes(),
+    };
+    let (mut documents, diagnostics) = parse_files(vec![file]);
+    let faults: Vec<Diagnostic> = diagnostics.into_iter().filter(Diagnostic::is_error).collect();
+    match documents.pop() {
+        Some(document) if faults.is_empty() => Ok(document),
+        _ => Err(refusals(&faults)),
+    }
+}
+
+fn refusals(faults: &[Diagnostic]) -> Vec<Refusal> {
+    faults.iter().map(refusal).collect()
+}
+
+/// What a container may say in a file and not in an object.
+fn without_source(spec: &Value) -> Vec<Refusal> {
+    let overrides = spec["overrides"].as_object().into_iter().flatten();
+    let overrides = overrides.map(|(target, over)| (format!("spec.overrides.{target}"), over));
+    let parts = std::iter::once(("spec".to_string(), spec)).chain(overrides);
+    let containers = parts.flat_map(|(path, part)| containers(&path, part));
+    containers
+        .filter_map(|(path, container)| unfit(&path, container))
+        .collect()
+}
+
+fn unfit(path: &str, container: &Value) -> Option<Refusal> {
+    let (code, message) = match container {
+        _ if container["build"].is_object() => (
+            "BuildHasNoSource",
+            format!(
+                "{path}.build: a Kubernetes object has no folder to build from; hint: build and push the image, and name it: `image: NAME@DIGEST`"
+            ),
+        ),
+        // Images are pinned without being pulled, so their words are not known.
+        _ if container["args"].is_array() && !container["command"].is_array() => (
+            "ArgsWithoutCommand",
+            format!(
+                "{path}.args: they stand behind the image's entrypoint, which is not read here; hint: say `command` too"
+            ),
+        ),
+        _ => return None,
+    };
+    Some(Refusal {
+        code: code.into(),
+        message,
+    })
+}
+
+/// Services and jobs, and what runs beside and before them.
+fn containers<'a>(path: &str, part: &'a Value) -> Vec<(String, &'a Value)> {
+    let mut found = Vec::new();
+    for section in ["services", "jobs"] {
+        for (name, container) in part[section].as_object().into_iter().flatten() {
+            let path = format!("{path}.{section}.{name}");
+            for (name, sidecar) in container["sidecars"].as_object().into_iter().flatten() {
+                found.push((format!("{path}.sidecars.{name}"), sidecar));
+            }
+            for (index, step) in container["init"].as_array().into_iter().flatten().enumerate() {
+                found.push((format!("{path}.init.{index}"), step));
+            }
+            found.push((path, container));
+        }
+    }
+    found
+}
+
+/// What a Target may say in a file and not in an object: it would be about the machine of whoever reads it.
+fn of_this_machine(target: &Target) -> Option<Refusal> {
+    let spec = &target.spec;
+    let (code, place) = match spec {
+        _ if spec.provider == LOCAL_PROVIDER => ("ProviderUnsupported", "spec.provider: a Kubernetes object cannot mean this machine".to_string()),
+        _ if !spec.secrets.files.is_empty() => ("FileHasNoSource", "spec.secrets.files: a Kubernetes object has no folder to find files in".to_string()),
+        _ if spec.kubernetes.as_ref().is_some_and(|told| told.kubeconfig.is_some()) => (
+            "FileHasNoSource",
+            "spec.kubernetes.kubeconfig: a Kubernetes object has no folder to find files in; hint: name a context of the controller's own kubeconfig".to_string(),
+        ),
+        _ => return None,
+    };
+    Some(Refusal {
+        code: code.into(),
+        message: place,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name() -> AppName {
+        AppName {
+            namespace: "team".into(),
+            name: "shop".into(),
+        }
+    }
+
+    fn codes(spec: Value) -> Vec<String> {
+        let faults = app(&name(), &spec).err().unwrap_or_default();
+        faults.into_iter().map(|fault| fault.code).collect()
+    }
+
+    #[test]
+    fn an_object_is_read_as_a_file_would_be() {
+        let spec = json!({
+            "targets": ["one", "two"],
+            "services": { "web": { "image": "registry.example/web:1" } },
+            "overrides": { "two": { "services": { "web": { "scale": { "min": 3 } } } } },
+        });
+        let intent = app(&name(), &spec).unwrap();
+        let replicas = |target: &str| {
+            serde_json::to_value(&intent[target]).unwrap()["spec"]["services"]["web"]["scale"]["min"].clone()
+        };
+        assert_eq!(intent.keys().collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(intent["two"].metadata.namespace, "team");
+        assert_eq!(replicas("two"), 3);
+        assert_ne!(replicas("one"), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_place() {
+        let service = |service: Value| json!({ "targets": ["one"], "services": { "web": service } });
+        let build = json!({ "context": "." });
+        let image = "registry.example/web:1";
+        for (reason, spec, expected) in [
+            (
+                "nothing to build from",
+                service(json!({ "build": build })),
+                "BuildHasNoSource",
+            ),
+            (
+                "nor beside it",
+                service(json!({ "image": image, "sidecars": { "proxy": { "build": build } } })),
+                "BuildHasNoSource",
+            ),
+            (
+                "whose entrypoint",
+                service(json!({ "image": image, "args": ["-v"] })),
+                "ArgsWithoutCommand",
+            ),
+            (
+                "a key that is none",
+                service(json!({ "image": image, "prots": [] })),
+                "UnknownKey",
+            ),
+        ] {
+            assert_eq!(codes(spec), [expected], "{reason}");
+        }
+        let refused = app(&name(), &service(json!({ "build": build }))).unwrap_err();
+        assert!(
+            refused[0].message.starts_with("spec.services.web.build: "),
+            "{refused:?}"
+        );
+        let called_so = json!({ "targets": ["one"], "services": { "build": { "image": image } } });
+        assert!(app(&name(), &called_so).is_ok(), "a service may be called so");
+    }
+
+    #[test]
+    fn a_target_says_nothing_of_this_machine() {
+        for (reason, spec, good) in [
+            ("a cluster", json!({ "provider": "kubernetes" }), true),
+            ("this machine", json!({ "provider": "local" }), false),
+            (
+                "its files",
+                json!({ "provider": "kubernetes", "kubernetes": { "kubeconfig": "a" } }),
+                false,
+            ),
+        ] {
+            assert_eq!(target("one", &spec).is_ok(), good, "{reason}");
+        }
+    }
+}

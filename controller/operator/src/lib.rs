@@ -1,0 +1,29 @@
+//! Kubernetes objects as the source of intent: Apps and Targets are watched, kept by the engine's own controller, and told
+//! in their status.
+//!
+//! The flow of one App: [`watching`] hands its object over, [`intent`] reads it as a file would be read, [`desk`] holds all
+//! objects and decides what is kept, what is deleted and what is to be written, the engine's controller carries it out,
+//! [`told`] makes conditions of how a turn went, [`status`] puts them together, and [`writing`] writes them where they differ.
+//! Who may do so is settled by [`election`] first, and [`memory`] is what stays from one process to the next.
+//!
+//! It refuses to know providers: whoever starts it says how a Target is reached ([`Harbours`]). Nothing here writes to what
+//! an app becomes; the engine does. Read `desk.rs` first.
+
+mod app;
+mod cluster;
+mod desk;
+mod election;
+mod error;
+mod hearing;
+mod intent;
+mod memory;
+mod object;
+mod operator;
+mod status;
+mod told;
+mod watching;
+mod writing;
+
+pub use cluster::Cluster;
+pub use error::OperatorError;
+pub use operator::{Harbours, Operator, Settings};

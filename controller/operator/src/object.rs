@@ -1,0 +1,139 @@
+//! Apps and Targets as the API server has them: what of an object is looked at, and nothing else of it is kept.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use kube::api::DynamicObject;
+use kube::discovery::ApiResource;
+use portolan_core::manifest::API_VERSION;
+use serde_json::{Value, json};
+
+/// Keeps an App until what was applied for it is gone.
+pub const FINALIZER: &str = "portolan.dev/cleanup";
+
+/// `"true"`: the App is left alone.
+pub const SUSPEND: &str = "portolan.dev/suspend";
+/// Any text: a new one has the App reconciled at once, with tags looked up anew.
+pub const RECONCILE_AT: &str = "portolan.dev/reconcile-at";
+/// The digest of a plan that waits for a yes.
+pub const APPROVE: &str = "portolan.dev/approve";
+/// `"true"`: a deleted App is let go, whatever is left of it.
+pub const ORPHAN: &str = "portolan.dev/orphan";
+
+/// An App's object is known by its KubeNamespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppName {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// One object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ObjectName {
+    App(AppName),
+    Target(String),
+}
+
+/// What is known of an object besides its manifest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Head {
+    pub uid: String,
+    pub version: String,
+    pub generation: i64,
+    pub deleting: bool,
+    pub finalizers: Vec<String>,
+    /// Those that begin with our domain.
+    pub annotations: BTreeMap<String, String>,
+    pub status: Value,
+}
+
+pub fn app_resource() -> ApiResource {
+    resource("App", "apps")
+}
+
+pub fn target_resource() -> ApiResource {
+    resource("Target", "targets")
+}
+
+fn resource(kind: &str, plural: &str) -> ApiResource {
+    let (group, version) = API_VERSION.split_once('/').unwrap_or_default();
+    ApiResource {
+        group: group.into(),
+        version: version.into(),
+        api_version: API_VERSION.into(),
+        kind: kind.into(),
+        plural: plural.into(),
+    }
+}
+
+impl AppName {
+    pub fn of(object: &DynamicObject) -> Self {
+        Self {
+            namespace: object.metadata.namespace.clone().unwrap_or_default(),
+            name: object.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+
+    /// How the engine names who wrote the intent.
+    pub fn source(&self) -> String {
+        format!("kubernetes/{}/{}", self.namespace, self.name)
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App(name) => write!(f, "app {}/{}", name.namespace, name.name),
+            Self::Target(name) => write!(f, "target {name}"),
+        }
+    }
+}
+
+impl Head {
+    pub fn of(object: &mut DynamicObject) -> Self {
+        let metadata = &mut object.metadata;
+        let mut annotations = metadata.annotations.take().unwrap_or_default();
+        annotations.retain(|name, _| name.starts_with("portolan.dev/"));
+        Self {
+            uid: metadata.uid.take().unwrap_or_default(),
+            version: metadata.resource_version.take().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            deleting: metadata.deletion_timestamp.is_some(),
+            finalizers: metadata.finalizers.take().unwrap_or_default(),
+            annotations,
+            status: object.data["status"].take(),
+        }
+    }
+
+    /// Whether `other` was read later. Versions grow; where one is no number nobody can tell.
+    pub fn is_older_than(&self, other: &Self) -> bool {
+        let number = |head: &Self| head.version.parse::<u128>().ok();
+        self.uid == other.uid && matches!((number(self), number(other)), (Some(one), Some(two)) if one < two)
+    }
+
+    pub fn has_finalizer(&self) -> bool {
+        self.finalizers.iter().any(|one| one == FINALIZER)
+    }
+
+    pub fn says(&self, annotation: &str) -> bool {
+        self.annotations.get(annotation).is_some_and(|value| value == "true")
+    }
+
+    /// Targets that its status speaks of: something may have been applied there.
+    pub fn told_targets(&self) -> impl Iterator<Item = &String> {
+        self.status["targets"]
+            .as_object()
+            .into_iter()
+            .flat_map(|targets| targets.keys())
+    }
+
+    /// With our finalizer, or without it, and everybody else's.
+    pub fn finalizer_patch(&self, on: bool) -> Value {
+        let mut finalizers = self.finalizers.clone();
+        finalizers.retain(|one| one != FINALIZER);
+        if on {
+            finalizers.push(FINALIZER.to_string());
+        }
+        json!({ "metadata": { "resourceVersion": self.version, "uid": self.uid, "finalizers": finalizers } })
+    }
+}

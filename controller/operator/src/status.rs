@@ -1,0 +1,274 @@
+//! An App's status, from what its targets say: kstatus' conditions, and an entry for each target. Pure.
+//!
+//! It is the same value for the same facts, so that whoever compares it with what is there writes nothing where nothing has
+//! changed; and it is never larger than [`MOST`], whatever an App has: what does not fit is counted.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use crate::intent::Refusal;
+use crate::told::{Told, Verdict, resource};
+
+/// Half of what is promised, in bytes of JSON: who owns which field is kept beside it.
+const MOST: usize = 128 * 1024;
+
+/// What a status is made of.
+pub struct Parts<'a> {
+    /// Of the object.
+    pub generation: i64,
+    /// What each target says; with the name of none where the manifest itself is told of.
+    pub told: Vec<(&'a str, &'a Told)>,
+    /// Targets of those where nothing can have been applied: they have no entry, so that nobody cleans up there.
+    pub without_entry: BTreeSet<&'a str>,
+    /// Entries that stay as they are: of targets that say nothing now.
+    pub kept: Map<String, Value>,
+    pub reconcile_at: Option<&'a str>,
+    /// What is there now.
+    pub before: &'a Value,
+    /// RFC 3339, in seconds.
+    pub now: &'a str,
+}
+
+/// The four conditions' names.
+const KINDS: [&str; 4] = ["Ready", "Reconciling", "Stalled", "Drifted"];
+
+pub fn status(parts: &Parts<'_>) -> Value {
+    let mut status = json!({
+        "observedGeneration": parts.generation,
+        "conditions": conditions(parts),
+    });
+    let targets = targets(parts);
+    if !targets.is_empty() {
+        status["targets"] = Value::Object(targets);
+    }
+    if let Some(at) = parts.reconcile_at {
+        status["lastHandledReconcileAt"] = json!(at);
+    }
+    status
+}
+
+/// Of a Target: whether apps can go there, as far as it can be told without asking anybody.
+pub fn of_target(refusals: Option<&[Refusal]>, generation: i64, before: &Value, now: &str) -> Value {
+    let told = match refusals {
+        Some(refusals) => Told::refused(refusals),
+        None => Told::usable(),
+    };
+    let verdicts = [("Ready", &told.ready), ("Stalled", &told.stalled)];
+    let conditions = verdicts.map(|(kind, verdict)| condition(kind, verdict, generation, before, now));
+    json!({ "observedGeneration": generation, "conditions": conditions })
+}
+
+/// The same, but for one condition: of an App that nobody looks at.
+pub fn suspended(before: &Value, generation: i64, now: &str) -> Value {
+    let mut status = before.clone();
+    if status["observedGeneration"].is_null() {
+        status["observedGeneration"] = json!(generation);
+    }
+    let message = "left alone for as long as it bears portolan.dev/suspend";
+    let seen = status["observedGeneration"].as_i64().unwrap_or(generation);
+    let ready = condition_of(before, "Ready").cloned();
+    let ready =
+        ready.unwrap_or_else(|| condition("Ready", &Verdict::new(false, "Suspended", message), seen, before, now));
+    let reconciling = condition(
+        "Reconciling",
+        &Verdict::new(false, "Suspended", message),
+        seen,
+        before,
+        now,
+    );
+    let others = ["Stalled", "Drifted"].map(|kind| condition_of(before, kind).cloned());
+    let all = [Some(ready), Some(reconciling)].into_iter().chain(others).flatten();
+    status["conditions"] = all.collect();
+    status
+}
+
+fn conditions(parts: &Parts<'_>) -> Vec<Value> {
+    let of = |kind: &str| -> Verdict {
+        let verdict = |told: &Told| match kind {
+            "Ready" => told.ready.clone(),
+            "Reconciling" => told.reconciling.clone(),
+            "Stalled" => told.stalled.clone(),
+            _ => told.drifted.clone(),
+        };
+        // Of Ready one that is not counts, of the others one that is.
+        together(
+            parts.told.iter().map(|(name, told)| (*name, verdict(told))),
+            kind != "Ready",
+        )
+    };
+    KINDS
+        .iter()
+        .map(|kind| condition(kind, &of(kind), parts.generation, parts.before, parts.now))
+        .collect()
+}
+
+/// The first that is as `counts`, else the first.
+fn together<'a>(verdicts: impl Iterator<Item = (&'a str, Verdict)>, counts: bool) -> Verdict {
+    let all: Vec<(&str, Verdict)> = verdicts.collect();
+    let several = all.len() > 1;
+    let chosen = all.iter().position(|(_, verdict)| verdict.is == counts).unwrap_or(0);
+    match all.into_iter().nth(chosen) {
+        None => Verdict::new(!counts, "NoTargets", "it goes to no target"),
+        Some((name, verdict)) if several && !name.is_empty() && !verdict.message.is_empty() => {
+            Verdict::new(verdict.is, verdict.reason, format!("{name}: {}", verdict.message))
+        }
+        Some((_, verdict)) => verdict,
+    }
+}
+
+/// Its time is that of the last change from true to false or back.
+fn condition(kind: &str, verdict: &Verdict, generation: i64, before: &Value, now: &str) -> Value {
+    let word = if verdict.is { "True" } else { "False" };
+    let since = condition_of(before, kind).filter(|known| known["status"] == word);
+    let since = since
+        .and_then(|known| known["lastTransitionTime"].as_str())
+        .unwrap_or(now);
+    json!({
+        "type": kind,
+        "status": word,
+        "reason": verdict.reason,
+        "message": verdict.message,
+        "observedGeneration": generation,
+        "lastTransitionTime": since,
+    })
+}
+
+fn condition_of<'a>(status: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = status["conditions"].as_array()?;
+    conditions.iter().find(|condition| condition["type"] == kind)
+}
+
+fn targets(parts: &Parts<'_>) -> Map<String, Value> {
+    let mut entries = parts.kept.clone();
+    let named: Vec<_> = parts
+        .told
+        .iter()
+        .filter(|(name, _)| !name.is_empty() && !parts.without_entry.contains(name))
+        .collect();
+    let room = MOST / named.len().max(1);
+    for (name, told) in named {
+        entries.insert((*name).to_string(), entry(told, room));
+    }
+    entries
+}
+
+fn entry(told: &Told, room: usize) -> Value {
+    let mut entry = json!({
+        "ready": told.ready.is,
+        "reason": told.ready.reason,
+        "message": told.ready.message,
+        "generation": told.generation,
+    });
+    if let Some(plan) = &told.plan {
+        entry["plan"] = json!(plan);
+    }
+    let mut left = room.saturating_sub(entry.to_string().len());
+    let mut shown = Vec::new();
+    for one in &told.resources {
+        let one = resource(one);
+        let size = one.to_string().len() + 1;
+        if size > left {
+            break;
+        }
+        left -= size;
+        shown.push(one);
+    }
+    if shown.len() < told.resources.len() {
+        entry["more"] = json!(told.resources.len() - shown.len());
+    }
+    if !shown.is_empty() {
+        entry["resources"] = Value::Array(shown);
+    }
+    entry
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::observation::Replicas;
+    use portolan_core::resource::ResourceId;
+    use portolan_core::status::{ResourceStatus, StateWord};
+
+    use super::*;
+
+    fn parts<'a>(told: Vec<(&'a str, &'a Told)>, before: &'a Value, now: &'a str) -> Parts<'a> {
+        Parts {
+            generation: 3,
+            told,
+            without_entry: BTreeSet::new(),
+            kept: Map::new(),
+            reconcile_at: None,
+            before,
+            now,
+        }
+    }
+
+    fn ready() -> Told {
+        Told {
+            ready: Verdict::new(true, "Ready", "1 of 1 ready"),
+            reconciling: Verdict::new(false, "Settled", ""),
+            ..Told::waiting()
+        }
+    }
+
+    fn faulty() -> Told {
+        Told::refused(&[Refusal {
+            code: "UnknownKey".into(),
+            message: "spec.x: no such key".into(),
+        }])
+    }
+
+    #[test]
+    fn one_target_that_is_not_ready_makes_the_app_unready() {
+        let (one, two) = (ready(), faulty());
+        let status = status(&parts(vec![("one", &one), ("two", &two)], &Value::Null, "t1"));
+        let found = |kind| condition_of(&status, kind).unwrap();
+        assert_eq!(found("Ready")["status"], "False");
+        assert_eq!(found("Ready")["message"], "two: spec.x: no such key");
+        assert_eq!(
+            (&found("Stalled")["status"], &found("Stalled")["reason"]),
+            (&json!("True"), &json!("UnknownKey"))
+        );
+        assert_eq!(status["targets"]["one"]["ready"], true);
+    }
+
+    #[test]
+    fn the_same_facts_make_the_same_status_whenever() {
+        let told = ready();
+        let first = status(&parts(vec![("one", &told)], &Value::Null, "t1"));
+        assert_eq!(status(&parts(vec![("one", &told)], &first, "t2")), first);
+        let other = faulty();
+        let second = status(&parts(vec![("one", &other)], &first, "t2"));
+        assert_eq!(condition_of(&second, "Ready").unwrap()["lastTransitionTime"], "t2");
+        assert_eq!(condition_of(&second, "Drifted").unwrap()["lastTransitionTime"], "t1");
+    }
+
+    #[test]
+    fn two_thousand_services_fit() {
+        let mut told = ready();
+        let resource = |number: usize| ResourceStatus {
+            id: ResourceId::new("Deployment", format!("a-service-with-a-long-name-{number:04}")),
+            state: StateWord::Ready,
+            revision: Some("0123456789abcdef".into()),
+            replicas: Some(Replicas {
+                wanted: 2,
+                ready: 2,
+                updated: 2,
+                restarts: 0,
+            }),
+            endpoints: vec![format!("http://a-service-with-a-long-name-{number:04}.shop.svc:8080")],
+            message: None,
+            paused: None,
+            failure: None,
+        };
+        told.resources = (0..2_000).map(resource).collect();
+        let status = status(&parts(vec![("one", &told)], &Value::Null, "t"));
+        let entry = &status["targets"]["one"];
+        let shown = entry["resources"].as_array().unwrap().len() as u64;
+        assert!(status.to_string().len() < 256 * 1024, "{}", status.to_string().len());
+        assert!(
+            shown > 500 && shown + entry["more"].as_u64().unwrap() == 2_000,
+            "{shown}"
+        );
+    }
+}

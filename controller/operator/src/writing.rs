@@ -1,0 +1,169 @@
+//! What is written to the objects themselves: finalizers, status and Events, and only by whoever holds the lease.
+//!
+//! Every change names the version of the object that it was made for. Where that has moved on the change is dropped: the
+//! watch brings the newer object, and what is due is found out anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{DynamicObject, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client, Error};
+use portolan_core::manifest::API_VERSION;
+use portolan_engine::Lease;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::sleep;
+use tracing::{debug, warn};
+
+use crate::app::Write;
+use crate::object::{AppName, Head, ObjectName, app_resource, target_resource};
+use crate::told::News;
+
+/// Who writes, in the words of server-side apply.
+const MANAGER: &str = "portolan-controller";
+
+/// Writes that are under way at the same time.
+const AT_ONCE: usize = 16;
+
+/// After a write that was refused for its version: the watch is about to say why.
+const MOVED: Duration = Duration::from_millis(500);
+const FAILED: Duration = Duration::from_secs(5);
+
+/// A write has come to its end.
+pub struct Written {
+    pub name: ObjectName,
+    /// The object as it is then; none where it is not as it was thought to be.
+    pub object: Option<Box<DynamicObject>>,
+}
+
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    lease: Lease,
+    recorder: Recorder,
+    room: Arc<Semaphore>,
+    tell: UnboundedSender<Written>,
+}
+
+impl Writer {
+    pub fn new(client: Client, lease: Lease, instance: &str, tell: UnboundedSender<Written>) -> Self {
+        let reporter = Reporter {
+            controller: MANAGER.into(),
+            instance: Some(instance.to_string()),
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            lease,
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+            tell,
+        }
+    }
+
+    /// Begins a write; its end is told.
+    pub fn begin(&self, name: ObjectName, head: &Head, write: Write) {
+        let (writer, head) = (
+            self.clone(),
+            Head {
+                status: Value::Null,
+                ..head.clone()
+            },
+        );
+        tokio::spawn(async move {
+            let object = writer.write(&name, &head, write).await;
+            // Nobody listens once the operator has ended.
+            _ = writer.tell.send(Written { name, object });
+        });
+    }
+
+    /// An Event about the App. What cannot be told is lost: nothing depends on it.
+    pub fn tell_news(&self, name: &AppName, head: &Head, target: &str, news: News) {
+        let regarding = ObjectReference {
+            api_version: Some(API_VERSION.into()),
+            kind: Some("App".into()),
+            name: Some(name.name.clone()),
+            namespace: Some(name.namespace.clone()),
+            uid: Some(head.uid.clone()),
+            ..ObjectReference::default()
+        };
+        let event = Event {
+            type_: if news.is_warning {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: news.reason,
+            note: Some(format!("{target}: {}", news.note)),
+            action: "Reconcile".into(),
+            secondary: None,
+        };
+        let writer = self.clone();
+        tokio::spawn(async move {
+            let _room = writer.room.acquire().await;
+            if writer.lease.is_lost() {
+                return;
+            }
+            if let Err(error) = writer.recorder.publish(&event, &regarding).await {
+                debug!(%error, "an Event could not be written");
+            }
+        });
+    }
+
+    async fn write(&self, name: &ObjectName, head: &Head, write: Write) -> Option<Box<DynamicObject>> {
+        let answer = {
+            let _room = self.room.acquire().await;
+            if self.lease.is_lost() {
+                return None;
+            }
+            self.send(name, head, write).await
+        };
+        match answer {
+            Ok(mut object) => {
+                object.metadata.managed_fields = None;
+                Some(Box::new(object))
+            }
+            Err(Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                sleep(MOVED).await;
+                None
+            }
+            Err(error) => {
+                warn!(object = %name, %error, "the object could not be written");
+                sleep(FAILED).await;
+                None
+            }
+        }
+    }
+
+    async fn send(&self, name: &ObjectName, head: &Head, write: Write) -> Result<DynamicObject, Error> {
+        let client = self.client.clone();
+        let (api, kind, name): (Api<DynamicObject>, _, _) = match name {
+            ObjectName::App(app) => {
+                let api = Api::namespaced_with(client, &app.namespace, &app_resource());
+                (api, "App", &app.name)
+            }
+            ObjectName::Target(name) => (Api::all_with(client, &target_resource()), "Target", name),
+        };
+        match write {
+            Write::Finalizer(patch) => {
+                let params = PatchParams {
+                    field_manager: Some(MANAGER.into()),
+                    ..PatchParams::default()
+                };
+                api.patch(name, &params, &Patch::Merge(patch)).await
+            }
+            Write::Status(status) => {
+                let body = json!({
+                    "apiVersion": API_VERSION,
+                    "kind": kind,
+                    "metadata": { "name": name, "uid": head.uid, "resourceVersion": head.version },
+                    "status": status,
+                });
+                let params = PatchParams::apply(MANAGER).force();
+                api.patch_status(name, &params, &Patch::Apply(body)).await
+            }
+        }
+    }
+}

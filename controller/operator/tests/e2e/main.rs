@@ -1,0 +1,9 @@
+//! The program against a real API server: with the role that it ships, by what the audit log says, and killed.
+
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod fleet;
+mod life;
+mod turns;
+mod world;

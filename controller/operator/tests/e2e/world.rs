@@ -1,0 +1,218 @@
+//! A control plane with what the operator ships, and operators that run beside it as its service account.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use portolan_cluster::{ControlPlane, Entry, or_skip};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const SYSTEM: &str = "portolan-system";
+
+/// Its user, as the API server names a service account.
+pub const ACCOUNT: &str = "system:serviceaccount:portolan-system:portolan-controller";
+
+/// Between two looks at what does not move.
+pub const RESYNC: Duration = Duration::from_secs(1);
+
+pub const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+pub struct World {
+    pub plane: ControlPlane,
+    folder: TempDir,
+}
+
+impl World {
+    /// With the definitions, the role, a namespace `team`, and this cluster as the Target `here`.
+    pub fn start(test: &str) -> Option<Self> {
+        let plane = or_skip(test, ControlPlane::start())?;
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/cluster");
+        let manifests = plane.kubectl(&["kustomize", deploy.to_str().unwrap()]).unwrap();
+        // Definitions are there before what is defined by them.
+        plane.apply(&manifests).unwrap();
+        let established = [
+            "wait",
+            "--for=condition=Established",
+            "crd/apps.portolan.dev",
+            "crd/targets.portolan.dev",
+        ];
+        plane.kubectl(&established).unwrap();
+        plane.kubectl(&["create", "namespace", "team"]).unwrap();
+        let world = Self {
+            plane,
+            folder: tempfile::Builder::new().prefix("portolan-operator-").tempdir().unwrap(),
+        };
+        world.apply(&target("here"));
+        Some(world)
+    }
+
+    pub fn apply(&self, object: &Value) {
+        self.plane.apply(&object.to_string()).unwrap();
+    }
+
+    /// As the shipped service account, with a home of that name.
+    pub fn operator(&self, home: &str) -> Running {
+        self.operator_of(home, ACCOUNT, None)
+    }
+
+    pub fn operator_of(&self, home: &str, user: &str, group: Option<&str>) -> Running {
+        let kubeconfig = self.kubeconfig(home, user, group);
+        let folder = self.folder.path().join(home);
+        fs::create_dir_all(&folder).unwrap();
+        let log = folder.join("log");
+        let out = File::options().create(true).append(true).open(&log).unwrap();
+        let resync = format!("{}s", RESYNC.as_secs());
+        let mut command: Command = self.plane.command(program());
+        command
+            .args(["controller", "--kubernetes", "--listen", "none", "--resync", &resync])
+            .env("PORTOLAN_HOME", folder.join("home"))
+            .env("KUBECONFIG", kubeconfig)
+            .env("RUST_LOG", "info,portolan=debug")
+            .stdout(Stdio::null())
+            .stderr(out);
+        Running {
+            child: command.spawn().unwrap(),
+            log,
+        }
+    }
+
+    /// Of a user whose own namespace is that of the system.
+    fn kubeconfig(&self, home: &str, user: &str, group: Option<&str>) -> PathBuf {
+        let made = self.plane.kubeconfig_of(user, group).unwrap();
+        let mut config: Value = serde_json::from_str(&fs::read_to_string(made).unwrap()).unwrap();
+        config["contexts"][0]["context"]["namespace"] = json!(SYSTEM);
+        let path = self.folder.path().join(format!("{home}.kubeconfig"));
+        fs::write(&path, config.to_string()).unwrap();
+        path
+    }
+
+    pub fn get(&self, what: &[&str]) -> Option<Value> {
+        let arguments = [&["get", "-o", "json", "--ignore-not-found"], what].concat();
+        let text = self.plane.kubectl(&arguments).unwrap();
+        serde_json::from_str(&text).ok()
+    }
+
+    /// As `kubectl wait --for=condition=Ready` has it, which heeds generations.
+    pub fn is_ready(&self, app: &str) {
+        let app = format!("app/{app}");
+        let wait = ["wait", "--for=condition=Ready", "--timeout=90s", "-n", "team", &app];
+        if let Err(error) = self.plane.kubectl(&wait) {
+            panic!("{error}\n{:#}", self.get(&["-n", "team", &app]).unwrap_or_default());
+        }
+    }
+
+    /// The App's condition, as `status reason`.
+    pub fn condition(&self, app: &str, kind: &str) -> String {
+        let app = self.get(&["-n", "team", "app", app]).unwrap_or_default();
+        let conditions = app["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.iter().find(|one| one["type"] == kind);
+        found.map_or(String::new(), |found| {
+            format!(
+                "{} {}",
+                found["status"].as_str().unwrap(),
+                found["reason"].as_str().unwrap()
+            )
+        })
+    }
+
+    /// What a user wrote since then, leases aside.
+    pub fn writes(&self, user: &str, since: &str) -> Vec<Entry> {
+        let all = self.plane.audit().unwrap();
+        let of_user = |entry: &Entry| entry.user == user && entry.at.as_str() > since;
+        all.into_iter()
+            .filter(|entry| of_user(entry) && entry.is_write() && !entry.is_lease())
+            .collect()
+    }
+
+    /// The time of the last entry.
+    pub fn now(&self) -> String {
+        self.plane
+            .audit()
+            .unwrap()
+            .iter()
+            .map(|entry| entry.at.clone())
+            .max()
+            .unwrap_or_default()
+    }
+}
+
+pub struct Running {
+    pub child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Ended with -9.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asked to stop; answers its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        self.signal("-TERM");
+        self.child.wait().unwrap().code()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}:\n{}", self.log.display(), self.log());
+        }
+    }
+}
+
+pub fn target(name: &str) -> Value {
+    json!({
+        "apiVersion": "portolan.dev/v1alpha1", "kind": "Target", "metadata": { "name": name },
+        "spec": { "provider": "kubernetes" },
+    })
+}
+
+pub fn app(name: &str, replicas: u32) -> Value {
+    json!({
+        "apiVersion": "portolan.dev/v1alpha1", "kind": "App", "metadata": { "name": name, "namespace": "team" },
+        "spec": {
+            "targets": ["here"],
+            "services": { "web": {
+                "image": format!("registry.example/web@{DIGEST}"),
+                "ports": [{ "name": "http", "port": 8080 }],
+                "scale": { "min": replicas, "max": replicas },
+            } },
+        },
+    })
+}
+
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(90), "{what}: not within 90 s");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Beside the folder that this test lies in.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let path = test.parent().unwrap().parent().unwrap().join("portolan");
+    assert!(
+        path.is_file(),
+        "there is no {}: `cargo build --workspace` builds it",
+        path.display()
+    );
+    path
+}
