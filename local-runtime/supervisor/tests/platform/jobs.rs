@@ -4,7 +4,7 @@ use portolan_supervisor::protocol::{ObjectState, Observed};
 use portolan_supervisor::spec::{Kind, VolumeMount};
 
 use crate::app::{App, container, job};
-use crate::machine::{Signal, kill, signal};
+use crate::machine::{Signal, kill_and_wait, signal};
 
 #[tokio::test]
 async fn a_job_runs_once_a_revision_and_its_record_outlives_a_delete() {
@@ -168,7 +168,7 @@ async fn a_job_that_ends_while_the_supervisor_is_dead_has_ended_as_it_did() {
     while app.logs(Kind::Job, "once").await.is_empty() {}
     let (supervisor, keeper) = (app.client().await.welcome().pid, app.keeper());
     signal(keeper, Signal::SIGSTOP);
-    kill(supervisor);
+    kill_and_wait(supervisor);
     signal(pid(&seen).unwrap(), Signal::SIGTERM);
     signal(keeper, Signal::SIGCONT);
     app.ready(Kind::Job, "once").await;

@@ -74,6 +74,14 @@ pub fn kill(pid: u32) {
     signal(pid, Signal::SIGKILL);
 }
 
+/// Kills it and waits until it has let go of its locks and children, which on a busy machine takes a while.
+pub fn kill_and_wait(pid: u32) {
+    kill(pid);
+    while is_alive(pid) {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
 pub fn signal(pid: u32, signal: Signal) {
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal).unwrap();
 }

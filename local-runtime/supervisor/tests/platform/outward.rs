@@ -9,7 +9,7 @@ use portolan_supervisor::spec::Kind;
 use serde_json::json;
 
 use crate::app::{App, service};
-use crate::machine::kill;
+use crate::machine::kill_and_wait;
 use crate::outside::{MACHINE, Outside, SERVER, UPLINK, ask, ip, name_server, within};
 
 async fn app_on(outside: &Outside, name: &str) -> Option<App> {
@@ -47,7 +47,7 @@ async fn containers_reach_the_outside_under_the_machines_address_and_nothing_is_
     if name_server().is_some() {
         assert_eq!(ask(pid, "/fetch/some.example/8080"), seen, "by name");
     }
-    kill(app.client().await.welcome().pid);
+    kill_and_wait(app.client().await.welcome().pid);
     app.ready(Kind::Service, "web").await;
     assert_eq!(ask(pid, &by_address), seen, "after a supervisor's death too");
 
