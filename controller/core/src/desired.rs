@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Fault;
 use crate::interpolate::ServiceField;
 use crate::manifest::{Protocol, RolloutStrategy, SecretReference};
 use crate::plan::Scope;
@@ -248,8 +249,56 @@ pub struct DesiredLogs {
     pub max_age: Option<Duration>,
 }
 
+impl DesiredState {
+    /// What `${services.NAME.FIELD}` means where that service answers as `host`: on its first port.
+    pub fn address(&self, service: &str, host: &str, field: ServiceField) -> String {
+        let port = self.services.get(service).and_then(|service| service.ports.first());
+        match (field, port) {
+            (ServiceField::Host, _) => host.to_string(),
+            (ServiceField::Port, Some(port)) => port.port.to_string(),
+            (ServiceField::Url, Some(port)) => format!("{}://{host}:{}", port.protocol.as_str(), port.port),
+            // resolve lets no reference through to a port of a service that has none
+            (_, None) => String::new(),
+        }
+    }
+}
+
 impl EnvValue {
     pub fn text(text: impl Into<String>) -> Self {
         Self(vec![EnvPart::Text(text.into())])
     }
+
+    /// The secret that is all of it.
+    pub fn secret(&self) -> Option<&SecretReference> {
+        match self.0.as_slice() {
+            [EnvPart::Secret(secret)] => Some(secret),
+            _ => None,
+        }
+    }
+
+    /// The whole text of the variable `name`, where services are found by `address`; for targets that hand a secret on
+    /// as a variable by itself and put none together with anything.
+    ///
+    /// # Errors
+    ///
+    /// `SecretInsideText`, at the variable of the container at `origin`.
+    pub fn text_without_secrets(
+        &self,
+        name: &str,
+        origin: &str,
+        address: impl Fn(&str, ServiceField) -> String,
+    ) -> Result<String, Fault> {
+        let parts = self.0.iter().map(|part| match part {
+            EnvPart::Text(text) => Ok(text.clone()),
+            EnvPart::Service { service, field } => Ok(address(service, *field)),
+            EnvPart::Secret(_) => Err(secret_inside_text(name, origin)),
+        });
+        parts.collect()
+    }
+}
+
+fn secret_inside_text(name: &str, origin: &str) -> Fault {
+    let message = format!("`{name}` holds a secret inside other text, which this target cannot put together");
+    let fault = Fault::new("SecretInsideText", message, format!("{origin}/env/{name}"));
+    fault.with_hint("let the variable be the secret alone, and put it together in the app")
 }

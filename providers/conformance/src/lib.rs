@@ -19,6 +19,7 @@ pub mod bench;
 pub mod checks;
 pub mod fields;
 pub mod hand;
+pub mod images;
 pub mod recorder;
 
 pub use account::{Account, Cannot, Request, Trouble};

@@ -2,11 +2,8 @@
 
 use std::time::Duration;
 
-use portolan_core::desired::{
-    DesiredContainer, DesiredPort, DesiredProbe, DesiredProbes, EnvPart, EnvValue, ProbeCheck,
-};
+use portolan_core::desired::{DesiredContainer, DesiredPort, DesiredProbe, DesiredProbes, EnvValue, ProbeCheck};
 use portolan_core::fault::Fault;
-use portolan_core::interpolate::ServiceField;
 use portolan_core::manifest::SecretReference;
 use portolan_core::resolve::REVISION_VARIABLE;
 use serde_json::{Value, json};
@@ -72,21 +69,14 @@ impl Renderer<'_> {
     }
 
     fn variable(&mut self, name: &str, value: &EnvValue, origin: &str) -> Option<Value> {
-        if let [EnvPart::Secret(secret)] = value.0.as_slice() {
+        if let Some(secret) = value.secret() {
             let key = self.secret_key(name, secret, origin)?;
             return Some(json!({ "name": name, "valueFrom": { "secretKeyRef": key } }));
         }
-        let mut text = String::new();
-        for part in &value.0 {
-            match part {
-                EnvPart::Text(literal) => text.push_str(literal),
-                EnvPart::Service { service, field } => text.push_str(&self.address(service, *field)),
-                EnvPart::Secret(_) => {
-                    self.faults.push(secret_inside_text(name, origin));
-                    return None;
-                }
-            }
-        }
+        let (desired, names) = (self.desired, self.names);
+        let address = |service: &str, field| desired.address(service, &names.of(service), field);
+        let text = value.text_without_secrets(name, origin, address);
+        let text = text.map_err(|fault| self.faults.push(fault)).ok()?;
         Some(match text.is_empty() {
             true => json!({ "name": name }),
             false => json!({ "name": name, "value": literal(&text) }),
@@ -104,19 +94,6 @@ impl Renderer<'_> {
             return None;
         }
         Some(json!({ "name": secret.name, "key": key }))
-    }
-
-    /// Services answer under their KubeService's name, on their first port.
-    fn address(&self, service: &str, field: ServiceField) -> String {
-        let host = self.names.of(service);
-        let port = self.desired.services.get(service).and_then(|one| one.ports.first());
-        match (field, port) {
-            (ServiceField::Host, _) => host,
-            (ServiceField::Port, Some(port)) => port.port.to_string(),
-            (ServiceField::Url, Some(port)) => format!("{}://{host}:{}", port.protocol.as_str(), port.port),
-            // resolve lets no reference through to a port of a service that has none
-            (_, None) => String::new(),
-        }
     }
 
     fn mounts(&self, running: &Running<'_>, files: &Files) -> Vec<Value> {
@@ -272,12 +249,6 @@ fn secret_name(secret: &SecretReference, pointer: String) -> Fault {
     let message = format!("`{}` is no name of a secret in a cluster", secret.name);
     let hint = "lower-case letters, digits, `-` and `.`; `overrides` can say so for this target alone";
     Fault::new("SecretNameUnsupported", message, pointer).with_hint(hint)
-}
-
-fn secret_inside_text(name: &str, origin: &str) -> Fault {
-    let message = format!("`{name}` holds a secret inside other text, which this target cannot put together");
-    let fault = Fault::new("SecretInsideText", message, format!("{origin}/env/{name}"));
-    fault.with_hint("let the variable be the secret alone, and put it together in the app")
 }
 
 fn user_by_name(name: &str, origin: &str) -> Fault {

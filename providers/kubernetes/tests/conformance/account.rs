@@ -1,19 +1,16 @@
 //! A KubeNamespace as an account: its user may do there what the provider's role says, and nothing elsewhere.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use kube::Client;
 use portolan_cluster::ControlPlane;
+use portolan_conformance::images::PulledThere;
 use portolan_conformance::{Account, Cannot, Request, Trouble};
-use portolan_core::facts::{ImageDefaults, ImageSource, PinnedImage};
 use portolan_core::manifest::{KUBERNETES_PROVIDER, KubernetesTarget, Target};
-use portolan_core::name::hash_of;
 use portolan_core::plan::Scope;
-use portolan_core::reference::Digest;
 use portolan_core::resource::ResourceId;
-use portolan_provider_api::{ImageError, Images, PinRequest, Provider, WriteRequest};
+use portolan_provider_api::{Images, Provider, WriteRequest};
 use portolan_provider_kubernetes::{KubernetesSettings, client_config, with_client};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -101,7 +98,7 @@ impl Account for Cluster {
     }
 
     fn images(&self) -> Arc<dyn Images> {
-        Arc::new(Named)
+        Arc::new(PulledThere)
     }
 
     fn target(&self) -> Target {
@@ -214,35 +211,5 @@ impl Account for Cluster {
             kube_namespace: &self.kube_namespace,
         };
         victim.meets(trouble).await
-    }
-}
-
-/// Each image has a digest of its own, and none is ever looked at.
-struct Named;
-
-#[async_trait]
-impl Images for Named {
-    async fn pin(&self, request: &PinRequest) -> Result<PinnedImage, ImageError> {
-        let ImageSource::Reference(reference) = request.source.clone() else {
-            panic!("nothing is built here")
-        };
-        let hash = hash_of(&["image", &reference.to_string()]);
-        Ok(PinnedImage {
-            reference,
-            digest: Digest::parse(&format!("sha256:{hash}")).unwrap(),
-            config: ImageDefaults::default(),
-        })
-    }
-
-    async fn pinned_already(&self, request: &PinRequest) -> Result<Option<PinnedImage>, ImageError> {
-        self.pin(request).await.map(Some)
-    }
-
-    async fn is_unpacked(&self, _digest: &Digest) -> Result<bool, ImageError> {
-        panic!("a cluster pulls its images itself")
-    }
-
-    async fn unpack(&self, _digest: &Digest) -> Result<Vec<PathBuf>, ImageError> {
-        panic!("a cluster pulls its images itself")
     }
 }

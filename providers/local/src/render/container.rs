@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use portolan_core::desired::{DesiredContainer, DesiredProbe, DesiredProbes, EnvPart, EnvValue, ProbeCheck};
+use portolan_core::desired::{DesiredContainer, DesiredProbe, DesiredProbes, EnvValue, ProbeCheck};
 use portolan_core::fault::Fault;
-use portolan_core::interpolate::ServiceField;
 use portolan_supervisor::spec;
 
 use super::Renderer;
@@ -79,7 +78,7 @@ impl Renderer<'_> {
     }
 
     fn value(&mut self, name: &str, value: &EnvValue, origin: &str) -> Option<Rendered> {
-        if let [EnvPart::Secret(secret)] = value.0.as_slice() {
+        if let Some(secret) = value.secret() {
             if self.shape.target.secret_files.is_empty() {
                 self.faults.push(no_secret_files(name, origin));
                 return None;
@@ -90,34 +89,11 @@ impl Renderer<'_> {
                 key: secret.env_entry(),
             }));
         }
-        let mut text = String::new();
-        for part in &value.0 {
-            match part {
-                EnvPart::Text(literal) => text.push_str(literal),
-                EnvPart::Service { service, field } => text.push_str(&self.address(service, *field)),
-                EnvPart::Secret(_) => {
-                    self.faults.push(secret_inside_text(name, origin));
-                    return None;
-                }
-            }
-        }
+        let desired = self.desired;
+        let address = |service: &str, field| desired.address(service, service, field);
+        let text = value.text_without_secrets(name, origin, address);
+        let text = text.map_err(|fault| self.faults.push(fault)).ok()?;
         Some(Rendered::Text(text))
-    }
-
-    /// Services answer under their own name, on their first port.
-    fn address(&self, service: &str, field: ServiceField) -> String {
-        let port = self
-            .desired
-            .services
-            .get(service)
-            .and_then(|service| service.ports.first());
-        match (field, port) {
-            (ServiceField::Host, _) => service.to_string(),
-            (ServiceField::Port, Some(port)) => port.port.to_string(),
-            (ServiceField::Url, Some(port)) => format!("{}://{service}:{}", port.protocol.as_str(), port.port),
-            // resolve lets no reference through to a port of a service that has none
-            (_, None) => String::new(),
-        }
     }
 }
 
@@ -160,13 +136,4 @@ fn no_secret_files(name: &str, origin: &str) -> Fault {
         format!("{origin}/secrets/{name}"),
     )
     .with_hint("name one in the Target: `secrets: {files: [.env]}`")
-}
-
-fn secret_inside_text(name: &str, origin: &str) -> Fault {
-    Fault::new(
-        "SecretInsideText",
-        format!("`{name}` holds a secret inside other text, which this target cannot put together"),
-        format!("{origin}/env/{name}"),
-    )
-    .with_hint("let the variable be the secret alone, and put it together in the app")
 }

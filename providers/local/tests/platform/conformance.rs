@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use portolan_conformance::images::pinned_by_name;
 use portolan_conformance::{Account, Cannot, Request, Trouble};
-use portolan_core::facts::{ImageDefaults, ImageSource, PinnedImage};
+use portolan_core::facts::PinnedImage;
 use portolan_core::manifest::Target;
-use portolan_core::name::{OwnerId, hash_of};
+use portolan_core::name::OwnerId;
 use portolan_core::plan::{Scope, Verb};
 use portolan_core::reference::Digest;
 use portolan_core::resource::ResourceId;
@@ -217,15 +218,7 @@ struct OneLayer {
 #[async_trait]
 impl Images for OneLayer {
     async fn pin(&self, request: &PinRequest) -> Result<PinnedImage, ImageError> {
-        let ImageSource::Reference(reference) = request.source.clone() else {
-            panic!("nothing is built here")
-        };
-        let hash = hash_of(&["image", &reference.to_string()]);
-        Ok(PinnedImage {
-            reference,
-            digest: Digest::parse(&format!("sha256:{hash}")).unwrap(),
-            config: ImageDefaults::default(),
-        })
+        Ok(pinned_by_name(request))
     }
 
     async fn pinned_already(&self, request: &PinRequest) -> Result<Option<PinnedImage>, ImageError> {
