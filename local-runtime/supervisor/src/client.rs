@@ -33,7 +33,8 @@ impl Client {
     pub async fn connect(run_dir: &Path) -> Result<Client, ClientError> {
         let path = socket_path(run_dir);
         let stream = UnixStream::connect(&path).await.map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            // Reset: it ended before it had taken us.
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
                 ClientError::NotRunning { path: path.clone() }
             }
             _ => ClientError::Connect {

@@ -73,9 +73,10 @@ impl Platform {
     /// By the keeper, which has reaped it; or has not yet, while the kernel takes its namespaces down.
     async fn code_of(&mut self, process: Process, until: Instant) -> Option<i32> {
         loop {
+            // In this order: what was gone before the keeper is asked is known to it.
+            let gone = start_ticks(process.pid).ok() != Some(process.start_ticks);
             let ended = self.keeper.ended().await;
             let reaped = ended.iter().find(|reaped| reaped.process == process);
-            let gone = start_ticks(process.pid).ok() != Some(process.start_ticks);
             if reaped.is_some() || gone || Instant::now() > until {
                 return reaped.map(|reaped| reaped.code);
             }

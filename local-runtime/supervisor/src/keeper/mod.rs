@@ -216,7 +216,9 @@ impl Keeper {
             None => {}
             Some(Ended::Well) if !self.begun => return Ok(true),
             Some(Ended::Badly) if !self.begun => return Err(KeeperError::NothingBegun),
-            Some(_) => {
+            // One that was killed may hold its lock a moment longer: who waits is served by the next one.
+            Some(Ended::Well) => self.starter.lost(),
+            Some(Ended::Badly) => {
                 self.starter.lost();
                 self.tell_callers(Started(false)).await;
             }

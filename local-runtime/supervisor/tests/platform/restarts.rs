@@ -1,11 +1,12 @@
 //! A supervisor that is killed, told to go, or asked for twice.
 
+use nix::fcntl::{Flock, FlockArg};
 use portolan_supervisor::protocol::{ObjectState, Observed};
 use portolan_supervisor::spec::Kind;
 use portolan_supervisor::{Client, ensure_running};
 
 use crate::app::{App, get, service};
-use crate::machine::{Signal, Traces, is_alive, kill};
+use crate::machine::{Signal, Traces, is_alive, kill, kill_and_wait, signal};
 
 #[tokio::test]
 async fn containers_outlive_a_killed_supervisor_and_are_taken_over() {
@@ -33,6 +34,30 @@ async fn containers_outlive_a_killed_supervisor_and_are_taken_over() {
         app.logs(Kind::Service, "web").await.len() >= 6,
         "logs go on: two lines a start"
     );
+    app.delete_everything().await;
+}
+
+/// A killed process lets go of its locks only when it has ended whole, which on a busy machine takes a while.
+#[tokio::test]
+async fn a_killed_supervisor_that_still_holds_its_lock_is_waited_for() {
+    let Some(app) = App::new("a_killed_supervisor_that_still_holds_its_lock_is_waited_for").await else {
+        return;
+    };
+    app.put_service(service("web", 1, "hello")).await;
+    app.ready(Kind::Service, "web").await;
+    let (supervisor, keeper) = (app.client().await.welcome().pid, app.keeper());
+    signal(keeper, Signal::SIGSTOP);
+    kill_and_wait(supervisor);
+    let file = std::fs::File::open(app.launch.run_dir.join("lock")).unwrap();
+    let held = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+    signal(keeper, Signal::SIGCONT);
+    let let_go = async {
+        tokio::time::sleep(std::time::Duration::from_millis(400)).await;
+        drop(held);
+    };
+    let (client, ()) = tokio::join!(app.client(), let_go);
+    assert_ne!(client.welcome().pid, supervisor);
+    drop(client);
     app.delete_everything().await;
 }
 
