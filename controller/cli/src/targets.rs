@@ -124,12 +124,7 @@ mod kubernetes {
 
     impl Harbours for OfCluster {
         fn provider(&self, target: &Target) -> Result<Provider, Box<Diagnostic>> {
-            let told = target.spec.kubernetes.clone().unwrap_or_default();
-            let settings = KubernetesSettings {
-                context: told.context,
-                namespace: told.namespace,
-                kubeconfig: None,
-            };
+            let settings = KubernetesSettings::of(target.spec.kubernetes.clone().unwrap_or_default(), None);
             match (target.spec.provider.as_str(), &settings.context) {
                 (KUBERNETES_PROVIDER, None) => {
                     Ok(portolan_provider_kubernetes::with_client(self.0.client(), &settings))
@@ -150,11 +145,9 @@ mod kubernetes {
 
     fn settings(deployment: &Deployment) -> KubernetesSettings {
         let told = deployment.target.spec.kubernetes.clone().unwrap_or_default();
-        KubernetesSettings {
-            context: told.context,
-            namespace: told.namespace,
-            kubeconfig: told.kubeconfig.map(|file| deployment.target_folder.join(file)),
-        }
+        let kubeconfig = told.kubeconfig.as_ref();
+        let kubeconfig = kubeconfig.map(|file| deployment.target_folder.join(file));
+        KubernetesSettings::of(told, kubeconfig)
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Fault;
 use crate::interpolate::ServiceField;
-use crate::manifest::{Protocol, RolloutStrategy, SecretReference};
+use crate::manifest::{BindingType, GpuVendor, Protocol, RolloutStrategy, Runtime, SecretReference, Tls};
 use crate::plan::Scope;
 use crate::reference::{Digest, ImageReference};
 
@@ -40,7 +40,15 @@ pub struct DesiredService {
     pub init: Vec<(String, DesiredContainer)>,
     pub ports: Vec<DesiredPort>,
     pub probes: DesiredProbes,
+    /// As many as there are at least.
     pub replicas: u32,
+    /// How far their number may move, and by what.
+    #[serde(default)]
+    pub autoscale: Option<DesiredAutoscale>,
+    #[serde(default)]
+    pub domains: Vec<DesiredDomain>,
+    #[serde(default)]
+    pub runtime: Runtime,
     pub rollout: DesiredRollout,
     pub stop: DesiredStop,
     pub logs: DesiredLogs,
@@ -49,6 +57,56 @@ pub struct DesiredService {
     /// Other apps that may use it.
     #[serde(default)]
     pub allow: Vec<OtherApp>,
+}
+
+/// Where a service's number of replicas may go by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredAutoscale {
+    pub max: u32,
+    /// At least one.
+    pub on: Vec<DesiredMetric>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DesiredMetric {
+    /// Per cent of the container's `resources.cpu`.
+    Cpu(u8),
+    /// Per cent of the container's `resources.memory`.
+    Memory(u8),
+    Queue(DesiredQueue),
+}
+
+/// A queue behind a binding, whose values are in the container's variables.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredQueue {
+    pub binding: String,
+    pub binding_type: BindingType,
+    pub name: String,
+    /// Messages for one replica.
+    pub length: u32,
+}
+
+/// A name by which a service is reached from outside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredDomain {
+    pub host: String,
+    pub tls: Tls,
+    /// Number of the port that it leads to.
+    pub port: u16,
+}
+
+/// When a job runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredSchedule {
+    /// Five fields of cron.
+    pub cron: String,
+    /// Of the IANA database; UTC if none is named.
+    pub time_zone: Option<String>,
 }
 
 /// An app on the same target.
@@ -77,6 +135,11 @@ pub struct DesiredJob {
     /// Tries after the first one.
     pub retries: u32,
     pub timeout: Duration,
+    /// It runs by the clock, and not once for each revision.
+    #[serde(default)]
+    pub schedule: Option<DesiredSchedule>,
+    #[serde(default)]
+    pub runtime: Runtime,
     pub logs: DesiredLogs,
     pub after: Vec<After>,
 }
@@ -124,6 +187,9 @@ pub struct DesiredImage {
     /// container runs as stands in [`DesiredContainer::user`].
     #[serde(skip)]
     pub user: Option<String>,
+    /// What it runs on, `amd64` or `arm64`, where its digest says that it runs on one alone.
+    #[serde(skip)]
+    pub architecture: Option<String>,
 }
 
 /// The value of a variable: literal text and references that only the target can fill in.
@@ -168,12 +234,27 @@ pub struct DesiredVolume {
     pub size_bytes: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DesiredResources {
     pub cpu_millis: Option<u64>,
     pub memory_bytes: Option<u64>,
     pub pids: Option<u64>,
+    // Left out where there is none, so that revisions are what they were before it could be asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<DesiredGpu>,
+}
+
+/// Whole GPUs of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DesiredGpu {
+    pub count: u32,
+    pub vendor: GpuVendor,
+    /// As the target calls it.
+    pub model: Option<String>,
+    /// Of each of them, at least.
+    pub memory_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -86,6 +86,10 @@ pub struct ImageDefaults {
     pub user: Option<String>,
     pub working_dir: Option<String>,
     pub stop_signal: Option<String>,
+    /// In Go's words, `amd64` or `arm64`: what the pinned manifest runs on. `None` where its digest names an index, or
+    /// nothing of it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<String>,
 }
 
 /// All that gathering found out for one app. An image that is absent here is open in the plan.

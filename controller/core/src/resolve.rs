@@ -5,6 +5,7 @@
 
 mod container;
 mod env;
+mod outside;
 
 pub use env::{REVISION_VARIABLE, STANDARD_ENV};
 
@@ -14,8 +15,8 @@ use std::time::Duration;
 
 use crate::desired::{
     After, DesiredContainer, DesiredJob, DesiredLogs, DesiredPort, DesiredProbe, DesiredProbes, DesiredRollout,
-    DesiredService, DesiredSidecar, DesiredState, DesiredStep, DesiredStop, DesiredUse, DesiredVolume, OtherApp,
-    ProbeCheck,
+    DesiredSchedule, DesiredService, DesiredSidecar, DesiredState, DesiredStep, DesiredStop, DesiredUse, DesiredVolume,
+    OtherApp, ProbeCheck,
 };
 use crate::facts::{BuildSource, ContainerPath, Facts, ImageSource};
 use crate::fault::Fault;
@@ -127,6 +128,9 @@ impl Resolver<'_> {
             ports: ports(&service.ports),
             probes: probes(&service.health, &service.ports),
             replicas: service.scale.min,
+            autoscale: outside::autoscale(self.input.app, &service.scale),
+            domains: outside::domains(service),
+            runtime: service.runtime,
             rollout: rollout(&service.rollout),
             stop: self.stop(&path, service),
             logs: logs(&service.logs),
@@ -213,6 +217,11 @@ impl Resolver<'_> {
             origin,
             retries: job.retries,
             timeout: job.timeout.into(),
+            schedule: job.schedule.as_ref().map(|cron| DesiredSchedule {
+                cron: cron.clone(),
+                time_zone: job.time_zone.clone(),
+            }),
+            runtime: job.runtime,
             logs: logs(&job.logs),
             after: after(self.input.app, &job.after),
         };

@@ -132,11 +132,13 @@ fn everything<A: Account>(account: &A) -> Value {
             "/ports",
             json!([{"name": "http", "port": 8080, "protocol": "http", "public": false}]),
         ),
+        ("/domains", json!([{"host": "one.example.com", "tls": "auto"}])),
         (
             "/health",
             json!({ "startup": probe(), "ready": probe(), "live": probe() }),
         ),
         ("/scale", json!({ "min": 0, "max": 2 })),
+        ("/runtime", json!("default")),
         ("/rollout", json!({ "strategy": "rolling", "deadline": "5m" })),
         (
             "/stop",
@@ -161,10 +163,13 @@ fn everything<A: Account>(account: &A) -> Value {
         .fold(container(account.task()), |job, (pointer, value)| {
             with(job, pointer, value)
         });
+    let nightly = with(account.task(), "/schedule", json!("0 3 * * *"));
+    let nightly = with(nightly, "/timeZone", json!("Europe/Berlin"));
     let spec = json!({
         "uses": { "products": {"app": "catalog", "namespace": "others", "service": "api", "port": 80, "protocol": "http"} },
         "services": { "web": web },
-        "jobs": { "migrate": job },
+        "jobs": { "migrate": job, "nightly": nightly },
+        "bindings": { "orders": {"type": "rabbitmq"}, "tasks": {"type": "rabbitmq"} },
     });
     app(account, spec)
 }
@@ -267,6 +272,10 @@ fn of_containers(everything: &Value, all: &mut Vec<Variation>) {
             ("resources.cpu", "resources/cpu", json!("500m"), json!("250m")),
             ("resources.memory", "resources/memory", json!("64Mi"), json!("48Mi")),
             ("resources.pids", "resources/pids", json!(50), json!(40)),
+            ("resources.gpu.count", "resources/gpu", json!({"count": 1}), json!({"count": 2})),
+            ("resources.gpu.vendor", "resources/gpu", json!({"vendor": "nvidia"}), json!({"vendor": "amd"})),
+            ("resources.gpu.model", "resources/gpu", json!({"model": "one"}), json!({"model": "another"})),
+            ("resources.gpu.memory", "resources/gpu", json!({"memory": "16Gi"}), json!({"memory": "20Gi"})),
         ];
         for (field, inside, from, to) in values {
             all.push(Variation::new(
@@ -378,10 +387,20 @@ fn of_logs(path: &str, at: &str, all: &mut Vec<Variation>) {
 }
 
 fn of_the_rest(all: &mut Vec<Variation>) {
+    let on = |on: Value| json!({ "min": 1, "max": 2, "on": [on] });
+    let queue = |binding: &str, name: &str, length: u32| on(json!({ "queue": {"binding": binding, "name": name, "length": length} }));
     let step = |weight: &str, pause: &str| json!({"strategy": "canary", "steps": [{"weight": weight, "pause": pause}]});
     let web = [
         ("scale.min", "scale/min", json!(0), json!(1)),
         ("scale.max", "scale/max", json!(2), json!(3)),
+        ("scale.on.*.cpu", "scale", on(json!({"cpu": "50%"})), on(json!({"cpu": "60%"}))),
+        ("scale.on.*.memory", "scale", on(json!({"memory": "50%"})), on(json!({"memory": "60%"}))),
+        ("scale.on.*.queue.binding", "scale", queue("orders", "one", 5), queue("tasks", "one", 5)),
+        ("scale.on.*.queue.name", "scale", queue("orders", "one", 5), queue("orders", "another", 5)),
+        ("scale.on.*.queue.length", "scale", queue("orders", "one", 5), queue("orders", "one", 6)),
+        ("domains.*.host", "domains/0/host", json!("one.example.com"), json!("another.example.com")),
+        ("domains.*.tls", "domains/0/tls", json!("auto"), json!("none")),
+        ("runtime", "runtime", json!("default"), json!("gvisor")),
         (
             "rollout.strategy",
             "rollout/strategy",
@@ -435,7 +454,20 @@ fn of_the_rest(all: &mut Vec<Variation>) {
             to,
         ));
     }
-    for (field, from, to) in [("retries", json!(1), json!(2)), ("timeout", json!("1m"), json!("2m"))] {
+    let clock = [
+        ("schedule", json!("0 3 * * *"), json!("0 4 * * *")),
+        ("timeZone", json!("Europe/Berlin"), json!("Asia/Tokyo")),
+    ];
+    for (field, from, to) in clock {
+        let pointer = format!("/spec/jobs/nightly/{field}");
+        all.push(Variation::new(format!("jobs.*.{field}"), pointer, from, to));
+    }
+    let of_job = [
+        ("retries", json!(1), json!(2)),
+        ("timeout", json!("1m"), json!("2m")),
+        ("runtime", json!("default"), json!("kata")),
+    ];
+    for (field, from, to) in of_job {
         all.push(Variation::new(
             format!("jobs.*.{field}"),
             format!("/spec/jobs/migrate/{field}"),

@@ -194,7 +194,7 @@ impl Native<'_> {
     }
 
     fn job(&self, job: &DesiredJob) -> Resource {
-        let rest = json!([of_process(&job.container), job.retries, job.timeout, job.logs]);
+        let rest = json!([of_process(&job.container), job.retries, job.timeout, job.logs, job.schedule, job.runtime]);
         let body = self.workload(&job.container, rest_of([&job.container], &rest));
         Resource {
             revision: job.revision.clone(),
@@ -310,6 +310,9 @@ fn rest_of_service(service: &DesiredService) -> Value {
         service.stop,
         service.logs,
         service.allow,
+        service.domains,
+        service.autoscale,
+        service.runtime,
     ]);
     let sidecars = service.sidecars.values().map(|one| &one.container);
     let init = service.init.iter().map(|(_, one)| one);

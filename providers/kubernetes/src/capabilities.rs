@@ -12,7 +12,12 @@ pub const CAPABILITIES: &[Capability] = &[
     row("services.*.build", NO_REGISTRY),
     row("services.*.sidecars.*.build", NO_REGISTRY),
     row("services.*.init.*.build", NO_REGISTRY),
-    row("services.*.scale.max", NO_SCALER),
+    row("services.*.domains.*.tls", ITS_CONTROLLERS),
+    row("services.*.scale.on.*.cpu", METRICS_SERVER),
+    row("services.*.scale.on.*.memory", METRICS_SERVER),
+    row("services.*.scale.on.*.queue", KEDA),
+    row("services.*.runtime", RUNTIME_CLASS),
+    exact("services.*.runtime=default"),
     row("services.*.rollout.strategy=canary", NO_SHARES),
     row("services.*.rollout.strategy=blueGreen", NO_SHARES),
     row("services.*.rollout.steps", NO_SHARES),
@@ -33,7 +38,7 @@ pub const CAPABILITIES: &[Capability] = &[
     row("services.*.sidecars.*.health.live.interval", WHOLE_SECONDS),
     row("services.*.sidecars.*.health.live.timeout", WHOLE_SECONDS),
     row("services.*.logs", NODES_LOGS),
-    row("services.*.traffic.allow", OPEN_NETWORK),
+    row("services.*.traffic.allow", POLICY),
     row("services.*.volumes.*.size", GROWS),
     row("services.*.sidecars.*.volumes.*.size", GROWS),
     row("services.*.init.*.volumes.*.size", GROWS),
@@ -42,6 +47,8 @@ pub const CAPABILITIES: &[Capability] = &[
     row("services.*.init.*.resources.pids", NODES_PIDS),
     exact("jobs.*"),
     row("jobs.*.build", NO_REGISTRY),
+    row("jobs.*.runtime", RUNTIME_CLASS),
+    exact("jobs.*.runtime=default"),
     row("jobs.*.timeout", OVER_ALL_TRIES),
     row("jobs.*.logs", NODES_LOGS),
     row("jobs.*.volumes.*.size", GROWS),
@@ -55,7 +62,18 @@ const ALIAS: Support = Support::Emulated(
 const NO_REGISTRY: Support = Support::Impossible(
     "a built image lies in this machine's store, where no cluster finds it: push it, and name it as `image`",
 );
-const NO_SCALER: Support = Support::Degraded("nothing scales by itself yet: `min` replicas run");
+const METRICS_SERVER: Support =
+    Support::Emulated("a HorizontalPodAutoscaler, which moves once the cluster has a metrics server");
+const KEDA: Support =
+    Support::Emulated("a ScaledObject of KEDA, which the cluster has to have; it makes the autoscaler for all of `on`");
+const RUNTIME_CLASS: Support = Support::Emulated("the RuntimeClass of that name, which the cluster has to have");
+const ITS_CONTROLLERS: Support = Support::Emulated(
+    "an Ingress names the secret that its controller, or cert-manager, keeps the certificate in; behind a Gateway its \
+     listeners say which domains are reached by https",
+);
+const POLICY: Support = Support::Emulated(
+    "a NetworkPolicy for each service with ports, which is kept where the cluster's network keeps such policies",
+);
 const NO_SHARES: Support = Support::Impossible("connections are not yet shared out between two revisions of a service");
 const NO_SIGNAL: Support =
     Support::Impossible("a kubelet sends what the image's STOPSIGNAL says, else SIGTERM: say it in the image");
@@ -67,8 +85,6 @@ const NODES_LOGS: Support =
     Support::Degraded("each node keeps as much of what containers write as its kubelet is told");
 const NODES_PIDS: Support =
     Support::Degraded("a kubelet has one limit of processes, the same for all pods of its node");
-const OPEN_NETWORK: Support =
-    Support::Degraded("every pod of the cluster may reach the service, as long as no policy says otherwise");
 const GROWS: Support = Support::Degraded("a volume grows where its storage class lets it, and never shrinks");
 const OVER_ALL_TRIES: Support =
     Support::Emulated("one deadline over all tries of a job: `timeout` for each of them, in whole seconds");

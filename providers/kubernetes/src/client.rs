@@ -201,7 +201,11 @@ impl Cluster for KubeCluster {
         let mut all = Vec::new();
         loop {
             let answer = self.ask(api(kind, kube_namespace).list(&params)).await?;
-            let mut page = answer.map_err(error::client)?;
+            let mut page = match answer {
+                // Nobody has installed such a kind, so nobody has one.
+                Err(failure) if kind.is_installed() && is(&failure, 404) => return Ok(all),
+                answer => answer.map_err(error::client)?,
+            };
             match page["items"].take() {
                 Value::Array(items) => all.extend(items),
                 Value::Null => {}
@@ -235,6 +239,7 @@ impl Cluster for KubeCluster {
         match self.ask(request).await? {
             Ok(_) => Ok(Created::Made),
             Err(failure) if is(&failure, 409) => Ok(Created::IsThere),
+            Err(failure) if kind.is_installed() && is(&failure, 404) => Err(error::kind_missing(kind)),
             Err(failure) => Err(error::client(failure)),
         }
     }

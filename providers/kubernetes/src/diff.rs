@@ -9,18 +9,24 @@ use portolan_core::plan::{FieldChange, field_changes};
 use portolan_core::resource::{Open, Resource};
 use serde_json::{Map, Value};
 
-use crate::kinds::{CLAIM, JOB, STATEFUL_SET};
+use crate::kinds::{CLAIM, JOB, STATEFUL_SET, template};
 use crate::names::annotation;
-use crate::quantity;
+use crate::{quantity, scale};
 
 pub fn changes(resource: &Resource, observed: &ObservedResource) -> Vec<FieldChange> {
     let wanted = &resource.body;
     let mut changes = field_changes(&counterpart(&observed.body, wanted), wanted);
     tell_what_went(&mut changes, &observed.body, wanted);
+    if scale::is_free(wanted, &observed.body) {
+        changes.retain(|change| change.field != "spec.replicas");
+    }
     match resource.id.kind.as_str() {
         kind if kind == JOB.name => of_a_job(&mut changes, resource, observed),
         kind if kind == CLAIM.name => changes.retain(|change| !shrinks(change)),
         kind if kind == STATEFUL_SET.name => say_downtime(&mut changes, ONE_BY_ONE),
+        _ if wanted.pointer("/spec/strategy/rollingUpdate/maxSurge") == Some(&0.into()) => {
+            say_downtime(&mut changes, GPU_FIRST);
+        }
         _ if wanted.pointer("/spec/strategy/type") == Some(&"Recreate".into()) => say_downtime(&mut changes, ALL_STOP),
         _ => {}
     }
@@ -28,6 +34,7 @@ pub fn changes(resource: &Resource, observed: &ObservedResource) -> Vec<FieldCha
 }
 
 const ONE_BY_ONE: &str = "each replica stops before its new one starts: a volume is written to by one pod at a time";
+const GPU_FIRST: &str = "each replica stops before its new one starts: its GPU is the one that the new one gets";
 const ALL_STOP: &str = "all replicas stop before new ones start: rollout.strategy says so";
 const ANOTHER_RUN: &str = "a job is replaced to run again";
 
@@ -114,13 +121,22 @@ fn tell_what_went(changes: &mut Vec<FieldChange>, seen: &Value, wanted: &Value) 
 }
 
 /// Places that hold what a user has written, and nothing that an API server fills in.
-const WRITTEN: &[&str] = &["/data", "/spec/ports"];
+const WRITTEN: &[&str] = &[
+    "/data",
+    "/spec/ports",
+    "/spec/ingress",
+    "/spec/ingressClassName",
+    "/spec/tls",
+    "/metadata/annotations/cert-manager.io~1cluster-issuer",
+];
+const WRITTEN_OF_POD: &[&str] = &["nodeSelector", "affinity", "runtimeClassName", "resourceClaims"];
 const WRITTEN_IN_POD: &[&str] = &["containers", "initContainers", "volumes"];
 const WRITTEN_IN_CONTAINER: &[&str] = &[
     "/env",
     "/command",
     "/ports",
     "/resources/limits",
+    "/resources/claims",
     "/volumeMounts",
     "/workingDir",
     "/startupProbe",
@@ -135,8 +151,11 @@ fn gone(seen: &Value, wanted: &Value) -> Vec<FieldChange> {
         let name = place.trim_start_matches('/').replace('/', ".");
         missing(&name, seen.pointer(place), wanted.pointer(place), &mut went);
     }
-    let pod = |body: &Value| body.pointer("/spec/template/spec").cloned().unwrap_or_default();
+    let pod = |body: &Value| template(body).map(|template| template["spec"].clone()).unwrap_or_default();
     let (seen, wanted) = (pod(seen), pod(wanted));
+    for field in WRITTEN_OF_POD {
+        missing(&format!("spec.template.spec.{field}"), seen.get(field), wanted.get(field), &mut went);
+    }
     for list in WRITTEN_IN_POD {
         let path = format!("spec.template.spec.{list}");
         missing(&path, seen.get(list), wanted.get(list), &mut went);

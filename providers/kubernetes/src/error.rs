@@ -8,6 +8,8 @@ use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{CallError, ErrorClass};
 
+use crate::kinds::Kind;
+
 /// A request that failed, answered or not.
 pub fn client(failure: Error) -> CallError {
     match failure {
@@ -109,6 +111,13 @@ pub fn held_by_others(id: &ResourceId, managers: Vec<String>) -> CallError {
         .about(id)
         .with_hint("let them go there, or make them ours with --take-over")
         .with_evidence(managers)
+}
+
+/// Nobody has installed what it is a kind of.
+pub fn kind_missing(kind: &Kind) -> CallError {
+    let message = format!("the cluster has no {} of {}", kind.name, kind.api_version());
+    CallError::new(ErrorClass::Invalid, "KindMissing", message)
+        .with_hint("install what brings it into the cluster, or leave out what the manifest needs it for")
 }
 
 /// Ours: what cannot happen unless this crate is wrong.

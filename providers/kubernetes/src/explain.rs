@@ -259,6 +259,25 @@ pub fn refused_pod(condition: &Value) -> Failure {
     hinted(Failure::new(code, message))
 }
 
+/// A route that its gateway does not take, or whose service it does not find.
+pub fn refused_route(condition: &Value) -> Failure {
+    hinted(Failure::new("RouteRefused", said(condition)))
+}
+
+/// Something to scale by that KEDA cannot ask.
+pub fn refused_scaling(condition: &Value) -> Failure {
+    hinted(Failure::new("ScalingFailed", said(condition)))
+}
+
+/// A condition in its own words: what it is called, and what is said of it.
+fn said(condition: &Value) -> String {
+    let reason = text(condition, "/reason").unwrap_or("it is not said why");
+    match text(condition, "/message").map(one_line).filter(|message| !message.is_empty()) {
+        Some(message) => format!("{reason}: {message}"),
+        None => reason.to_string(),
+    }
+}
+
 /// Nothing is hopeless, and it is not ready in time.
 pub fn too_late(pods: &Pods<'_>, told: Option<&str>) -> Failure {
     let waits = pods.waits();
@@ -346,6 +365,14 @@ const HINTS: &[(&str, &str)] = &[
     (
         "PodRefused",
         "a policy of the cluster does not take such a pod; the message names it",
+    ),
+    (
+        "RouteRefused",
+        "look at the Gateway that the Target names: whether a listener of it takes this domain and this namespace",
+    ),
+    (
+        "ScalingFailed",
+        "look whether KEDA reaches the queue by the binding's values, and whether the queue has that name",
     ),
     (
         "Unschedulable",

@@ -1,6 +1,7 @@
 //! The kinds of objects that an app becomes, and where an API server has them.
 
 use portolan_core::resource::ResourceId;
+use serde_json::Value;
 
 /// One kind: the fixed half of every request about its objects.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,6 +13,16 @@ pub struct Kind {
     plural: &'static str,
     /// What becomes of pods when it is deleted.
     pub leaves: Leaves,
+    pub comes_with: ComesWith,
+}
+
+/// Who brings a kind into a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ComesWith {
+    /// Kubernetes itself: every cluster has it.
+    Kubernetes,
+    /// Somebody may have installed it. Where nobody has, an API server answers 404 for all of it, and there is none.
+    Installation,
 }
 
 /// When a deleted object is gone: before its pods are, or after them.
@@ -30,6 +41,14 @@ const fn kind(name: &'static str, group: &'static str, version: &'static str, pl
         version,
         plural,
         leaves: Leaves::Before,
+        comes_with: ComesWith::Kubernetes,
+    }
+}
+
+const fn installed(name: &'static str, group: &'static str, version: &'static str, plural: &'static str) -> Kind {
+    Kind {
+        comes_with: ComesWith::Installation,
+        ..kind(name, group, version, plural)
     }
 }
 
@@ -46,11 +65,25 @@ pub const JOB: Kind = Kind {
     leaves: Leaves::After,
     ..kind("Job", "batch", "v1", "jobs")
 };
+pub const CRON_JOB: Kind = Kind {
+    leaves: Leaves::After,
+    ..kind("CronJob", "batch", "v1", "cronjobs")
+};
 pub const DISRUPTION_BUDGET: Kind = kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets");
+pub const AUTOSCALER: Kind = kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers");
+pub const INGRESS: Kind = kind("Ingress", "networking.k8s.io", "v1", "ingresses");
+pub const NETWORK_POLICY: Kind = kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies");
+/// Of the Gateway API.
+pub const HTTP_ROUTE: Kind = installed("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes");
+/// Of KEDA.
+pub const SCALED_OBJECT: Kind = installed("ScaledObject", "keda.sh", "v1alpha1", "scaledobjects");
+/// Since Kubernetes 1.34.
+pub const CLAIM_TEMPLATE: Kind = installed("ResourceClaimTemplate", "resource.k8s.io", "v1", "resourceclaimtemplates");
 
 /// Looked at for causes, and never written.
 pub const POD: Kind = kind("Pod", "", "v1", "pods");
 pub const SECRET: Kind = kind("Secret", "", "v1", "secrets");
+pub const GATEWAY: Kind = installed("Gateway", "gateway.networking.k8s.io", "v1", "gateways");
 
 /// Every kind that is rendered: what a look lists.
 pub const RENDERED: &[&Kind] = &[
@@ -61,13 +94,25 @@ pub const RENDERED: &[&Kind] = &[
     &DEPLOYMENT,
     &STATEFUL_SET,
     &JOB,
+    &CRON_JOB,
     &DISRUPTION_BUDGET,
+    &AUTOSCALER,
+    &INGRESS,
+    &NETWORK_POLICY,
+    &HTTP_ROUTE,
+    &SCALED_OBJECT,
+    &CLAIM_TEMPLATE,
 ];
 
 impl Kind {
     /// Of a resource; `None` for one that no app becomes.
     pub fn of(id: &ResourceId) -> Option<&'static Self> {
         RENDERED.iter().copied().find(|kind| kind.name == id.kind)
+    }
+
+    /// Whether Kubernetes itself need not have it.
+    pub fn is_installed(&self) -> bool {
+        self.comes_with == ComesWith::Installation
     }
 
     /// `apps/v1`
@@ -88,6 +133,11 @@ impl Kind {
         )
     }
 
+    /// `gateway.networking.k8s.io`; empty for the core group.
+    pub fn group(&self) -> &'static str {
+        self.group
+    }
+
     /// Whether it makes pods, and is what fails with them.
     pub fn has_pods(&self) -> bool {
         [&DEPLOYMENT, &STATEFUL_SET, &JOB].contains(&self)
@@ -96,6 +146,12 @@ impl Kind {
     pub fn id(&self, name: impl Into<String>) -> ResourceId {
         ResourceId::new(self.name, name)
     }
+}
+
+/// What the pods of an object are made from, if it makes any.
+pub fn template(object: &Value) -> Option<&Value> {
+    let of_jobs = || object.pointer("/spec/jobTemplate/spec/template");
+    object.pointer("/spec/template").filter(|template| template.is_object()).or_else(of_jobs)
 }
 
 #[cfg(test)]

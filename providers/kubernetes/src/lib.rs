@@ -20,11 +20,13 @@ mod provider;
 mod quantity;
 mod read;
 mod render;
+mod scale;
 mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use portolan_core::manifest::{GatewayReference, GpuAccess, KubernetesTarget};
 use portolan_provider_api::{CallError, Provider, Shape};
 
 use client::{Address, KubeCluster};
@@ -39,6 +41,36 @@ pub struct KubernetesSettings {
     pub namespace: Option<String>,
     /// A file; else `KUBECONFIG`, the user's own, or the account of the pod that this runs in.
     pub kubeconfig: Option<PathBuf>,
+    pub choices: Choices,
+}
+
+/// What an app becomes where a cluster leaves a choice.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// Domains are attached to it; an Ingress takes them if none is named.
+    pub gateway: Option<GatewayReference>,
+    /// The cluster's default one if none is named.
+    pub ingress_class: Option<String>,
+    /// A ClusterIssuer of cert-manager.
+    pub cluster_issuer: Option<String>,
+    pub gpus: GpuAccess,
+}
+
+impl KubernetesSettings {
+    /// As a Target says them, with the file `kubeconfig` where its folder is known.
+    pub fn of(target: KubernetesTarget, kubeconfig: Option<PathBuf>) -> Self {
+        Self {
+            context: target.context,
+            namespace: target.namespace,
+            kubeconfig,
+            choices: Choices {
+                gateway: target.gateway,
+                ingress_class: target.ingress_class,
+                cluster_issuer: target.cluster_issuer,
+                gpus: target.gpus,
+            },
+        }
+    }
 }
 
 /// The pure half alone: enough to render, to compare and to report what a cluster can do.
@@ -73,6 +105,7 @@ pub fn with_client(client: kube::Client, settings: &KubernetesSettings) -> Provi
 fn shape_of(settings: &KubernetesSettings) -> KubernetesShape {
     KubernetesShape {
         kube_namespace: settings.namespace.clone(),
+        choices: settings.choices.clone(),
     }
 }
 

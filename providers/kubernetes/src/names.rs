@@ -12,6 +12,8 @@ use portolan_core::plan::Scope;
 pub mod label {
     pub const OWNER: &str = "portolan.dev/owner";
     pub const APP: &str = "portolan.dev/app";
+    /// Of the app: the KubeNamespace may be one for all of them.
+    pub const NAMESPACE: &str = "portolan.dev/namespace";
     pub const TARGET: &str = "portolan.dev/target";
     pub const GENERATION: &str = "portolan.dev/generation";
     pub const REVISION: &str = "portolan.dev/revision";
@@ -37,6 +39,10 @@ pub mod annotation {
     /// On a workload: the rollout's strategy and deadline, where its kind has no field for them.
     pub const STRATEGY: &str = "portolan.dev/rollout-strategy";
     pub const DEADLINE: &str = "portolan.dev/rollout-deadline";
+    /// On a workload that something scales: from how many to how many. Every number between is as it shall be.
+    pub const REPLICAS: &str = "portolan.dev/replicas";
+    /// Who makes the certificate of an Ingress, in the words of cert-manager.
+    pub const ISSUER: &str = "cert-manager.io/cluster-issuer";
 }
 
 /// Who writes annotations beside what is applied: an apply takes nothing of it away.
@@ -85,10 +91,25 @@ impl Names<'_> {
         labels([(label::OWNER, self.0.owner.as_str()), (label::INSTANCE, &self.of(name))])
     }
 
+    /// What the pods of another app are chosen by, on the same Target.
+    pub fn selector_of_another(self, other: &OtherApp) -> BTreeMap<String, String> {
+        labels([
+            (label::APP, &other.app),
+            (label::NAMESPACE, &other.namespace),
+            (label::TARGET, &self.0.target),
+        ])
+    }
+
+    /// What the pods of the app itself are chosen by.
+    pub fn selector_of_app(self) -> BTreeMap<String, String> {
+        labels([(label::OWNER, self.0.owner.as_str())])
+    }
+
     /// Of an object, as far as they stay the same from one generation to the next.
     pub fn labels(self, name: &str, component: &str) -> BTreeMap<String, String> {
         labels([
             (label::APP, &self.0.app),
+            (label::NAMESPACE, &self.0.namespace),
             (label::TARGET, &self.0.target),
             (label::NAME, name),
             (label::INSTANCE, &self.of(name)),

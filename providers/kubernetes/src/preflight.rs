@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::client::Cluster;
 use crate::error;
-use crate::kinds::SECRET;
+use crate::kinds::{SECRET, template};
 use crate::read::{items, text};
 
 /// All faults at once.
@@ -57,8 +57,9 @@ fn secrets(writes: &[WriteRequest]) -> BTreeMap<&str, &ResourceId> {
 }
 
 fn secrets_in(body: &Value) -> BTreeSet<&str> {
-    let containers = items(body, "/spec/template/spec/containers");
-    let containers = containers.chain(items(body, "/spec/template/spec/initContainers"));
+    let pod = template(body);
+    let containers = |list: &str| pod.into_iter().flat_map(move |pod| items(pod, list));
+    let containers = containers("/spec/containers").chain(containers("/spec/initContainers"));
     let variables = containers.flat_map(|container| items(container, "/env"));
     variables
         .filter_map(|variable| text(variable, "/valueFrom/secretKeyRef/name"))

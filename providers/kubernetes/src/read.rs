@@ -12,7 +12,9 @@ use portolan_core::resource::ResourceId;
 use serde_json::{Map, Value, json};
 
 use crate::explain::{self, Pods};
-use crate::kinds::{CLAIM, CONFIG_MAP, DEPLOYMENT, Kind, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET};
+use crate::kinds::{
+    CLAIM, CLAIM_TEMPLATE, CONFIG_MAP, DEPLOYMENT, HTTP_ROUTE, INGRESS, Kind, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, template,
+};
 use crate::names::{annotation, hash_of_text, label};
 
 /// What one look has brought, besides the object itself.
@@ -101,13 +103,21 @@ pub fn ownership(scope: &Scope, object: &Value) -> Ownership {
     }
 }
 
+const RENDERED_ANNOTATIONS: [&str; 5] = [
+    annotation::APPLIED,
+    annotation::STRATEGY,
+    annotation::DEADLINE,
+    annotation::REPLICAS,
+    annotation::ISSUER,
+];
+
 /// What can be compared with what was rendered: neither what is told nor what is kept for ourselves. An item of a list
 /// does not say what it is.
 fn body(kind: &Kind, object: &Value) -> Value {
     let mut body = content(object);
     body["apiVersion"] = json!(kind.api_version());
     body["kind"] = json!(kind.name);
-    let kept = |key: &str| [annotation::APPLIED, annotation::STRATEGY, annotation::DEADLINE].contains(&key);
+    let kept = |key: &str| RENDERED_ANNOTATIONS.contains(&key);
     let mut annotations = map(object, "/metadata/annotations");
     annotations.retain(|key, _| kept(key));
     let mut labels = map(object, "/metadata/labels");
@@ -161,10 +171,15 @@ fn outputs(kind: &Kind, object: &Value) -> BTreeMap<String, Value> {
         let name = text(object, "/metadata/name").unwrap_or_default();
         let namespace = text(object, "/metadata/namespace").unwrap_or_default();
         outputs.insert("host".to_string(), json!(format!("{name}.{namespace}.svc")));
-        let urls = endpoints(object);
-        if !urls.is_empty() {
-            outputs.insert(ENDPOINTS.to_string(), json!(urls));
-        }
+    }
+    let urls = match kind {
+        kind if kind == &SERVICE => endpoints(object),
+        kind if kind == &INGRESS => domains_of_ingress(object),
+        kind if kind == &HTTP_ROUTE => domains_of_route(object),
+        _ => Vec::new(),
+    };
+    if !urls.is_empty() {
+        outputs.insert(ENDPOINTS.to_string(), json!(urls));
     }
     outputs
 }
@@ -178,6 +193,36 @@ fn endpoints(object: &Value) -> Vec<String> {
     urls.collect()
 }
 
+/// Once a controller has taken it up, each domain.
+fn domains_of_ingress(object: &Value) -> Vec<String> {
+    if items(object, "/status/loadBalancer/ingress").next().is_none() {
+        return Vec::new();
+    }
+    let secured: Vec<&Value> = items(object, "/spec/tls").flat_map(|tls| items(tls, "/hosts")).collect();
+    let rules = items(object, "/spec/rules").filter_map(|rule| rule.get("host"));
+    let urls = rules.filter_map(|host| {
+        let scheme = if secured.contains(&host) { "https" } else { "http" };
+        Some(format!("{scheme}://{}", host.as_str()?))
+    });
+    urls.collect()
+}
+
+/// Once a gateway has taken it up. Whether it is reached by https is known to the gateway alone.
+fn domains_of_route(object: &Value) -> Vec<String> {
+    if !is_accepted(object) {
+        return Vec::new();
+    }
+    let hosts = items(object, "/spec/hostnames").filter_map(Value::as_str);
+    hosts.map(|host| format!("http://{host}")).collect()
+}
+
+/// By a gateway: one parent is all that is asked for.
+pub fn is_accepted(route: &Value) -> bool {
+    let conditions = items(route, "/status/parents").flat_map(|parent| items(parent, "/conditions"));
+    let is = |one: &Value| text(one, "/type") == Some("Accepted") && text(one, "/status") == Some("True");
+    conditions.into_iter().any(is)
+}
+
 fn url(address: &str, port: &Value) -> String {
     let transport = text(port, "/protocol").unwrap_or("TCP").to_lowercase();
     let scheme = text(port, "/appProtocol").unwrap_or(&transport);
@@ -189,7 +234,7 @@ pub fn items<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a V
 }
 
 fn depends_on(object: &Value) -> Vec<ResourceId> {
-    let Some(pod) = object.pointer("/spec/template/spec") else {
+    let Some(pod) = template(object).and_then(|template| template.get("spec")) else {
         return Vec::new();
     };
     let account = text(pod, "/serviceAccountName").map(|name| SERVICE_ACCOUNT.id(name));
@@ -198,7 +243,9 @@ fn depends_on(object: &Value) -> Vec<ResourceId> {
         let claim = text(volume, "/persistentVolumeClaim/claimName").map(|name| CLAIM.id(name));
         claim.or_else(|| text(volume, "/configMap/name").map(|name| CONFIG_MAP.id(name)))
     });
-    let mut needs: Vec<ResourceId> = named.chain(account).collect();
+    let claims = items(pod, "/resourceClaims").filter_map(|claim| text(claim, "/resourceClaimTemplateName"));
+    let claims = claims.map(|name| CLAIM_TEMPLATE.id(name));
+    let mut needs: Vec<ResourceId> = named.chain(claims).chain(account).collect();
     needs.sort();
     needs.dedup();
     needs

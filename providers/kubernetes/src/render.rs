@@ -2,12 +2,18 @@
 //!
 //! A service becomes a Deployment, or a StatefulSet where it writes to a volume: a claim is held by one node at a time, and two
 //! pods over one claim must not overlap. Beside it stand a KubeService for its ports, another one for those that are
-//! public, a ConfigMap for its files and a PodDisruptionBudget where there is more than one replica; a volume becomes a
-//! claim, a job a Job. One service account is the app's.
+//! public, an Ingress or an HTTPRoute for its domains, a NetworkPolicy that says who may reach them, a ConfigMap for its
+//! files, what scales it, and a PodDisruptionBudget where there is more than one replica; a volume becomes a claim, a job a
+//! Job or a CronJob. One service account is the app's.
 
 mod container;
+mod gpu;
+mod job;
 mod network;
+mod outside;
 mod pod;
+mod policy;
+mod scaling;
 #[cfg(test)]
 mod tests;
 mod workload;
@@ -23,6 +29,7 @@ use portolan_core::resource::{Edge, EdgeCondition, KnownAfter, Open, Resource, R
 use portolan_provider_api::Shape;
 use serde_json::{Value, json};
 
+use crate::Choices;
 use crate::capabilities::CAPABILITIES;
 use crate::diff;
 use crate::kinds::{CLAIM, Kind, SERVICE_ACCOUNT};
@@ -36,6 +43,7 @@ const USUAL_VOLUME_BYTES: u64 = 1 << 30;
 pub struct KubernetesShape {
     /// The KubeNamespace of all its apps; each app's own where the Target names none.
     pub kube_namespace: Option<String>,
+    pub choices: Choices,
 }
 
 impl KubernetesShape {

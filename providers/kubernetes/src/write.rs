@@ -5,7 +5,7 @@ use portolan_core::resource::ResourceId;
 use portolan_provider_api::{CallError, WriteRequest};
 use serde_json::{Value, json};
 
-use crate::error;
+use crate::{error, scale};
 use crate::kinds::{JOB, Kind};
 use crate::names::{MANAGER, annotation, hash_of_text, label};
 
@@ -33,6 +33,9 @@ pub fn object_of(scope: &Scope, kube_namespace: &str, request: &WriteRequest) ->
 pub fn applied_over(live: &Value, mut object: Value) -> Value {
     object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
     object["metadata"]["uid"] = live["metadata"]["uid"].clone();
+    if scale::is_free(&object, live) {
+        object["spec"]["replicas"] = live["spec"]["replicas"].clone();
+    }
     if object["kind"] == JOB.name {
         // The pod of a job cannot be changed, and is of the revision that is wanted: else the job would be replaced.
         object["spec"]["template"] = live["spec"]["template"].clone();

@@ -28,6 +28,16 @@ const CAPABILITIES: &[Capability] = &[
         "services.*.scale.max",
         Support::Degraded("nothing scales by itself here: `min` replicas run"),
     ),
+    row("services.*.scale.on", Support::Degraded("nothing scales by itself here")),
+    row(
+        "services.*.domains",
+        Support::Degraded("no domain leads here: a public port is reached by its number"),
+    ),
+    row("services.*.runtime", OWN_RUNTIME),
+    exact("services.*.runtime=default"),
+    row("services.*.resources.gpu", NO_GPU),
+    row("services.*.sidecars.*.resources.gpu", NO_GPU),
+    row("services.*.init.*.resources.gpu", NO_GPU),
     row(
         "services.*.ports.*.public",
         Support::Emulated("the supervisor forwards a port of the host to the replicas"),
@@ -37,6 +47,11 @@ const CAPABILITIES: &[Capability] = &[
     row("services.*.sidecars.*.volumes.*.size", NO_QUOTA),
     row("services.*.init.*.volumes.*.size", NO_QUOTA),
     exact("jobs.*"),
+    row("jobs.*.schedule", NO_CLOCK),
+    row("jobs.*.timeZone", NO_CLOCK),
+    row("jobs.*.runtime", OWN_RUNTIME),
+    exact("jobs.*.runtime=default"),
+    row("jobs.*.resources.gpu", NO_GPU),
     row("jobs.*.volumes.*.size", NO_QUOTA),
 ];
 
@@ -66,6 +81,10 @@ const NO_CGROUP: Support = Support::Degraded("limits are not kept: this user may
 const ONE_ID: Support = Support::Impossible(
     "this user has one id, which is root's in a container: `portolan doctor` says what gives it more",
 );
+const OWN_RUNTIME: Support = Support::Impossible("portolan-runtime is the one runtime here");
+const NO_GPU: Support = Support::Impossible("no GPU is given to a container here yet");
+const NO_CLOCK: Support =
+    Support::Impossible("nothing runs by the clock here: an override of this target can leave the job out");
 const NO_QUOTA: Support = Support::Degraded("a volume is a folder and may grow until the disk is full");
 
 const fn exact(field: &'static str) -> Capability {

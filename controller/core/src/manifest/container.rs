@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteQuantity, CpuQuantity, FileMount, SecretReference, VolumeMount, grammar};
+use super::{ByteQuantity, CpuQuantity, FileMount, Gpu, SecretReference, VolumeMount, grammar};
 
 /// One container: its image, its process, and what is put into it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -90,7 +90,7 @@ impl Default for Build {
 }
 
 /// Upper limits of one container.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
     /// Processor time: `500m` is half a core, `2` two cores.
@@ -103,6 +103,9 @@ pub struct Resources {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub pids: Option<u32>,
+    /// GPUs that it has for itself; none if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
 }
 
 impl Resources {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use super::schedule::is_schedule;
 use super::{ByteQuantity, CpuQuantity, HumanDuration, Percent};
 use crate::reference::ImageReference;
 
@@ -236,7 +237,60 @@ pub static BYTES: Grammar = Grammar {
     reason: |text| text.parse::<ByteQuantity>().err().map(|error| error.to_string()),
 };
 
-static ALL: [&Grammar; 15] = [
+/// A name of the Internet's with at least two parts (RFC 1123, 2.1), or all names one level below one.
+pub static HOST: Grammar = Grammar {
+    what: "a domain",
+    rule: "lower-case letters, digits and `-` in two parts or more between points, at most 253 characters; `*.` may stand before",
+    example: "shop.example.com",
+    code: "InvalidDomain",
+    pattern: "^(\\*\\.)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$",
+    accepts: |text| {
+        let name = text.strip_prefix("*.").unwrap_or(text);
+        text.len() <= 253 && name.contains('.') && name.split('.').all(is_label)
+    },
+    reason: |_| None,
+};
+
+/// Five fields of cron; the function knows what each may hold.
+pub static SCHEDULE: Grammar = Grammar {
+    what: "a schedule",
+    rule: "minute, hour, day of the month, month and day of the week, with a space between: numbers, `*`, ranges, lists and steps",
+    example: "0 3 * * *",
+    code: "InvalidSchedule",
+    pattern: "^[0-9A-Za-z*/,-]+( [0-9A-Za-z*/,-]+){4}$",
+    accepts: |text| is_schedule(text),
+    reason: |_| None,
+};
+
+/// The characters of a name in the IANA time zone database.
+pub static TIME_ZONE: Grammar = Grammar {
+    what: "a time zone",
+    rule: "a name of the IANA database: words of letters, digits, `-`, `_` and `+` between `/`",
+    example: "Europe/Berlin",
+    code: "InvalidTimeZone",
+    pattern: "^[A-Za-z][-A-Za-z0-9_+]*(/[A-Za-z0-9][-A-Za-z0-9_+]*)*$",
+    accepts: |text| {
+        let word = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_+".contains(c))
+        };
+        text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.split('/').all(word)
+    },
+    reason: |_| None,
+};
+
+/// A GPU's product, in the grammar of a value of a label in Kubernetes, where nodes have it.
+pub static GPU_MODEL: Grammar = Grammar {
+    what: "a model of GPUs",
+    rule: "letters, digits, `-`, `_` and `.`, with a letter or digit at both ends, at most 63 characters",
+    example: "NVIDIA-L4",
+    code: "InvalidName",
+    pattern: "^[A-Za-z0-9]([-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?$",
+    accepts: |text| is_word(text, 63, |c| c.is_ascii_alphanumeric(), "-_."),
+    reason: |_| None,
+};
+
+static ALL: [&Grammar; 19] = [
     &LABEL,
     &NAME,
     &LABEL_KEY,
@@ -252,6 +306,10 @@ static ALL: [&Grammar; 15] = [
     &PERCENT,
     &CPU,
     &BYTES,
+    &HOST,
+    &SCHEDULE,
+    &TIME_ZONE,
+    &GPU_MODEL,
 ];
 
 /// Schema of the keys of a map of named things.
@@ -318,7 +376,7 @@ mod tests {
     }
 
     /// Grammars whose function also knows limits that a pattern cannot say.
-    const WIDER_PATTERNS: [&str; 7] = [
+    const WIDER_PATTERNS: [&str; 9] = [
         "SECRET_NAME",
         "SECRET_KEY",
         "IMAGE",
@@ -326,6 +384,8 @@ mod tests {
         "DURATION",
         "CPU",
         "BYTES",
+        "HOST",
+        "SCHEDULE",
     ];
 
     #[test]
@@ -343,8 +403,13 @@ mod tests {
             "IMAGE",
             "IP_ADDRESS",
             "DURATION",
+            "PERCENT",
             "CPU",
             "BYTES",
+            "HOST",
+            "SCHEDULE",
+            "TIME_ZONE",
+            "GPU_MODEL",
         ];
         for (name, grammar) in names.into_iter().zip(ALL) {
             let pattern = Regex::new(grammar.pattern).unwrap();

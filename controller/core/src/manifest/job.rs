@@ -3,10 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Container, HumanDuration, Logs, grammar};
+use super::{Container, HumanDuration, Logs, Runtime, grammar};
 
-/// A container that runs to its end, once for each revision of the job. That it has run is recorded at the target, so
-/// that a lost journal repeats nothing; `portolan run JOB` repeats it on purpose.
+/// A container that runs to its end: by its `schedule`, or else once for each revision of the job. That it has run is
+/// recorded at the target, so that a lost journal repeats nothing; `portolan run JOB` repeats it on purpose.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Job {
@@ -19,6 +19,18 @@ pub struct Job {
     /// How long one run may take before it is stopped and counts as failed.
     #[serde(default = "default_timeout")]
     pub timeout: HumanDuration,
+    /// When it runs, as cron says it: minute, hour, day of the month, month and day of the week, as in `0 3 * * *`. It is
+    /// left out while the run before is not over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = grammar::SCHEDULE.pattern))]
+    pub schedule: Option<String>,
+    /// Time zone of the schedule, by its name in the IANA database, as in `Europe/Berlin`; UTC if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = grammar::TIME_ZONE.pattern))]
+    pub time_zone: Option<String>,
+    /// What its container is kept apart from the machine by.
+    #[serde(default, skip_serializing_if = "Runtime::is_default")]
+    pub runtime: Runtime,
     /// How much is kept of what it writes.
     #[serde(default)]
     pub logs: Logs,
@@ -34,6 +46,9 @@ impl Default for Job {
             container: Container::default(),
             retries: 0,
             timeout: default_timeout(),
+            schedule: None,
+            time_zone: None,
+            runtime: Runtime::default(),
             logs: Logs::default(),
             after: Vec::new(),
         }

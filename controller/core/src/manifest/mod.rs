@@ -11,8 +11,10 @@
 mod app;
 mod binding;
 mod container;
+mod domain;
 mod drift;
 mod duration;
+mod gpu;
 pub mod grammar;
 mod health;
 mod job;
@@ -21,6 +23,9 @@ mod metadata;
 mod percent;
 mod quantity;
 mod rollout;
+mod runtime;
+mod scale;
+mod schedule;
 mod secret;
 mod service;
 mod sharing;
@@ -33,8 +38,10 @@ use serde::{Deserialize, Serialize};
 pub use app::{App, AppKind, AppSpec, Override};
 pub use binding::{Binding, BindingType, BindingValue};
 pub use container::{Build, Container, Resources};
+pub use domain::{Domain, Tls};
 pub use drift::Drift;
 pub use duration::{HumanDuration, InvalidDuration};
+pub use gpu::{Gpu, GpuVendor};
 pub use health::{ExecProbe, Health, HttpProbe, Probe, ProbeAction, TcpProbe};
 pub use job::Job;
 pub use logs::Logs;
@@ -42,11 +49,13 @@ pub use metadata::{AppMetadata, DEFAULT_NAMESPACE, TargetMetadata};
 pub use percent::{InvalidPercent, Percent};
 pub use quantity::{ByteQuantity, CpuQuantity, InvalidQuantity};
 pub use rollout::{Rollout, RolloutStep, RolloutStrategy};
+pub use runtime::Runtime;
+pub use scale::{Queue, Scale, ScaleOn};
 pub use secret::SecretReference;
-pub use service::{InitContainer, Port, Protocol, Scale, Service, Sidecar, Stop, StopSignal};
+pub use service::{InitContainer, Port, Protocol, Service, Sidecar, Stop, StopSignal};
 pub use sharing::{AllowedApp, Traffic, Use};
 pub use target::{
-    Approval, Budget, Egress, KUBERNETES_PROVIDER, KubernetesTarget, LOCAL_PROVIDER, LocalTarget, PROVIDERS, Target,
+    Approval, Budget, Egress, GatewayReference, GpuAccess, KUBERNETES_PROVIDER, KubernetesTarget, LOCAL_PROVIDER, LocalTarget, PROVIDERS, Target,
     TargetKind, TargetSecrets, TargetSpec,
 };
 pub use volume::{FileMount, VolumeMount};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Container, Drift, Health, HumanDuration, Logs, Rollout, Traffic, grammar};
+use super::{Container, Domain, Drift, Health, HumanDuration, Logs, Rollout, Runtime, Scale, Traffic, grammar};
 
 /// A long-running container, in one or more replicas.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,10 @@ pub struct Service {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub ports: Vec<Port>,
+    /// Names by which it is reached from outside, at its first port that speaks `http`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["host"]))]
+    pub domains: Vec<Domain>,
     /// How to see that a replica has started, can serve, and is alive.
     #[serde(default, skip_serializing_if = "Health::is_empty")]
     pub health: Health,
@@ -29,6 +33,9 @@ pub struct Service {
     /// How a replica is stopped.
     #[serde(default)]
     pub stop: Stop,
+    /// What its containers are kept apart from the machine by.
+    #[serde(default, skip_serializing_if = "Runtime::is_default")]
+    pub runtime: Runtime,
     /// How much is kept of what its containers write.
     #[serde(default)]
     pub logs: Logs,
@@ -117,29 +124,6 @@ impl Protocol {
     }
 }
 
-/// How many replicas a service has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Scale {
-    /// Replicas that are always there.
-    #[serde(default = "default_min")]
-    #[schemars(range(max = 1000))]
-    pub min: u32,
-    /// Most replicas that there may be; `min` if left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub max: Option<u32>,
-}
-
-impl Default for Scale {
-    fn default() -> Self {
-        Self {
-            min: default_min(),
-            max: None,
-        }
-    }
-}
-
 /// How a replica is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -193,10 +177,6 @@ impl StopSignal {
             Self::SigWinch => "SIGWINCH",
         }
     }
-}
-
-fn default_min() -> u32 {
-    1
 }
 
 fn default_drain() -> HumanDuration {

@@ -109,6 +109,45 @@ pub struct KubernetesTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub kubeconfig: Option<String>,
+    /// Gateway to which the `domains` of services are attached, by an HTTPRoute; an Ingress if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<GatewayReference>,
+    /// Class of the Ingresses; the cluster's default one if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = grammar::LABEL.pattern))]
+    pub ingress_class: Option<String>,
+    /// Issuer of cert-manager, by the name of its ClusterIssuer, that makes the certificates of Ingresses; if left out, the
+    /// controller of the Ingresses shows its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = grammar::LABEL.pattern))]
+    pub cluster_issuer: Option<String>,
+    /// How containers come to their GPUs.
+    #[serde(default)]
+    pub gpus: GpuAccess,
+}
+
+/// A Gateway of the Gateway API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayReference {
+    /// Name of the Gateway.
+    #[schemars(extend("pattern" = grammar::LABEL.pattern))]
+    pub name: String,
+    /// Its namespace in the cluster; that of the app's objects if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = grammar::LABEL.pattern))]
+    pub namespace: Option<String>,
+}
+
+/// How containers of a cluster come to their GPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum GpuAccess {
+    /// As a resource of the node, which a device plugin offers: `nvidia.com/gpu`.
+    #[default]
+    DevicePlugin,
+    /// By a claim, which a driver for dynamic resource allocation fills: `gpu.nvidia.com`.
+    ResourceClaim,
 }
 
 /// How connections leave an app's network.

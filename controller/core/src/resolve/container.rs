@@ -1,9 +1,9 @@
 //! One container: the manifest's fields over the image's config.
 
 use super::{Resolver, env};
-use crate::desired::{DesiredContainer, DesiredFile, DesiredImage, DesiredMount, DesiredResources};
+use crate::desired::{DesiredContainer, DesiredFile, DesiredGpu, DesiredImage, DesiredMount, DesiredResources};
 use crate::facts::{ContainerPath, ImageDefaults};
-use crate::manifest::Container;
+use crate::manifest::{Container, Gpu, Resources};
 use crate::reference::ImageReference;
 
 impl Resolver<'_> {
@@ -27,6 +27,7 @@ impl Resolver<'_> {
                 digest: pinned.map(|image| image.digest.clone()),
                 env: defaults.map(|defaults| defaults.env.clone()).unwrap_or_default(),
                 user: defaults.and_then(|defaults| defaults.user.clone()),
+                architecture: defaults.and_then(|defaults| defaults.architecture.clone()),
             },
             argv: defaults.map(|defaults| argv(container, defaults)),
             working_dir: container.working_dir.clone().or_else(|| defaults?.working_dir.clone()),
@@ -49,11 +50,7 @@ impl Resolver<'_> {
                     read_only: mount.read_only,
                 })
                 .collect(),
-            resources: DesiredResources {
-                cpu_millis: container.resources.cpu.map(|cpu| cpu.millicores()),
-                memory_bytes: container.resources.memory.map(|memory| memory.bytes()),
-                pids: container.resources.pids.map(u64::from),
-            },
+            resources: resources(&container.resources),
         }
     }
 
@@ -71,6 +68,21 @@ impl Resolver<'_> {
                 .parse()
                 .expect("the constant is a valid reference"),
         }
+    }
+}
+
+fn resources(asked: &Resources) -> DesiredResources {
+    let gpu = |gpu: &Gpu| DesiredGpu {
+        count: gpu.count,
+        vendor: gpu.vendor,
+        model: gpu.model.clone(),
+        memory_bytes: gpu.memory.map(|memory| memory.bytes()),
+    };
+    DesiredResources {
+        cpu_millis: asked.cpu.map(|cpu| cpu.millicores()),
+        memory_bytes: asked.memory.map(|memory| memory.bytes()),
+        pids: asked.pids.map(u64::from),
+        gpu: asked.gpu.as_ref().map(gpu),
     }
 }
 

@@ -244,8 +244,8 @@ fn request_of(source: &BuildSource) -> BuildRequest {
 }
 
 fn defaults_of(config: ImageConfig) -> ImageDefaults {
-    let config = config.config;
     let said = |text: String| Some(text).filter(|text| !text.is_empty());
+    let (architecture, config) = (said(config.architecture), config.config);
     ImageDefaults {
         entrypoint: config.entrypoint.unwrap_or_default(),
         cmd: config.cmd.unwrap_or_default(),
@@ -253,6 +253,7 @@ fn defaults_of(config: ImageConfig) -> ImageDefaults {
         user: said(config.user),
         working_dir: said(config.working_dir),
         stop_signal: config.stop_signal,
+        architecture,
     }
 }
 

@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use portolan_core::observation::{Failure, ResourceState};
 use serde_json::Value;
 
-use super::{is_deleting, items, note, number, text};
+use super::{is_accepted, is_deleting, items, note, number, text};
 use crate::explain::{self, Log, Pods};
-use crate::kinds::{CLAIM, DEPLOYMENT, JOB, Kind, STATEFUL_SET};
+use crate::kinds::{CLAIM, DEPLOYMENT, HTTP_ROUTE, JOB, Kind, SCALED_OBJECT, STATEFUL_SET};
 use crate::names::annotation;
 
 type State = (ResourceState, Option<Log>);
@@ -20,6 +20,8 @@ pub fn of(kind: &Kind, object: &Value, pods: &Pods<'_>, now: SystemTime) -> Stat
         kind if kind == &STATEFUL_SET => stateful_set(object, pods, now),
         kind if kind == &JOB => job(object, pods),
         kind if kind == &CLAIM => (claim(object), None),
+        kind if kind == &HTTP_ROUTE => route(object),
+        kind if kind == &SCALED_OBJECT => scaled_object(object),
         _ => (ResourceState::Ready, None),
     }
 }
@@ -123,6 +125,25 @@ fn claim(object: &Value) -> ResourceState {
             failure: explain::hinted(Failure::new("VolumeLost", "the volume behind the claim is gone")),
         },
         _ => ResourceState::Ready,
+    }
+}
+
+/// What a gateway says of it; one that says nothing has not taken it up.
+fn route(object: &Value) -> State {
+    let conditions = || items(object, "/status/parents").flat_map(|parent| items(parent, "/conditions"));
+    let refusal = conditions().find(|one| text(one, "/status") == Some("False"));
+    match refusal {
+        Some(refusal) => failed(explain::refused_route(refusal), None),
+        None if is_accepted(object) => (ResourceState::Ready, None),
+        None => on_its_way("no gateway has taken it up yet"),
+    }
+}
+
+/// KEDA says whether it can ask; until it has, the workload stays as it is.
+fn scaled_object(object: &Value) -> State {
+    match condition_that_is(object, "Ready", "False") {
+        Some(refusal) => failed(explain::refused_scaling(refusal), None),
+        None => (ResourceState::Ready, None),
     }
 }
 

@@ -54,7 +54,7 @@ impl Renderer<'_> {
 }
 
 /// Of a service and its sidecars.
-fn ports(service: &DesiredService) -> impl Iterator<Item = &DesiredPort> {
+pub(super) fn ports(service: &DesiredService) -> impl Iterator<Item = &DesiredPort> {
     let beside = service.sidecars.values().flat_map(|sidecar| &sidecar.ports);
     service.ports.iter().chain(beside)
 }

@@ -6,10 +6,11 @@ use std::time::Duration;
 use portolan_core::desired::{
     DesiredContainer, DesiredJob, DesiredPort, DesiredProbe, DesiredProbes, DesiredService, ProbeCheck,
 };
-use portolan_core::manifest::Protocol;
+use portolan_core::fault::Fault;
+use portolan_core::manifest::{Protocol, Runtime};
 use serde_json::{Value, json};
 
-use super::Renderer;
+use super::{Part, Renderer};
 use super::container::{Running, seconds};
 use crate::names::hash_of_text;
 
@@ -18,6 +19,7 @@ const FILES: &str = "0-files";
 
 /// What a pod is made of, in the manifest's words.
 pub(super) struct Pod<'a> {
+    part: Part<'a>,
     main: Running<'a>,
     /// They start before it, and end after it.
     sidecars: Vec<Running<'a>>,
@@ -25,9 +27,13 @@ pub(super) struct Pod<'a> {
     init: Vec<Running<'a>>,
     runs_to_end: bool,
     grace: Duration,
+    runtime: Runtime,
 }
 
 const NO_PORTS: &[DesiredPort] = &[];
+
+/// What pods of one service are spread over: nodes, and the zones in which those are.
+const APART: [&str; 2] = ["kubernetes.io/hostname", "topology.kubernetes.io/zone"];
 
 impl<'a> Pod<'a> {
     pub(super) fn of_service(service: &'a DesiredService) -> Self {
@@ -43,6 +49,7 @@ impl<'a> Pod<'a> {
         let init = service.init.iter().enumerate();
         let init = init.map(|(at, (name, one))| plain(name, one, format!("{origin}/init/{at}")));
         Self {
+            part: Part::service(service),
             main: Running {
                 ports: &service.ports,
                 probes: probes(service),
@@ -53,17 +60,20 @@ impl<'a> Pod<'a> {
             init: init.collect(),
             runs_to_end: false,
             grace: service.stop.grace_period,
+            runtime: service.runtime,
         }
     }
 
-    pub(super) fn of_job(job: &'a DesiredJob) -> Self {
+    pub(super) fn of_job(job: &'a DesiredJob, part: Part<'a>) -> Self {
         Self {
+            part,
             main: plain(&job.name, &job.container, job.origin.clone()),
             sidecars: Vec::new(),
             init: Vec::new(),
             runs_to_end: true,
             // As long as a kubelet gives by itself.
             grace: Duration::from_secs(30),
+            runtime: job.runtime,
         }
     }
 }
@@ -100,15 +110,70 @@ fn plain<'a>(name: &'a str, container: &'a DesiredContainer, origin: String) -> 
 
 impl Renderer<'_> {
     pub(super) fn pod(&mut self, pod: &Pod<'_>, files: &Files) -> Value {
-        let main = self.container(&pod.main, files);
+        let mut spec = self.scheduling(pod);
+        let main = self.with_gpu(pod, &pod.main, files, &mut spec);
         let mut before = Vec::new();
         for sidecar in &pod.sidecars {
-            let mut container = self.container(sidecar, files);
+            let mut container = self.with_gpu(pod, sidecar, files, &mut spec);
             container["restartPolicy"] = json!("Always");
             before.push(container);
         }
-        before.extend(pod.init.iter().map(|init| self.container(init, files)));
-        let mut spec = json!({
+        for init in &pod.init {
+            before.push(self.with_gpu(pod, init, files, &mut spec));
+        }
+        self.running(pod, main, &mut spec);
+        put(&mut spec, "initContainers", before);
+        put(&mut spec, "volumes", self.volumes_of(pod, files));
+        if let Some(group) = self.group_of_volumes(pod) {
+            spec["securityContext"]["fsGroup"] = json!(group);
+            spec["securityContext"]["fsGroupChangePolicy"] = json!("OnRootMismatch");
+        }
+        spec
+    }
+
+    fn with_gpu(&mut self, pod: &Pod<'_>, running: &Running<'_>, files: &Files, spec: &mut Value) -> Value {
+        let mut container = self.container(running, files);
+        self.gpu(running, pod.part, &mut container, spec);
+        container
+    }
+
+    /// Which nodes take it: where its images run, under its runtime, and those of one service apart from each other as far
+    /// as that goes.
+    fn scheduling(&mut self, pod: &Pod<'_>) -> Value {
+        let mut spec = json!({});
+        if let Some(architecture) = self.architecture(pod) {
+            spec["nodeSelector"]["kubernetes.io/arch"] = json!(architecture);
+        }
+        if pod.runtime != Runtime::Default {
+            spec["runtimeClassName"] = json!(pod.runtime.as_str());
+        }
+        if !pod.runs_to_end {
+            let labels = self.names.selector(pod.part.name);
+            let spread = APART.map(|key| {
+                json!({
+                    "maxSkew": 1,
+                    "topologyKey": key,
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": { "matchLabels": labels },
+                })
+            });
+            spec["topologySpreadConstraints"] = json!(spread);
+        }
+        spec
+    }
+
+    /// That of all its images, where a digest says so.
+    fn architecture<'a>(&mut self, pod: &Pod<'a>) -> Option<&'a str> {
+        let mut of_images = running(pod).filter_map(|one| Some((one, one.container.image.architecture.as_deref()?)));
+        let (_, first) = of_images.next()?;
+        if let Some((one, other)) = of_images.find(|(_, other)| *other != first) {
+            self.faults.push(architectures_differ(one, other, first));
+        }
+        Some(first)
+    }
+
+    fn running(&self, pod: &Pod<'_>, main: Value, spec: &mut Value) {
+        let always = json!({
             "serviceAccountName": self.names.app(),
             "automountServiceAccountToken": false,
             // Variables for every KubeService of the namespace would differ from pod to pod.
@@ -118,13 +183,9 @@ impl Renderer<'_> {
             "restartPolicy": if pod.runs_to_end { "Never" } else { "Always" },
             "containers": [main],
         });
-        put(&mut spec, "initContainers", before);
-        put(&mut spec, "volumes", self.volumes_of(pod, files));
-        if let Some(group) = self.group_of_volumes(pod) {
-            spec["securityContext"]["fsGroup"] = json!(group);
-            spec["securityContext"]["fsGroupChangePolicy"] = json!("OnRootMismatch");
+        for (field, value) in always.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
         }
-        spec
     }
 
     fn volumes_of(&self, pod: &Pod<'_>, files: &Files) -> Vec<Value> {
@@ -149,6 +210,12 @@ impl Renderer<'_> {
         let group = user.group.unwrap_or(user.user);
         (has_volumes && group != 0).then_some(group)
     }
+}
+
+fn architectures_differ(one: &Running<'_>, other: &str, first: &str) -> Fault {
+    let message = format!("the image runs on {other}, and another one of the same pod on {first}");
+    let fault = Fault::new("ArchitecturesDiffer", message, format!("{}/image", one.origin));
+    fault.with_hint("name an image for several platforms, or one for the same as the others")
 }
 
 fn running<'a, 'b>(pod: &'b Pod<'a>) -> impl Iterator<Item = &'b Running<'a>> {

@@ -1,8 +1,11 @@
 //! What desired states are rendered to: objects that Kubernetes' own types take whole, and in which each field is found.
 
+mod beside;
+
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use portolan_core::desired::DesiredState;
 use portolan_core::resource::{Resources, open_values};
@@ -59,7 +62,10 @@ fn web(container: Value, extra: Value) -> Resources {
 }
 
 fn shape() -> KubernetesShape {
-    KubernetesShape { kube_namespace: None }
+    KubernetesShape {
+        kube_namespace: None,
+        choices: crate::Choices::default(),
+    }
 }
 
 fn one<'a>(resources: &'a Resources, kind: &str) -> Option<&'a Value> {
@@ -285,6 +291,7 @@ fn kubernetes_own_types_take_every_object_whole() {
             "StatefulSet" => whole::<StatefulSet>(kind, body),
             "Job" => whole::<Job>(kind, body),
             "PodDisruptionBudget" => whole::<PodDisruptionBudget>(kind, body),
+            "NetworkPolicy" => whole::<NetworkPolicy>(kind, body),
             other => panic!("{other} is rendered"),
         }
         let applied = &body["metadata"]["annotations"][annotation::APPLIED];

@@ -1,14 +1,16 @@
-//! What runs: services and jobs, with their files and their budget of disruptions.
+//! What runs all the time: services, with their files and their budget of disruptions.
 
-use portolan_core::desired::{After, DesiredContainer, DesiredJob, DesiredService};
+use std::collections::BTreeMap;
+
+use portolan_core::desired::{After, DesiredContainer, DesiredService};
 use portolan_core::fault::Fault;
 use portolan_core::manifest::RolloutStrategy;
 use portolan_core::resource::{Edge, EdgeCondition, Resource, ResourceId};
 use serde_json::{Value, json};
 
 use super::pod::{Files, Pod};
-use super::{Part, Renderer, exists, with_revision};
-use crate::kinds::{CLAIM, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, JOB, Kind, SERVICE_ACCOUNT, STATEFUL_SET};
+use super::{Part, Renderer, exists, gpu, with_revision};
+use crate::kinds::{CLAIM, CLAIM_TEMPLATE, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, JOB, Kind, SERVICE_ACCOUNT, STATEFUL_SET};
 use crate::names::{annotation, label};
 
 /// Old ReplicaSets: one to look at. A rollback applies what the journal holds.
@@ -27,40 +29,26 @@ impl Renderer<'_> {
         };
         let mut workload = self.object(kind, self.names.of(&service.name), Part::service(service), body);
         say_revision(&mut workload, service.revision.as_deref());
-        if kind == &STATEFUL_SET {
-            say_rollout(&mut workload.body, service);
+        let annotations = annotations(service, kind);
+        if !annotations.is_empty() {
+            workload.body["metadata"]["annotations"] = json!(annotations);
         }
         workload.edges = self.edges(&containers, &files, &service.after);
         self.add(workload);
         self.network(service);
+        self.outside(service);
+        self.policy(service);
+        self.scaling(service, kind);
         self.disruption_budget(service);
-    }
-
-    pub(super) fn job(&mut self, job: &DesiredJob) {
-        let part = Part {
-            name: &job.name,
-            component: "job",
-            origin: &job.origin,
-        };
-        let files = self.files(part, &[&job.container]);
-        let template = self.template_of_job(job, &files);
-        let tries = u64::from(job.retries) + 1;
-        let body = json!({ "spec": {
-            "backoffLimit": job.retries,
-            "activeDeadlineSeconds": super::container::seconds(job.timeout) * tries,
-            // The next try begins when the last one has ended, not when it was told to.
-            "podReplacementPolicy": "Failed",
-            "template": template,
-        }});
-        let mut rendered = self.object(&JOB, self.names.of(&job.name), part, body);
-        say_revision(&mut rendered, job.revision.as_deref());
-        rendered.edges = self.edges(&[&job.container], &files, &job.after);
-        self.add(rendered);
     }
 
     fn deployment(&self, service: &DesiredService, template: Value) -> Value {
         let strategy = match service.rollout.strategy {
             RolloutStrategy::Recreate => json!({ "type": "Recreate" }),
+            // A GPU is seldom free beside those that are in use: the new pod would wait for the old one's for ever.
+            _ if gpu::has_gpu(service) => {
+                json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 1, "maxSurge": 0 } })
+            }
             _ => json!({ "type": "RollingUpdate", "rollingUpdate": { "maxUnavailable": 0, "maxSurge": 1 } }),
         };
         json!({ "spec": {
@@ -100,7 +88,7 @@ impl Renderer<'_> {
     }
 
     /// Each set of files has a ConfigMap of its own, so that what a revision that is on its way out reads stays as it was.
-    fn files(&mut self, part: Part<'_>, containers: &[&DesiredContainer]) -> Files {
+    pub(super) fn files(&mut self, part: Part<'_>, containers: &[&DesiredContainer]) -> Files {
         let (data, files) = Files::of(containers);
         let Some(hash) = files.hash() else { return files };
         let name = self.names.beside(part.name, &format!("files-{hash}"));
@@ -116,13 +104,7 @@ impl Renderer<'_> {
         json!({ "metadata": { "labels": labels }, "spec": self.pod(&pod, files) })
     }
 
-    fn template_of_job(&mut self, job: &DesiredJob, files: &Files) -> Value {
-        let pod = Pod::of_job(job);
-        let labels = self.template_labels(&job.name, "job", job.revision.as_deref());
-        json!({ "metadata": { "labels": labels }, "spec": self.pod(&pod, files) })
-    }
-
-    fn template_labels(&self, name: &str, component: &str, revision: Option<&str>) -> Value {
+    pub(super) fn template_labels(&self, name: &str, component: &str, revision: Option<&str>) -> Value {
         let mut labels = self.names.labels(name, component);
         labels.extend(self.names.selector(name));
         with_revision(labels, revision)
@@ -141,12 +123,14 @@ impl Renderer<'_> {
         self.add(budget);
     }
 
-    fn edges(&self, containers: &[&DesiredContainer], files: &Files, after: &[After]) -> Vec<Edge> {
+    pub(super) fn edges(&self, containers: &[&DesiredContainer], files: &Files, after: &[After]) -> Vec<Edge> {
         let claims = containers.iter().flat_map(|container| &container.mounts);
         let claims = claims.map(|mount| CLAIM.id(self.names.of(&mount.volume)));
         let map = files.config_map().map(|name| CONFIG_MAP.id(name));
         let account = SERVICE_ACCOUNT.id(self.names.app());
-        let there = claims.chain(map).chain([account]).map(exists);
+        let gpus = containers.iter().filter_map(|container| self.claim_template_of(container));
+        let gpus = gpus.map(|name| CLAIM_TEMPLATE.id(name));
+        let there = claims.chain(map).chain(gpus).chain([account]).map(exists);
         there.chain(after.iter().map(|after| self.after(after))).collect()
     }
 
@@ -184,17 +168,23 @@ pub(super) fn kind_of(service: &DesiredService) -> &'static Kind {
     }
 }
 
-fn say_revision(workload: &mut Resource, revision: Option<&str>) {
+pub(super) fn say_revision(workload: &mut Resource, revision: Option<&str>) {
     workload.awaited = true;
     workload.revision = revision.map(String::from);
     let labels = &mut workload.body["metadata"]["labels"];
     labels[label::REVISION] = revision.map_or_else(super::after_build, |revision| json!(revision));
 }
 
-fn say_rollout(body: &mut Value, service: &DesiredService) {
-    let deadline = super::container::seconds(service.rollout.deadline).to_string();
-    body["metadata"]["annotations"] = json!({
-        annotation::STRATEGY: service.rollout.strategy.as_str(),
-        annotation::DEADLINE: deadline,
-    });
+/// What its kind has no field for.
+fn annotations(service: &DesiredService, kind: &Kind) -> BTreeMap<&'static str, String> {
+    let mut annotations = BTreeMap::new();
+    if kind == &STATEFUL_SET {
+        let deadline = super::container::seconds(service.rollout.deadline).to_string();
+        annotations.insert(annotation::STRATEGY, service.rollout.strategy.as_str().to_string());
+        annotations.insert(annotation::DEADLINE, deadline);
+    }
+    if let Some(scale) = &service.autoscale {
+        annotations.insert(annotation::REPLICAS, format!("{}-{}", service.replicas, scale.max));
+    }
+    annotations
 }

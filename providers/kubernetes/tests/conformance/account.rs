@@ -67,11 +67,21 @@ impl Cluster {
 fn place_of(kind: &str) -> (&'static str, String) {
     let group = match kind {
         "Deployment" | "StatefulSet" => "/apis/apps/v1",
-        "Job" => "/apis/batch/v1",
+        "Job" | "CronJob" => "/apis/batch/v1",
         "PodDisruptionBudget" => "/apis/policy/v1",
+        "HorizontalPodAutoscaler" => "/apis/autoscaling/v2",
+        "Ingress" | "NetworkPolicy" => "/apis/networking.k8s.io/v1",
+        "HTTPRoute" => "/apis/gateway.networking.k8s.io/v1",
+        "ScaledObject" => "/apis/keda.sh/v1alpha1",
+        "ResourceClaimTemplate" => "/apis/resource.k8s.io/v1",
         _ => "/api/v1",
     };
-    (group, format!("{}s", kind.to_lowercase()))
+    let plural = match kind {
+        "Ingress" => "ingresses".to_string(),
+        "NetworkPolicy" => "networkpolicies".to_string(),
+        _ => format!("{}s", kind.to_lowercase()),
+    };
+    (group, plural)
 }
 
 #[async_trait]

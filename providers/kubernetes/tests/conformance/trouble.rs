@@ -94,14 +94,32 @@ pub fn permissions(user: &str, kube_namespace: &str) -> Vec<Value> {
         "deployments",
         "statefulsets",
         "jobs",
+        "cronjobs",
         "poddisruptionbudgets",
+        "horizontalpodautoscalers",
+        "ingresses",
+        "networkpolicies",
+        "httproutes",
+        "scaledobjects",
+        "resourceclaimtemplates",
     ];
     let role = |sort: &str, namespace: Value, rules: Value| json!({ "apiVersion": RBAC, "kind": sort, "metadata": { "name": ROLE, "namespace": namespace }, "rules": rules });
+    let groups = [
+        "",
+        "apps",
+        "batch",
+        "policy",
+        "autoscaling",
+        "networking.k8s.io",
+        "gateway.networking.k8s.io",
+        "keda.sh",
+        "resource.k8s.io",
+    ];
     let looks = rule(&[""], &["pods", "pods/log", "secrets"], &["get", "list"]);
     let in_it = role(
         "Role",
         json!(kube_namespace),
-        json!([rule(&["", "apps", "batch", "policy"], &written, &write), looks]),
+        json!([rule(&groups, &written, &write), looks]),
     );
     let of_it = role(
         "ClusterRole",

@@ -4,11 +4,13 @@
 //! part that is missing or of a wrong type is simply not looked at here. Each check is one function and one rule.
 
 mod container;
+mod domains;
 mod logs;
 mod names;
 mod order;
 mod references;
 mod rollout;
+mod scale;
 mod service;
 mod sharing;
 mod target;

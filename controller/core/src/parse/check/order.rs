@@ -19,6 +19,7 @@ pub fn check(app: &AppView<'_>, path: &Path<'_>, faults: &mut Vec<Fault>) {
 fn check_known(app: &AppView<'_>, entry: &Entry, path: &Path<'_>, faults: &mut Vec<Fault>) {
     let known: Vec<&str> = names(app).filter(|name| *name != entry.key).collect();
     for (index, item) in after(entry).iter().enumerate() {
+        faults.extend(of_the_clock(app, item, &path.index(index)));
         let Some(name) = item.text().filter(|name| *name != entry.key && !known.contains(name)) else {
             continue;
         };
@@ -29,6 +30,16 @@ fn check_known(app: &AppView<'_>, entry: &Entry, path: &Path<'_>, faults: &mut V
         let hint = nearest_or_all(name, known.iter().copied(), "it can wait for");
         faults.push(Fault::new("UnknownDependency", item.span, &path.index(index), message).hint(hint));
     }
+}
+
+/// What runs by the clock is never done, so nothing can wait for it.
+fn of_the_clock(app: &AppView<'_>, item: &Node, path: &Path<'_>) -> Option<Fault> {
+    let name = item.text()?;
+    let job = app.jobs.iter().find(|job| job.key == name)?;
+    job.value.get("schedule")?;
+    let message = format!("nothing can wait for `{name}`, which runs by the clock");
+    let fault = Fault::new("DependencyScheduled", item.span, path, message);
+    Some(fault.hint("wait for a job without `schedule`"))
 }
 
 /// Depth first, each name once. The item that closes a circle is the fault.

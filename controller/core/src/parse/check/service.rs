@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{AppView, Fault, Kind, Path, rollout};
+use super::{AppView, Fault, Kind, Path, domains, rollout, scale};
 use crate::manifest::HumanDuration;
 use crate::parse::fault::list;
 use crate::parse::node::{Entry, Node, Span};
@@ -15,15 +15,19 @@ pub fn check(app: &AppView<'_>, spec: &Path<'_>, faults: &mut Vec<Fault>) {
     for service in app.services {
         let path = services.key(&service.key);
         check_ports(service, &path, faults);
-        check_scale(&service.value, &path, faults);
+        scale::check(app, service, &path, faults);
+        domains::check(service, &path, faults);
         if let Some(rollout) = service.value.entry("rollout") {
             rollout::check(rollout, &path.key("rollout"), faults);
         }
     }
     let jobs = spec.key("jobs");
     for job in app.jobs {
-        check_positive(Some(&job.value), "timeout", &jobs.key(&job.key), faults);
+        let path = jobs.key(&job.key);
+        check_positive(Some(&job.value), "timeout", &path, faults);
+        check_time_zone(&job.value, &path, faults);
     }
+    domains::check_once(app, &services, faults);
     for (container, kind) in app.containers() {
         if matches!(kind, Kind::Service | Kind::Sidecar) {
             container.with_path(spec, |path| check_health(container.node(), path, faults));
@@ -91,20 +95,13 @@ fn check_ports_of<'a>(
     names.extend(own);
 }
 
-fn check_scale(service: &Node, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    let Some(scale) = service.get("scale") else { return };
-    let min = scale.get("min").and_then(Node::integer).unwrap_or(1);
-    let Some((max, span)) = scale.get("max").and_then(|max| Some((max.integer()?, max.span))) else {
+fn check_time_zone(job: &Node, path: &Path<'_>, faults: &mut Vec<Fault>) {
+    let Some(zone) = job.entry("timeZone").filter(|_| job.get("schedule").is_none()) else {
         return;
     };
-    if max < min {
-        let message = format!("at most {max} replicas are fewer than the {min} that are always there");
-        let path = path.key("scale");
-        faults.push(
-            Fault::new("OutOfRange", span, &path.key("max"), message)
-                .hint("`max` is at least `min`, which is 1 if left out"),
-        );
-    }
+    let message = "a time zone without a schedule says nothing".to_string();
+    let fault = Fault::new("ScheduleMissing", zone.key_span, &path.key("timeZone"), message);
+    faults.push(fault.hint("add `schedule: \"0 3 * * *\"`, or take it out"));
 }
 
 fn check_health(container: &Node, path: &Path<'_>, faults: &mut Vec<Fault>) {
@@ -164,7 +161,7 @@ fn check_probe(probe: &Entry, has_http_port: bool, path: &Path<'_>, faults: &mut
     }
 }
 
-fn speaks_http(port: &Node) -> bool {
+pub(super) fn speaks_http(port: &Node) -> bool {
     port.get("protocol")
         .is_none_or(|protocol| protocol.text() == Some("http"))
 }
