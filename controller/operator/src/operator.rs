@@ -130,7 +130,7 @@ impl Operator {
             orders: Arc::new(memory.journal()?),
             writer: Writer::new(self.cluster.client(), term.lease.clone(), memory.identity(), written_to),
         };
-        let controller = Controller::new(Arc::new(engine), self.settings.controller, Arc::new(Hearing(tell)));
+        let controller = Controller::new(Arc::new(engine), self.settings.controller, Arc::new(Hearing::new(tell)));
         let controller = controller.on(self.board.clone());
         let mut watches = JoinSet::new();
         let seen = self.watch(&mut watches);
