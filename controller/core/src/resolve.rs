@@ -270,7 +270,7 @@ fn desired_probe(probe: &Probe, ports: &[Port]) -> Option<DesiredProbe> {
 }
 
 /// Every container of an app, with the pointer of where it stands.
-fn containers(app: &App) -> Vec<(ContainerPath, String, &Container)> {
+pub fn containers(app: &App) -> Vec<(ContainerPath, String, &Container)> {
     let mut found = Vec::new();
     for (name, service) in &app.spec.services {
         let path = ContainerPath::service(name);

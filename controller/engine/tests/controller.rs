@@ -25,15 +25,16 @@ use tokio::time::{Instant, sleep};
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-#[derive(Default)]
-struct Heard(Mutex<Vec<EngineEvent>>);
+/// The work of each turn, as it was told.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Vec<Arc<Work>>>>);
 
 impl Listener for Heard {
-    fn event(&self, _key: &AppKey, event: &EngineEvent) {
-        self.0.lock().expect("nobody panicked").push(event.clone());
-    }
+    fn event(&self, _key: &AppKey, _event: &EngineEvent) {}
 
-    fn ended(&self, _key: &AppKey, _work: &Arc<Work>, _result: &Result<Outcome, EngineError>) {}
+    fn ended(&self, _key: &AppKey, work: &Arc<Work>, _result: &Result<Outcome, EngineError>) {
+        self.0.lock().expect("nobody panicked").push(work.clone());
+    }
 }
 
 /// What outlives a controller: the cloud and the journal.
@@ -45,9 +46,18 @@ struct World {
     approval: Approval,
 }
 
+fn assigned(provider: Provider, work: Arc<Work>) -> Assignment {
+    Assignment {
+        provider,
+        work,
+        suspended: false,
+    }
+}
+
 /// A controller that runs.
 struct Running {
     board: Arc<Board>,
+    heard: Heard,
     assignments: watch::Sender<Assignments>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -79,7 +89,7 @@ impl World {
             target.spec.approval = self.approval;
             let work = Arc::new(Work::keep(app, target, folder));
             let provider = self.provider.clone();
-            (work.key(), Assignment { provider, work })
+            (work.key(), assigned(provider, work))
         };
         Arc::new(manifests.iter().map(assignment).collect())
     }
@@ -90,11 +100,13 @@ impl World {
 
     fn start_with(&self, settings: Settings, manifests: &[Value]) -> Running {
         let engine = Engine::new(Arc::new(self.journal.clone()), Arc::new(self.images.clone()));
-        let controller = Controller::new(Arc::new(engine), settings, Arc::new(Heard::default()));
+        let heard = Heard::default();
+        let controller = Controller::new(Arc::new(engine), settings, Arc::new(heard.clone()));
         let (assignments, assigned) = watch::channel(self.assignments(manifests));
         let (stop, stopped) = watch::channel(false);
         Running {
             board: controller.board(),
+            heard,
             assignments,
             stop,
             task: tokio::spawn(async move { controller.run(assigned, stopped).await.expect("a journal") }),
@@ -127,6 +139,12 @@ impl World {
 impl Running {
     fn report(&self) -> AppReport {
         self.board.apps().pop().expect("there is an app")
+    }
+
+    /// The work of the last turn that has ended.
+    fn last_told(&self) -> Arc<Work> {
+        let heard = self.heard.0.lock().expect("nobody panicked");
+        heard.last().expect("there was a turn").clone()
     }
 
     fn bring(&self, world: &World, manifests: &[Value]) {
@@ -295,6 +313,61 @@ async fn a_suspended_app_is_left_alone_until_it_is_resumed() {
     running.hand_over().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_assigns_an_app_suspends_it_too_and_remembers_that_himself() {
+    let world = World::new();
+    let running = world.start(&[hello()]);
+    sleep(MINUTE).await;
+    let suspended = |suspended: bool| {
+        let all = world.assignments(&[hello()]);
+        let with = |(key, assignment): (&AppKey, &Assignment)| {
+            let assignment = assignment.clone();
+            (
+                key.clone(),
+                Assignment {
+                    suspended,
+                    ..assignment
+                },
+            )
+        };
+        Arc::new(all.iter().map(with).collect())
+    };
+    running.assignments.send_replace(suspended(true));
+    sleep(MINUTE).await;
+    assert_eq!(running.report().standing, Standing::Suspended);
+    let service = world.service(&hello());
+    world.cloud.remove_by_hand(&service);
+    sleep(2 * HOUR).await;
+    assert!(!world.cloud.objects().contains_key(&service));
+    running.assignments.send_replace(suspended(false));
+    sleep(Duration::from_secs(5)).await;
+    assert!(world.cloud.objects().contains_key(&service));
+    running.hand_over().await;
+}
+
+/// Whoever assigns knows his own work by its place, and would take what is told of another for nothing.
+#[tokio::test(start_paused = true)]
+async fn the_same_work_in_another_place_gets_no_turn_and_is_what_is_told_of() {
+    let world = World::new();
+    let running = world.start(&[hello()]);
+    let work = |assignments: &Assignments| assignments.values().next().expect("there is one").work.clone();
+    let second = world.assignments(&[hello()]);
+    sleep(Duration::from_millis(120)).await;
+    assert_eq!(running.report().last, None, "it is at work");
+    running.assignments.send_replace(second.clone());
+    sleep(MINUTE).await;
+    let told = |assigned: &Assignments| Arc::ptr_eq(&running.last_told(), &work(assigned));
+    assert!(told(&second), "also of a turn that had begun before");
+
+    let (third, next) = (world.assignments(&[hello()]), running.report().next);
+    running.assignments.send_replace(third.clone());
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(running.report().next, next, "it is no reason to look");
+    sleep(HOUR).await;
+    assert!(told(&third));
+    running.hand_over().await;
+}
+
 /// A tag is pinned once a generation; somebody may want it looked up again.
 #[tokio::test(start_paused = true)]
 async fn tags_are_looked_up_again_when_somebody_says_so_and_never_by_a_resync() {
@@ -450,7 +523,7 @@ async fn an_app_that_is_assigned_to_go_goes_whatever_it_was_doing() {
         let mut work = Work::clone(&assignment.work);
         work.wish = Wish::Delete { erase_data: false };
         let (provider, work) = (assignment.provider.clone(), Arc::new(work));
-        (key.clone(), Assignment { provider, work })
+        (key.clone(), assigned(provider, work))
     };
     let all = world.assignments(&[hello()]);
     running

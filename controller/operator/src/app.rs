@@ -1,28 +1,24 @@
 //! One App: its object, what the engine is to do about it on each target, and what there is to write. Pure.
 //!
-//! Nothing is assigned before the object bears the finalizer, so that nothing can be applied whose App goes without a delete;
-//! and the finalizer goes only once every target has told that nothing is left.
+//! Nothing is assigned before the status names the target and the object bears the finalizer, in this order: so nothing can be
+//! applied whose App goes without a delete, and whoever comes next knows where to look, also where the Target has gone
+//! meanwhile. The finalizer goes only once every target has told that nothing is left.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use kube::api::DynamicObject;
-use portolan_core::manifest::{App, Target};
-use portolan_core::plan::PlanOptions;
+use portolan_engine::Work;
 use portolan_engine::controller::Assignment;
 use portolan_engine::journal::{AppKey, Order};
-use portolan_engine::{Wish, Work};
-use portolan_provider_api::Provider;
+use portolan_engine::machine::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::intent::{self, Intent, Refusal};
 use crate::object::{APPROVE, AppName, Head, ORPHAN, RECONCILE_AT, SUSPEND};
+use crate::slot::{Harbour, Place, Slot, Wanted, Way};
 use crate::status::{self, Parts};
 use crate::told::Told;
-
-/// The Targets that there are, and the way to each.
-pub type Harbour = Result<(Arc<Target>, Provider), Vec<Refusal>>;
 
 pub struct KeptApp {
     pub name: AppName,
@@ -31,16 +27,18 @@ pub struct KeptApp {
     pub is_busy: bool,
     intent: Result<Intent, Vec<Refusal>>,
     slots: BTreeMap<String, Slot>,
-    /// Annotations that were obeyed: what was said last.
-    reconciled: Option<String>,
-    approved: Option<String>,
+    /// What the engine was last given, and whether to leave it alone.
+    assigned: (Vec<Arc<Work>>, bool),
+    /// Annotations that were obeyed: what each said last.
+    obeyed: BTreeMap<&'static str, String>,
 }
 
-/// What is done on one target.
-struct Slot {
-    /// None where there is no way to the target.
-    assignment: Option<Assignment>,
-    told: Option<Told>,
+/// Something that somebody says by an annotation, and whom it is for.
+pub struct Asked {
+    pub annotation: &'static str,
+    pub said: String,
+    pub order: Order,
+    pub keys: Vec<AppKey>,
 }
 
 /// A change of the object that is due.
@@ -61,8 +59,8 @@ impl KeptApp {
             head,
             is_busy: false,
             slots: BTreeMap::new(),
-            reconciled: None,
-            approved: None,
+            assigned: (Vec::new(), false),
+            obeyed: BTreeMap::new(),
         }
     }
 
@@ -73,8 +71,9 @@ impl KeptApp {
             return false;
         }
         if head.uid != self.head.uid {
+            self.is_busy = false;
             self.slots.clear();
-            (self.reconciled, self.approved) = (None, None);
+            self.obeyed.clear();
         }
         if (&head.uid, head.generation) != (&self.head.uid, self.head.generation) {
             self.intent = intent::app(&self.name, &object.data["spec"]);
@@ -83,53 +82,99 @@ impl KeptApp {
         true
     }
 
+    /// Whether anything of it is there, or is to be.
+    pub fn goes_to(&self, target: &str) -> bool {
+        let intent = self.intent.as_ref();
+        self.slots.contains_key(target)
+            || self.is_told_of(target)
+            || intent.is_ok_and(|intent| intent.contains_key(target))
+    }
+
     /// What is to be done, with the Targets that there are; answers whether the assignments have changed.
     pub fn settle(&mut self, harbours: &BTreeMap<String, Harbour>) -> bool {
-        let before = self.assigned();
         // What cannot be read goes on as it was last without faults.
-        let is_read = self.intent.is_ok() || self.head.deleting;
-        if is_read && !self.is_suspended() {
-            let wanted = self.wanted();
-            let mut old = std::mem::take(&mut self.slots);
-            for (target, (app, wish)) in wanted {
-                let old = old.remove(&target);
-                let was_there = self.is_told_of(&target) || old.as_ref().is_some_and(|old| old.assignment.is_some());
-                let slot = self.slot(&target, app, wish, harbours.get(&target), old);
-                // Where nothing can have been applied nothing is to go.
-                if wish == Wish::Keep || was_there || slot.assignment.is_some() {
-                    self.slots.insert(target, slot);
-                }
+        if self.intent.is_ok() || self.head.deleting {
+            let old = std::mem::take(&mut self.slots);
+            self.slots = self.slots_from(old, harbours);
+        }
+        let works = self.ways().map(|way| way.work.clone()).collect();
+        let now = (works, self.is_suspended());
+        let before = std::mem::replace(&mut self.assigned, now);
+        !are_same(&before.0, &self.assigned.0) || before.1 != self.assigned.1
+    }
+
+    fn slots_from(
+        &self,
+        mut old: BTreeMap<String, Slot>,
+        harbours: &BTreeMap<String, Harbour>,
+    ) -> BTreeMap<String, Slot> {
+        let mut slots = BTreeMap::new();
+        for (target, wanted) in self.wanted(&old) {
+            let is_kept = matches!(wanted, Wanted::Kept(_));
+            let place = Place {
+                app: &self.name,
+                is_deleted: self.head.deleting,
+                target: &target,
+                harbour: harbours.get(&target),
+            };
+            let slot = place.slot(wanted, old.remove(&target));
+            // Where nothing can have been applied nothing is to go.
+            if is_kept || slot.way.is_some() || self.may_be_at(&target) {
+                slots.insert(target, slot);
             }
         }
-        before != self.assigned()
+        slots
     }
 
     pub fn assignments(&self) -> impl Iterator<Item = (AppKey, Assignment)> {
-        let may = self.head.has_finalizer() && !self.is_suspended();
-        let slots = self.slots.values().filter(move |_| may);
-        slots.filter_map(|slot| {
-            let assignment = slot.assignment.clone()?;
-            Some((assignment.work.key(), assignment))
+        let suspended = self.is_suspended();
+        self.ways().map(move |way| {
+            let assignment = Assignment {
+                provider: way.provider.clone(),
+                work: way.work.clone(),
+                suspended,
+            };
+            (way.work.key(), assignment)
         })
     }
 
-    /// What somebody says by annotations, once each.
-    pub fn orders(&mut self, now: portolan_engine::machine::Timestamp) -> Vec<(AppKey, Order)> {
-        let mut orders = Vec::new();
-        let said = self.head.annotations.get(RECONCILE_AT).cloned();
+    /// Those that may be gone by: what is to be there is on record first.
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        let may = self.head.has_finalizer();
+        let slots = self.slots.iter().filter(move |_| may);
+        let ways = slots.filter_map(|(target, slot)| Some((target, slot.way.as_ref()?)));
+        ways.filter(|(target, way)| way.work.is_delete() || self.is_told_of(target))
+            .map(|(_, way)| way)
+    }
+
+    /// What somebody says by annotations, and was not obeyed yet; nothing while there is nobody to hear it.
+    pub fn asked(&self, now: Timestamp) -> Vec<Asked> {
+        let keys: Vec<AppKey> = self.ways().map(|way| way.work.key()).collect();
+        if keys.is_empty() || self.is_suspended() {
+            return Vec::new();
+        }
         let handled = self.head.status["lastHandledReconcileAt"].as_str();
-        if said.is_some() && said.as_deref() != handled && said != self.reconciled {
-            self.reconciled = said;
-            orders.push(Order::Reconcile(now));
-        }
-        let approved = self.head.annotations.get(APPROVE).cloned();
-        if approved != self.approved {
-            self.approved.clone_from(&approved);
-            orders.extend(approved.map(|plan| Order::Approve { plan }));
-        }
-        let keys: Vec<AppKey> = self.assignments().map(|(key, _)| key).collect();
-        let each = |order: Order| keys.iter().map(move |key| (key.clone(), order.clone()));
-        orders.into_iter().flat_map(each).collect()
+        let reconcile = self.unheard(RECONCILE_AT).filter(|said| Some(said.as_str()) != handled);
+        let reconcile = reconcile.map(|said| (RECONCILE_AT, said, Order::Reconcile(now)));
+        let approve = self.unheard(APPROVE);
+        let approve = approve.map(|said| (APPROVE, said, Order::Approve { plan: said.clone() }));
+        let asked = |(annotation, said, order): (&'static str, &String, Order)| Asked {
+            annotation,
+            said: said.clone(),
+            order,
+            keys: keys.clone(),
+        };
+        reconcile.into_iter().chain(approve).map(asked).collect()
+    }
+
+    fn unheard(&self, annotation: &'static str) -> Option<&String> {
+        let said = self.head.annotations.get(annotation)?;
+        (self.obeyed.get(annotation) != Some(said)).then_some(said)
+    }
+
+    /// Everybody whom it is for was given it.
+    pub fn obeyed(&mut self, annotation: &'static str, said: String) {
+        self.obeyed.insert(annotation, said);
     }
 
     pub fn begun(&mut self, target: &str, told: Told) {
@@ -143,7 +188,7 @@ impl KeptApp {
         let Some(slot) = self.slots.get_mut(target) else {
             return false;
         };
-        let of_now = slot.assignment.as_ref().is_some_and(|now| Arc::ptr_eq(&now.work, work));
+        let of_now = slot.way.as_ref().is_some_and(|now| Arc::ptr_eq(&now.work, work));
         if of_now {
             slot.told = Some(told);
         }
@@ -155,14 +200,22 @@ impl KeptApp {
         if self.is_busy || (self.head.deleting && !self.head.has_finalizer()) {
             return None;
         }
-        if self.head.deleting && (self.head.says(ORPHAN) || self.slots.values().all(Slot::is_gone)) {
-            return Some(Write::Finalizer(self.head.finalizer_patch(false)));
-        }
-        if !self.head.has_finalizer() && self.slots.values().any(|slot| slot.assignment.is_some()) {
-            return Some(Write::Finalizer(self.head.finalizer_patch(true)));
+        if let Some(on) = self.finalizer() {
+            return Some(Write::Finalizer(self.head.finalizer_patch(on)));
         }
         let status = self.status(now)?;
         (status != self.head.status).then_some(Write::Status(status))
+    }
+
+    /// Whether it is to come or to go now. A suspended App is left with it, or without.
+    fn finalizer(&self) -> Option<bool> {
+        match self.head.deleting {
+            _ if self.is_suspended() => None,
+            true => (self.head.says(ORPHAN) || self.slots.values().all(Slot::is_gone)).then_some(false),
+            false => {
+                (!self.head.has_finalizer() && self.slots.keys().any(|target| self.is_told_of(target))).then_some(true)
+            }
+        }
     }
 
     /// What its status is to be; none while nothing new is known.
@@ -193,11 +246,11 @@ impl KeptApp {
             .filter(|(_, slot)| self.head.deleting || !slot.is_gone())
         {
             told.push((target, slot.told.as_ref().unwrap_or(&waiting)));
-            if slot.assignment.is_none() && !self.is_told_of(target) {
+            if slot.way.is_none() && !self.may_be_at(target) {
                 without_entry.insert(target.as_str());
             }
         }
-        let reconciled = self.reconciled.as_deref();
+        let reconciled = self.obeyed.get(RECONCILE_AT).map(String::as_str);
         Some(status::status(&Parts {
             generation: self.head.generation,
             told,
@@ -209,112 +262,53 @@ impl KeptApp {
         }))
     }
 
-    /// Once all targets have told; sooner only where something is not as it shall be. So a controller that begins anew writes
-    /// nothing for what stands as it stood.
+    /// Once all targets have told; sooner where something is not as it shall be, or has to be on record before it is begun. So
+    /// a controller that begins anew writes nothing for what stands as it stood.
     fn is_worth_telling(&self) -> bool {
         let told = || self.slots.values().filter_map(|slot| slot.told.as_ref());
         let all = self.slots.values().all(|slot| slot.told.is_some());
+        let mut slots = self.slots.iter();
         all || told().any(|told| !told.ready.is && !told.is_gone)
+            || slots.any(|(target, slot)| slot.way.is_some() && !self.is_told_of(target))
     }
 
-    /// Whether something may have been applied there.
+    /// Whether its status speaks of the target: from before anything is applied there, until nothing is left.
     fn is_told_of(&self, target: &str) -> bool {
         self.head.status["targets"].get(target).is_some()
+    }
+
+    /// A finalizer comes after a status, so one without it is that of an object that has lost its own, as from a backup.
+    fn may_be_at(&self, target: &str) -> bool {
+        let has_lost = self.head.has_finalizer() && self.head.status["observedGeneration"].is_null();
+        has_lost || self.is_told_of(target)
     }
 
     pub fn is_suspended(&self) -> bool {
         self.head.says(SUSPEND) && !(self.head.deleting && self.head.says(ORPHAN))
     }
 
-    /// By target, the manifest and the wish.
-    fn wanted(&self) -> BTreeMap<String, (App, Wish)> {
-        let delete = Wish::Delete { erase_data: false };
-        let nothing = |target: &String| (target.clone(), (intent::nothing_of(&self.name, target), delete));
-        let intent = self.intent.as_ref();
-        let keep = intent.ok().into_iter().flatten();
+    /// By target.
+    fn wanted(&self, slots: &BTreeMap<String, Slot>) -> BTreeMap<String, Wanted> {
+        let deleted = |target: &String| (target.clone(), Wanted::Deleted);
+        let intent = self.intent.as_ref().ok().into_iter().flatten();
         match (self.head.deleting, self.head.says(ORPHAN)) {
             (true, true) => BTreeMap::new(),
             (true, false) => {
-                let targets = keep
-                    .map(|(target, _)| target)
-                    .chain(self.head.told_targets())
-                    .chain(self.slots.keys());
-                targets.map(nothing).collect()
+                let targets = intent.map(|(target, _)| target);
+                let targets = targets.chain(self.head.told_targets()).chain(slots.keys());
+                targets.map(deleted).collect()
             }
             (false, _) => {
-                let here = self
-                    .slots
-                    .iter()
-                    .filter(|(_, slot)| slot.assignment.is_some() && !slot.is_gone());
+                let here = slots.iter().filter(|(_, slot)| slot.way.is_some() && !slot.is_gone());
                 let left = self.head.told_targets().chain(here.map(|(target, _)| target));
-                let mut wanted: BTreeMap<_, _> = left.map(nothing).collect();
-                wanted.extend(keep.map(|(target, app)| (target.clone(), (app.clone(), Wish::Keep))));
+                let mut wanted: BTreeMap<_, _> = left.map(deleted).collect();
+                wanted.extend(intent.map(|(target, app)| (target.clone(), Wanted::Kept(app.clone()))));
                 wanted
             }
         }
     }
-
-    fn slot(&self, target: &str, app: App, wish: Wish, harbour: Option<&Harbour>, old: Option<Slot>) -> Slot {
-        let (found, provider) = match harbour {
-            Some(Ok((found, provider))) => (found, provider),
-            Some(Err(refusals)) => return self.unreachable(refusals.clone()),
-            None => {
-                return self.unreachable(vec![Refusal {
-                    code: "UnknownTarget".into(),
-                    message: format!("no Target is called `{target}`"),
-                }]);
-            }
-        };
-        let is_same = |work: &Work| work.wish == wish && work.app == app && work.target == **found;
-        match old {
-            Some(old) if old.assignment.as_ref().is_some_and(|known| is_same(&known.work)) => old,
-            _ => Slot {
-                assignment: Some(Assignment {
-                    provider: provider.clone(),
-                    work: Arc::new(self.work(app, Target::clone(found), wish)),
-                }),
-                told: None,
-            },
-        }
-    }
-
-    fn work(&self, app: App, target: Target, wish: Wish) -> Work {
-        let mut work = Work::keep(app, target, PathBuf::new());
-        work.source = self.name.source();
-        work.wish = wish;
-        if work.is_delete() {
-            work.options = PlanOptions {
-                retry: true,
-                ..PlanOptions::default()
-            };
-        }
-        work
-    }
-
-    fn unreachable(&self, mut refusals: Vec<Refusal>) -> Slot {
-        if self.head.deleting {
-            let way_out = "what is left there cannot be deleted; hint: bring the Target back, or let the App go with `kubectl annotate app";
-            for refusal in &mut refusals {
-                let (namespace, name) = (&self.name.namespace, &self.name.name);
-                refusal.message = format!("{}: {way_out} -n {namespace} {name} {ORPHAN}=true`", refusal.message);
-            }
-        }
-        Slot {
-            assignment: None,
-            told: Some(Told::refused(&refusals)),
-        }
-    }
-
-    /// What the engine has to do, to be compared.
-    fn assigned(&self) -> Vec<*const Work> {
-        self.assignments()
-            .map(|(_, assignment)| Arc::as_ptr(&assignment.work))
-            .collect()
-    }
 }
 
-impl Slot {
-    fn is_gone(&self) -> bool {
-        self.told.as_ref().is_some_and(|told| told.is_gone)
-    }
+fn are_same(one: &[Arc<Work>], other: &[Arc<Work>]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| Arc::ptr_eq(one, other))
 }

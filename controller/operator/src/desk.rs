@@ -6,19 +6,20 @@ use std::sync::Arc;
 
 use kube::api::DynamicObject;
 use portolan_engine::controller::Assignments;
-use portolan_engine::journal::{AppKey, Order};
+use portolan_engine::journal::AppKey;
 use portolan_engine::machine::Timestamp;
 use serde_json::Value;
 
-use crate::app::{Harbour, KeptApp, Write};
+use crate::app::{Asked, KeptApp, Write};
 use crate::hearing::Heard;
 use crate::intent;
 use crate::object::{AppName, Head, ObjectName};
 use crate::operator::Harbours;
+use crate::slot::Harbour;
 use crate::status;
 use crate::told::News;
 use crate::watching::Seen;
-use crate::writing::Written;
+use crate::writing::{Change, Written};
 
 pub struct Desk {
     harbours: Arc<dyn Harbours>,
@@ -30,6 +31,7 @@ pub struct Desk {
     listing_targets: Listing<String>,
     /// Apps of which something has changed.
     touched: BTreeSet<AppName>,
+    touched_targets: BTreeSet<String>,
     has_new_assignments: bool,
     news: Vec<Told>,
 }
@@ -82,8 +84,8 @@ impl<N: Ord> Listing<N> {
 #[derive(Default)]
 pub struct Due {
     pub assignments: Option<Assignments>,
-    pub orders: Vec<(AppKey, Order)>,
-    pub writes: Vec<(ObjectName, Head, Write)>,
+    pub orders: Vec<(AppName, Asked)>,
+    pub writes: Vec<Change>,
     pub news: Vec<Told>,
 }
 
@@ -97,6 +99,7 @@ impl Desk {
             listing_apps: Listing::new(),
             listing_targets: Listing::new(),
             touched: BTreeSet::new(),
+            touched_targets: BTreeSet::new(),
             has_new_assignments: false,
             news: Vec::new(),
         }
@@ -141,7 +144,6 @@ impl Desk {
                     .cloned()
                     .collect();
                 gone.iter().for_each(|name| self.drop_target(name));
-                self.touch_all();
             }
         }
     }
@@ -174,19 +176,37 @@ impl Desk {
         self.touched.insert(name);
     }
 
+    /// Its answer holds for the object that the write was for, and for none that has come or gone since: only a watch brings
+    /// objects and takes them away.
     pub fn written(&mut self, written: Written) {
         match written.name {
             ObjectName::App(name) => {
-                if let Some(app) = self.apps.get_mut(&name) {
-                    app.is_busy = false;
-                    self.touched.insert(name);
+                let app = self.apps.get_mut(&name);
+                let Some(app) = app.filter(|app| app.head.uid == written.uid) else {
+                    return;
+                };
+                app.is_busy = false;
+                if let Some(object) = written.object {
+                    app.see(*object);
                 }
-                written.object.into_iter().for_each(|object| self.take_app(*object));
+                self.touched.insert(name);
             }
             ObjectName::Target(name) => {
-                self.objects.entry(name).and_modify(|object| object.is_busy = false);
+                let target = self.objects.get_mut(&name);
+                let Some(target) = target.filter(|target| target.head.uid == written.uid) else {
+                    return;
+                };
+                target.is_busy = false;
+                self.touched_targets.insert(name);
                 written.object.into_iter().for_each(|object| self.take_target(*object));
             }
+        }
+    }
+
+    /// What somebody asked for was handed on.
+    pub fn obeyed(&mut self, name: &AppName, annotation: &'static str, said: String) {
+        if let Some(app) = self.apps.get_mut(name) {
+            app.obeyed(annotation, said);
         }
     }
 
@@ -202,10 +222,11 @@ impl Desk {
         for name in std::mem::take(&mut self.touched) {
             let Some(app) = self.apps.get_mut(&name) else { continue };
             self.has_new_assignments |= app.settle(&self.targets);
-            due.orders.extend(app.orders(at));
+            due.orders
+                .extend(app.asked(at).into_iter().map(|asked| (name.clone(), asked)));
             if let Some(write) = app.write(now) {
                 app.is_busy = true;
-                due.writes.push((ObjectName::App(name), app.head.clone(), write));
+                due.writes.push(Change::of(ObjectName::App(name), &app.head, write));
             }
         }
         due.writes.extend(self.target_writes(now));
@@ -215,15 +236,19 @@ impl Desk {
         due
     }
 
-    fn target_writes(&mut self, now: &str) -> Vec<(ObjectName, Head, Write)> {
+    fn target_writes(&mut self, now: &str) -> Vec<Change> {
         let mut writes = Vec::new();
-        for (name, object) in self.objects.iter_mut().filter(|(_, object)| !object.is_busy) {
-            let refusals = self.targets.get(name).and_then(|harbour| harbour.as_ref().err());
+        for name in std::mem::take(&mut self.touched_targets) {
+            let object = self.objects.get_mut(&name);
+            let Some(object) = object.filter(|object| !object.is_busy) else {
+                continue;
+            };
+            let refusals = self.targets.get(&name).and_then(|harbour| harbour.as_ref().err());
             let head = &object.head;
             let status = status::of_target(refusals.map(Vec::as_slice), head.generation, &head.status, now);
             if status != head.status {
+                writes.push(Change::of(ObjectName::Target(name), head, Write::Status(status)));
                 object.is_busy = true;
-                writes.push((ObjectName::Target(name.clone()), head.clone(), Write::Status(status)));
             }
         }
         writes
@@ -231,18 +256,14 @@ impl Desk {
 
     fn take_app(&mut self, object: DynamicObject) {
         let name = AppName::of(&object);
-        match self.apps.get_mut(&name) {
-            Some(known) => {
-                let may_before = (known.head.has_finalizer(), known.is_suspended());
-                if !known.see(object) {
-                    return;
-                }
-                self.has_new_assignments |= may_before != (known.head.has_finalizer(), known.is_suspended());
-            }
-            None if object.metadata.uid.is_none() => return,
-            None => drop(self.apps.insert(name.clone(), KeptApp::new(object))),
+        let is_news = match self.apps.get_mut(&name) {
+            Some(known) => known.see(object),
+            None if object.metadata.uid.is_none() => false,
+            None => self.apps.insert(name.clone(), KeptApp::new(object)).is_none(),
+        };
+        if is_news {
+            self.touched.insert(name);
         }
-        self.touched.insert(name);
     }
 
     fn drop_app(&mut self, name: &AppName) {
@@ -253,22 +274,26 @@ impl Desk {
         let name = name_of(&object);
         let (head, spec) = (Head::of(&mut object), object.data["spec"].take());
         let known = self.objects.get_mut(&name);
+        if known.as_ref().is_some_and(|known| head.is_older_than(&known.head)) {
+            return;
+        }
+        self.touched_targets.insert(name.clone());
+        let is_busy = known
+            .as_ref()
+            .is_some_and(|known| known.is_busy && known.head.uid == head.uid);
         if let Some(known) = known.filter(|known| known.spec == spec) {
-            if !head.is_older_than(&known.head) {
-                known.head = head;
-            }
+            (known.head, known.is_busy) = (head, is_busy);
             return;
         }
         self.targets.insert(name.clone(), self.harbour(&name, &spec));
-        let is_busy = self.objects.get(&name).is_some_and(|known| known.is_busy);
+        self.touch_those_at(&name);
         self.objects.insert(name, TargetObject { head, spec, is_busy });
-        self.touch_all();
     }
 
     fn drop_target(&mut self, name: &str) {
         self.targets.remove(name);
         self.objects.remove(name);
-        self.touch_all();
+        self.touch_those_at(name);
     }
 
     fn harbour(&self, name: &str, spec: &Value) -> Harbour {
@@ -278,8 +303,9 @@ impl Desk {
         Ok((Arc::new(target), provider))
     }
 
-    fn touch_all(&mut self) {
-        self.touched.extend(self.apps.keys().cloned());
+    fn touch_those_at(&mut self, target: &str) {
+        let apps = self.apps.iter().filter(|(_, app)| app.goes_to(target));
+        self.touched.extend(apps.map(|(name, _)| name.clone()));
     }
 }
 
@@ -300,3 +326,6 @@ fn parts(key: AppKey) -> (AppName, String) {
     };
     (name, key.target)
 }
+
+#[cfg(test)]
+mod tests;

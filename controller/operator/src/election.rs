@@ -4,6 +4,9 @@
 //! renewal was *asked for*, by a clock that never jumps, and others take over only once they have seen the Lease unchanged for
 //! [`DURATION`], by theirs. Whoever stood still in between finds its lease passed before it sends anything. Every change of the
 //! Lease names the version that it was read in, so that of two who take it one is refused.
+//!
+//! A Lease that is not there, or is nobody's, is watched as long: somebody may have deleted it under a holder, who believes in it
+//! until he asks for it next.
 
 use std::time::Duration;
 
@@ -16,6 +19,7 @@ use portolan_engine::Lease;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
+use crate::cluster::within;
 use crate::error::OperatorError;
 
 /// What the Lease says: unchanged for so long it is nobody's.
@@ -24,6 +28,8 @@ const DURATION: Duration = Duration::from_secs(15);
 const TRUSTED: Duration = Duration::from_secs(10);
 const RENEWAL: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_secs(1);
+/// For the answer to one request about it. A renewal that gets none is asked for once more while the holder believes.
+const DEADLINE: Duration = Duration::from_secs(3);
 
 pub struct Election {
     api: Api<KubeLease>,
@@ -31,19 +37,25 @@ pub struct Election {
     identity: String,
 }
 
-/// The right to write, and what there was before it.
+/// The right to write.
 pub struct Term {
     pub lease: Lease,
-    /// Whether nobody else has held it since this side last did.
-    pub is_resumed: bool,
     held: KubeLease,
 }
 
-/// One answer to the wish to hold it.
-enum Bid {
-    Won { held: Box<KubeLease>, is_resumed: bool },
-    Lost,
+/// Whose the Lease is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Still this side's: nobody else has held it since.
+    Ours,
+    /// Somebody's, or it may be.
+    Taken,
+    Free,
 }
+
+/// The version of the Lease that was seen last, none where there was none, and since when it is that.
+#[derive(Default)]
+struct Watch(Option<(Option<String>, Instant)>);
 
 impl Election {
     pub fn new(client: Client, kube_namespace: &str, name: &str, identity: &str) -> Self {
@@ -54,29 +66,27 @@ impl Election {
         }
     }
 
-    /// Waits until it is this side's turn. `beat` is called at each look.
+    /// Waits until it is this side's turn. `beat` is called at each look, and `forget` before what is not this side's is
+    /// asked for: a process that ended between the two would find itself named as the holder, and go on with a journal that
+    /// somebody else has written past.
     ///
     /// # Errors
-    /// The Lease may not be read or written, or is in a KubeNamespace that is not there.
-    pub async fn won(&self, beat: impl Fn()) -> Result<Term, OperatorError> {
-        let mut watched: Option<(KubeLease, Instant)> = None;
+    /// The Lease may not be read or written, or is in a KubeNamespace that is not there; or of `forget`.
+    pub async fn won(
+        &self,
+        beat: impl Fn(),
+        forget: impl Fn() -> Result<(), OperatorError>,
+    ) -> Result<Term, OperatorError> {
+        let mut watch = Watch::default();
         loop {
             beat();
-            let asked = Instant::now();
-            match self.look(&mut watched).await {
-                Ok(Bid::Won { held, is_resumed }) => {
-                    info!(lease = self.name, is_resumed, "this side writes now");
-                    return Ok(Term {
-                        lease: Lease::until(asked + TRUSTED),
-                        is_resumed,
-                        held: *held,
-                    });
+            match self.bid(&mut watch, &forget).await {
+                Ok(Some(term)) => return Ok(term),
+                Ok(None) => {}
+                Err(OperatorError::Lease { source, .. }) if is_passing(&source) => {
+                    warn!(error = %source, "the lease could not be asked for");
                 }
-                Ok(Bid::Lost) => {}
-                Err(Error::Api(status)) if matches!(status.code, 403 | 404 | 422) => {
-                    return Err(self.failed(Error::Api(status)));
-                }
-                Err(error) => warn!(%error, "the lease could not be asked for"),
+                Err(error) => return Err(error),
             }
             sleep(LOOK).await;
         }
@@ -95,8 +105,7 @@ impl Election {
                     term.held = held;
                     term.lease.renew(asked + TRUSTED);
                 }
-                Err(Error::Api(status)) if matches!(status.code, 404 | 409) => match self.api.get_opt(&self.name).await
-                {
+                Err(Error::Api(status)) if matches!(status.code, 404 | 409) => match self.get().await {
                     Ok(Some(now)) if holder(&now) == self.identity => term.held = now,
                     Ok(now) => return self.lost(now.as_ref().map_or("nobody", holder)),
                     Err(error) => warn!(%error, "the lease could not be read"),
@@ -108,7 +117,7 @@ impl Election {
 
     /// Lets others in at once. It stays in this side's name: if nobody comes, it is resumed.
     pub async fn release(&self) {
-        let released = match self.api.get_opt(&self.name).await {
+        let released = match self.get().await {
             Ok(Some(now)) if holder(&now) == self.identity => self.put(&now, LOOK).await.map(drop),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
@@ -118,22 +127,36 @@ impl Election {
         }
     }
 
-    async fn look(&self, watched: &mut Option<(KubeLease, Instant)>) -> Result<Bid, Error> {
-        let Some(now) = self.api.get_opt(&self.name).await? else {
-            let made = self.api.create(&PostParams::default(), &self.first()).await;
-            return bid(made, false);
-        };
-        if holder(&now) == self.identity {
-            return bid(self.put(&now, DURATION).await, true);
+    async fn bid(
+        &self,
+        watch: &mut Watch,
+        forget: impl Fn() -> Result<(), OperatorError>,
+    ) -> Result<Option<Term>, OperatorError> {
+        let now = self.get().await.map_err(|error| self.failed(error))?;
+        let standing = watch.standing(now.as_ref(), &self.identity, Instant::now());
+        match standing {
+            Standing::Taken => return Ok(None),
+            Standing::Free => forget()?,
+            Standing::Ours => {}
         }
-        let since = match watched {
-            Some((seen, since)) if seen.metadata.resource_version == now.metadata.resource_version => *since,
-            _ => watched.insert((now.clone(), Instant::now())).1,
+        let asked = Instant::now();
+        let held = match now {
+            Some(now) => self.put(&now, DURATION).await,
+            None => within(DEADLINE, self.api.create(&PostParams::default(), &self.first())).await,
         };
-        if !holder(&now).is_empty() && since.elapsed() < duration(&now) {
-            return Ok(Bid::Lost);
+        match held {
+            Ok(held) => {
+                info!(lease = self.name, ?standing, "this side writes now");
+                let lease = Lease::until(asked + TRUSTED);
+                Ok(Some(Term { lease, held }))
+            }
+            Err(Error::Api(status)) if status.code == 409 => Ok(None),
+            Err(error) => Err(self.failed(error)),
         }
-        bid(self.put(&now, DURATION).await, false)
+    }
+
+    async fn get(&self) -> Result<Option<KubeLease>, Error> {
+        within(DEADLINE, self.api.get_opt(&self.name)).await
     }
 
     /// Over the version that was read: whoever has changed it since wins.
@@ -149,7 +172,8 @@ impl Election {
         }
         spec.renew_time = Some(now);
         spec.lease_duration_seconds = Some(seconds(duration));
-        self.api.replace(&self.name, &PostParams::default(), &lease).await
+        let replaced = PostParams::default();
+        within(DEADLINE, self.api.replace(&self.name, &replaced, &lease)).await
     }
 
     fn first(&self) -> KubeLease {
@@ -181,15 +205,29 @@ impl Election {
     }
 }
 
-fn bid(answer: Result<KubeLease, Error>, is_resumed: bool) -> Result<Bid, Error> {
-    match answer {
-        Ok(held) => Ok(Bid::Won {
-            held: Box::new(held),
-            is_resumed,
-        }),
-        Err(Error::Api(status)) if status.code == 409 => Ok(Bid::Lost),
-        Err(error) => Err(error),
+impl Watch {
+    fn standing(&mut self, now: Option<&KubeLease>, identity: &str, at: Instant) -> Standing {
+        let holder = now.map(holder).unwrap_or_default();
+        if holder == identity {
+            return Standing::Ours;
+        }
+        let version = now.and_then(|lease| lease.metadata.resource_version.clone());
+        let since = match &self.0 {
+            Some((seen, since)) if *seen == version => *since,
+            _ => self.0.insert((version, at)).1,
+        };
+        // What a Lease says counts while it is somebody's.
+        let said = now.filter(|_| !holder.is_empty()).map_or(DURATION, duration);
+        match at.duration_since(since) < said {
+            true => Standing::Taken,
+            false => Standing::Free,
+        }
     }
+}
+
+/// Whether another look may find it otherwise.
+fn is_passing(error: &Error) -> bool {
+    !matches!(error, Error::Api(status) if matches!(status.code, 403 | 404 | 422))
 }
 
 fn holder(lease: &KubeLease) -> &str {
@@ -207,3 +245,6 @@ fn duration(lease: &KubeLease) -> Duration {
 fn seconds(duration: Duration) -> i32 {
     i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

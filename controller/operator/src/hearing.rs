@@ -1,6 +1,7 @@
 //! What the engine's controller tells, on its way to the desk.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portolan_engine::controller::Listener;
 use portolan_engine::journal::AppKey;
@@ -27,21 +28,29 @@ pub enum Heard {
 }
 
 /// Never waits: the controller's loop tells it.
-pub struct Hearing(pub UnboundedSender<Heard>);
+pub struct Hearing {
+    tell: UnboundedSender<Heard>,
+    /// Plans of which no step was taken yet: one that waits for a yes, or is refused, is made again at each look.
+    planned: Mutex<BTreeMap<AppKey, Box<Told>>>,
+}
 
 impl Listener for Hearing {
     fn event(&self, key: &AppKey, event: &EngineEvent) {
-        let key = || key.clone();
-        if let Some(told) = told::begun(event) {
-            let told = Box::new(told);
-            self.tell(Heard::Begun { key: key(), told });
+        if let Some(told) = told::planned(event) {
+            self.planned().insert(key.clone(), Box::new(told));
+        }
+        if matches!(event, EngineEvent::StepStarted { .. })
+            && let Some(told) = self.planned().remove(key)
+        {
+            self.tell(Heard::Begun { key: key.clone(), told });
         }
         if let Some(news) = told::news(event) {
-            self.tell(Heard::News { key: key(), news });
+            self.tell(Heard::News { key: key.clone(), news });
         }
     }
 
     fn ended(&self, key: &AppKey, work: &Arc<Work>, result: &Result<Outcome, EngineError>) {
+        self.planned().remove(key);
         if let Err(error) = result {
             tracing::info!(app = %key, error = error.explained(), "a turn has failed");
         }
@@ -56,8 +65,62 @@ impl Listener for Hearing {
 }
 
 impl Hearing {
+    pub fn new(tell: UnboundedSender<Heard>) -> Self {
+        Self {
+            tell,
+            planned: Mutex::default(),
+        }
+    }
+
     fn tell(&self, heard: Heard) {
         // Nobody listens once the operator has ended.
-        _ = self.0.send(heard);
+        _ = self.tell.send(heard);
+    }
+
+    fn planned(&self) -> MutexGuard<'_, BTreeMap<AppKey, Box<Told>>> {
+        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portolan_core::plan::Verb;
+    use portolan_core::resource::ResourceId;
+    use portolan_engine::StepName;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[test]
+    fn a_turn_has_begun_with_its_first_step_and_not_with_its_plan() {
+        let (tell, mut heard) = unbounded_channel();
+        let hearing = Hearing::new(tell);
+        let key = AppKey {
+            namespace: "team".into(),
+            app: "shop".into(),
+            target: "here".into(),
+        };
+        let plan = EngineEvent::Planned {
+            generation: 1,
+            creates: 2,
+            updates: 0,
+            deletes: 0,
+            unchanged: 0,
+        };
+        let step = EngineEvent::StepStarted {
+            step: StepName {
+                number: 1,
+                of: 2,
+                verb: Verb::Create,
+                id: ResourceId::new("Service", "web"),
+            },
+        };
+        hearing.event(&key, &plan);
+        assert!(heard.try_recv().is_err(), "it may wait for a yes, or be refused");
+        hearing.event(&key, &plan);
+        hearing.event(&key, &step);
+        assert!(matches!(heard.try_recv(), Ok(Heard::Begun { .. })));
+        hearing.event(&key, &step);
+        assert!(heard.try_recv().is_err(), "once a turn");
     }
 }

@@ -5,22 +5,36 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use portolan_core::diagnostic::Diagnostic;
-use portolan_core::manifest::{API_VERSION, ApiVersion, App, AppKind, AppMetadata, AppSpec, LOCAL_PROVIDER, Target};
+use portolan_core::manifest::{
+    API_VERSION, ApiVersion, App, AppKind, AppMetadata, AppSpec, Container, LOCAL_PROVIDER, Target,
+};
 use portolan_core::parse::{Document, SourceFile, parse_files};
+use portolan_core::resolve::containers;
 use serde_json::{Value, json};
 
 use crate::object::AppName;
 
 /// What an App wants, by Target, with that one's overrides merged in.
-pub type Intent = BTreeMap<String, App>;
+pub type Intent = BTreeMap<String, Arc<App>>;
 
 /// A fault of a manifest, in one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub code: String,
     pub message: String,
+}
+
+impl Refusal {
+    /// Of a manifest that is good but for what this target's overrides say.
+    fn by_override(self, target: &str) -> Self {
+        Self {
+            message: format!("with the override for `{target}`, {}", self.message),
+            ..self
+        }
+    }
 }
 
 /// Of an App's object, by its `spec`.
@@ -32,19 +46,30 @@ pub fn app(name: &AppName, spec: &Value) -> Result<Intent, Vec<Refusal>> {
         "spec": spec,
     });
     let document = document(&name.source(), &manifest)?;
-    let without_source = without_source(spec);
-    if !without_source.is_empty() {
-        return Err(without_source);
-    }
     let Some(app) = document.manifest.as_app() else {
         return Ok(Intent::new());
     };
-    let merged = app.spec.targets.iter().map(|target| {
+    let everywhere = without_source(app);
+    let (mut intent, mut refused) = (Intent::new(), Vec::new());
+    for target in &app.spec.targets {
         let merged = document.merged(target).map_err(|faults| refusals(&faults))?;
-        let app = merged.manifest.as_app().cloned();
-        Ok((target.clone(), app.unwrap_or_else(|| nothing_of(name, target))))
-    });
-    merged.collect()
+        let merged = merged.manifest.as_app().cloned();
+        let merged = merged.unwrap_or_else(|| nothing_of(name, target));
+        for refusal in without_source(&merged) {
+            let refusal = match everywhere.contains(&refusal) {
+                true => refusal,
+                false => refusal.by_override(target),
+            };
+            if !refused.contains(&refusal) {
+                refused.push(refusal);
+            }
+        }
+        intent.insert(target.clone(), Arc::new(merged));
+    }
+    match refused.is_empty() {
+        true => Ok(intent),
+        false => Err(refused),
+    }
 }
 
 /// Of a Target's object.
@@ -126,27 +151,24 @@ fn refusals(faults: &[Diagnostic]) -> Vec<Refusal> {
     faults.iter().map(refusal).collect()
 }
 
-/// What a container may say in a file and not in an object.
-fn without_source(spec: &Value) -> Vec<Refusal> {
-    let overrides = spec["overrides"].as_object().into_iter().flatten();
-    let overrides = overrides.map(|(target, over)| (format!("spec.overrides.{target}"), over));
-    let parts = std::iter::once(("spec".to_string(), spec)).chain(overrides);
-    let containers = parts.flat_map(|(path, part)| containers(&path, part));
+/// What containers may say in a file and not in an object. Only with a target's overrides merged in can it be told of an App.
+fn without_source(app: &App) -> Vec<Refusal> {
+    let containers = containers(app).into_iter();
     containers
-        .filter_map(|(path, container)| unfit(&path, container))
+        .filter_map(|(_, pointer, container)| unfit(&path_of(&pointer), container))
         .collect()
 }
 
-fn unfit(path: &str, container: &Value) -> Option<Refusal> {
+fn unfit(path: &str, container: &Container) -> Option<Refusal> {
     let (code, message) = match container {
-        _ if container["build"].is_object() => (
+        _ if container.build.is_some() => (
             "BuildHasNoSource",
             format!(
                 "{path}.build: a Kubernetes object has no folder to build from; hint: build and push the image, and name it: `image: NAME@DIGEST`"
             ),
         ),
         // Images are pinned without being pulled, so their words are not known.
-        _ if container["args"].is_array() && !container["command"].is_array() => (
+        _ if container.args.is_some() && container.command.is_none() => (
             "ArgsWithoutCommand",
             format!(
                 "{path}.args: they stand behind the image's entrypoint, which is not read here; hint: say `command` too"
@@ -158,24 +180,6 @@ fn unfit(path: &str, container: &Value) -> Option<Refusal> {
         code: code.into(),
         message,
     })
-}
-
-/// Services and jobs, and what runs beside and before them.
-fn containers<'a>(path: &str, part: &'a Value) -> Vec<(String, &'a Value)> {
-    let mut found = Vec::new();
-    for section in ["services", "jobs"] {
-        for (name, container) in part[section].as_object().into_iter().flatten() {
-            let path = format!("{path}.{section}.{name}");
-            for (name, sidecar) in container["sidecars"].as_object().into_iter().flatten() {
-                found.push((format!("{path}.sidecars.{name}"), sidecar));
-            }
-            for (index, step) in container["init"].as_array().into_iter().flatten().enumerate() {
-                found.push((format!("{path}.init.{index}"), step));
-            }
-            found.push((path, container));
-        }
-    }
-    found
 }
 
 /// What a Target may say in a file and not in an object: it would be about the machine of whoever reads it.
@@ -221,7 +225,7 @@ mod tests {
         });
         let intent = app(&name(), &spec).unwrap();
         let replicas = |target: &str| {
-            serde_json::to_value(&intent[target]).unwrap()["spec"]["services"]["web"]["scale"]["min"].clone()
+            serde_json::to_value(&*intent[target]).unwrap()["spec"]["services"]["web"]["scale"]["min"].clone()
         };
         assert_eq!(intent.keys().collect::<Vec<_>>(), ["one", "two"]);
         assert_eq!(intent["two"].metadata.namespace, "team");
@@ -265,6 +269,48 @@ mod tests {
         );
         let called_so = json!({ "targets": ["one"], "services": { "build": { "image": image } } });
         assert!(app(&name(), &called_so).is_ok(), "a service may be called so");
+    }
+
+    #[test]
+    fn what_is_refused_is_what_each_target_gets_with_its_overrides() {
+        let image = "registry.example/web:1";
+        let with = |web: Value, over: Value| {
+            json!({
+                "targets": ["one", "two"],
+                "services": { "web": web },
+                "overrides": { "two": { "services": { "web": over } } },
+            })
+        };
+        let both = json!({ "image": image, "command": ["/web"], "args": ["-v"] });
+        let args = json!({ "image": image, "args": ["-v"] });
+        for (reason, spec, expected) in [
+            (
+                "args over a command that stands before them",
+                with(both.clone(), json!({ "args": ["-q"] })),
+                vec![],
+            ),
+            (
+                "a command that is taken away",
+                with(both, json!({ "command": null })),
+                vec!["with the override for `two`, spec.services.web.args: "],
+            ),
+            (
+                "one target has the command, the other has not",
+                with(args.clone(), json!({ "command": ["/web"] })),
+                vec!["spec.services.web.args: "],
+            ),
+            (
+                "the same on both is told once",
+                with(args, json!({ "scale": { "min": 2 } })),
+                vec!["spec.services.web.args: "],
+            ),
+        ] {
+            let refused = app(&name(), &spec).err().unwrap_or_default();
+            assert_eq!(refused.len(), expected.len(), "{reason}: {refused:?}");
+            for (refusal, begin) in refused.iter().zip(expected) {
+                assert!(refusal.message.starts_with(begin), "{reason}: {refusal:?}");
+            }
+        }
     }
 
     #[test]

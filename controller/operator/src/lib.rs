@@ -9,6 +9,8 @@
 //! It refuses to know providers: whoever starts it says how a Target is reached ([`Harbours`]). Nothing here writes to what
 //! an app becomes; the engine does. Read `desk.rs` first.
 
+#[cfg(test)]
+mod answering;
 mod app;
 mod cluster;
 mod desk;
@@ -19,6 +21,7 @@ mod intent;
 mod memory;
 mod object;
 mod operator;
+mod slot;
 mod status;
 mod told;
 mod watching;

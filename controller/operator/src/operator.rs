@@ -1,6 +1,7 @@
 //! One process's life as an operator: it waits for its turn to write, then watches, keeps and tells until it is stopped or
 //! its turn has passed.
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,20 +13,21 @@ use portolan_core::diagnostic::Diagnostic;
 use portolan_core::manifest::Target;
 use portolan_engine::Engine;
 use portolan_engine::controller::{Assignments, Board, Controller};
-use portolan_engine::journal::{AppKey, Journal, Order, SqliteJournal};
+use portolan_engine::journal::{Journal, JournalError, SqliteJournal};
 use portolan_provider_api::{Images, Provider};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::warn;
 
+use crate::app::Asked;
 use crate::cluster::Cluster;
 use crate::desk::{Desk, Due};
 use crate::election::{Election, Term};
 use crate::error::OperatorError;
 use crate::hearing::{Heard, Hearing};
 use crate::memory::Memory;
-use crate::object::{app_resource, target_resource};
+use crate::object::{ObjectName, app_resource, target_resource};
 use crate::watching::{Seen, watch as watch_objects};
 use crate::writing::{Writer, Written};
 
@@ -94,12 +96,9 @@ impl Operator {
         let election = self.election(memory.identity());
         let mut stopped = stop.clone();
         let term = tokio::select! {
-            term = election.won(|| self.board.beat()) => term?,
+            term = election.won(|| self.board.beat(), || memory.forget()) => term?,
             _ = stopped.wait_for(|stop| *stop) => return Ok(()),
         };
-        if !term.is_resumed {
-            memory.forget()?;
-        }
         let ended = self.serve(&memory, &election, term, stop).await;
         if ended.is_ok() {
             election.release().await;
@@ -131,7 +130,7 @@ impl Operator {
             orders: Arc::new(memory.journal()?),
             writer: Writer::new(self.cluster.client(), term.lease.clone(), memory.identity(), written_to),
         };
-        let controller = Controller::new(Arc::new(engine), self.settings.controller, Arc::new(Hearing(tell)));
+        let controller = Controller::new(Arc::new(engine), self.settings.controller, Arc::new(Hearing::new(tell)));
         let controller = controller.on(self.board.clone());
         let mut watches = JoinSet::new();
         let seen = self.watch(&mut watches);
@@ -214,28 +213,35 @@ impl Ears {
 }
 
 impl Hands {
-    async fn carry_out(&self, due: Due, desk: &Desk) {
+    async fn carry_out(&self, due: Due, desk: &mut Desk) {
         if let Some(assignments) = due.assignments {
             self.assign.send_replace(assignments);
         }
-        for (key, order) in due.orders {
-            self.give(key, order).await;
+        for (name, asked) in due.orders {
+            let (annotation, said) = (asked.annotation, asked.said.clone());
+            // What could not be handed on is asked for again when something is next heard of the App.
+            match self.give(asked).await {
+                Ok(()) => desk.obeyed(&name, annotation, said),
+                Err(error) => warn!(app = %ObjectName::App(name), %error, "an order could not be written down"),
+            }
         }
         for told in due.news {
             if let Some(app) = desk.app(&told.name) {
-                self.writer.tell_news(&told.name, &app.head, &told.target, told.news);
+                self.writer
+                    .tell_news(&told.name, &app.head.uid, &told.target, told.news);
             }
         }
-        for (name, head, write) in due.writes {
-            self.writer.begin(name, &head, write);
-        }
+        due.writes.into_iter().for_each(|change| self.writer.begin(change));
     }
 
-    async fn give(&self, key: AppKey, order: Order) {
-        let (journal, app) = (self.orders.clone(), key.clone());
-        let given = tokio::task::spawn_blocking(move || journal.give(&app, order)).await;
-        if let Ok(Err(error)) = given {
-            warn!(app = %key, %error, "an order could not be written down");
-        }
+    async fn give(&self, asked: Asked) -> Result<(), JournalError> {
+        let journal = self.orders.clone();
+        let given = tokio::task::spawn_blocking(move || {
+            let mut keys = asked.keys.iter();
+            keys.try_for_each(|key| journal.give(key, asked.order.clone()))
+        });
+        given
+            .await
+            .unwrap_or_else(|failure| resume_unwind(failure.into_panic()))
     }
 }

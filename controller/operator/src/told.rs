@@ -113,8 +113,8 @@ impl Told {
     }
 }
 
-/// A turn that has begun to write.
-pub fn begun(event: &EngineEvent) -> Option<Told> {
+/// What a turn that finds something to do says of it, once it has begun to.
+pub fn planned(event: &EngineEvent) -> Option<Told> {
     let (generation, what) = match event {
         EngineEvent::Planned {
             generation,

@@ -12,13 +12,14 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Error};
 use portolan_core::manifest::API_VERSION;
 use portolan_engine::Lease;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use crate::app::Write;
+use crate::cluster::within;
 use crate::object::{AppName, Head, ObjectName, app_resource, target_resource};
 use crate::told::News;
 
@@ -31,10 +32,34 @@ const AT_ONCE: usize = 16;
 /// After a write that was refused for its version: the watch is about to say why.
 const MOVED: Duration = Duration::from_millis(500);
 const FAILED: Duration = Duration::from_secs(5);
+/// Until its answer is there in full. One that comes later is found by the watch.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A write that is due, for the version of the object that it was made for.
+pub struct Change {
+    pub name: ObjectName,
+    uid: String,
+    version: String,
+    pub write: Write,
+}
+
+impl Change {
+    pub fn of(name: ObjectName, head: &Head, write: Write) -> Self {
+        let (uid, version) = (head.uid.clone(), head.version.clone());
+        Self {
+            name,
+            uid,
+            version,
+            write,
+        }
+    }
+}
 
 /// A write has come to its end.
 pub struct Written {
     pub name: ObjectName,
+    /// Of the object that it was for.
+    pub uid: String,
     /// The object as it is then; none where it is not as it was thought to be.
     pub object: Option<Box<DynamicObject>>,
 }
@@ -64,29 +89,24 @@ impl Writer {
     }
 
     /// Begins a write; its end is told.
-    pub fn begin(&self, name: ObjectName, head: &Head, write: Write) {
-        let (writer, head) = (
-            self.clone(),
-            Head {
-                status: Value::Null,
-                ..head.clone()
-            },
-        );
+    pub fn begin(&self, change: Change) {
+        let writer = self.clone();
         tokio::spawn(async move {
-            let object = writer.write(&name, &head, write).await;
+            let (name, uid) = (change.name.clone(), change.uid.clone());
+            let object = writer.write(change).await;
             // Nobody listens once the operator has ended.
-            _ = writer.tell.send(Written { name, object });
+            _ = writer.tell.send(Written { name, uid, object });
         });
     }
 
     /// An Event about the App. What cannot be told is lost: nothing depends on it.
-    pub fn tell_news(&self, name: &AppName, head: &Head, target: &str, news: News) {
+    pub fn tell_news(&self, name: &AppName, uid: &str, target: &str, news: News) {
         let regarding = ObjectReference {
             api_version: Some(API_VERSION.into()),
             kind: Some("App".into()),
             name: Some(name.name.clone()),
             namespace: Some(name.namespace.clone()),
-            uid: Some(head.uid.clone()),
+            uid: Some(uid.to_string()),
             ..ObjectReference::default()
         };
         let event = Event {
@@ -106,19 +126,20 @@ impl Writer {
             if writer.lease.is_lost() {
                 return;
             }
-            if let Err(error) = writer.recorder.publish(&event, &regarding).await {
+            if let Err(error) = within(DEADLINE, writer.recorder.publish(&event, &regarding)).await {
                 debug!(%error, "an Event could not be written");
             }
         });
     }
 
-    async fn write(&self, name: &ObjectName, head: &Head, write: Write) -> Option<Box<DynamicObject>> {
+    async fn write(&self, change: Change) -> Option<Box<DynamicObject>> {
+        let name = change.name.clone();
         let answer = {
             let _room = self.room.acquire().await;
             if self.lease.is_lost() {
                 return None;
             }
-            self.send(name, head, write).await
+            within(DEADLINE, self.send(change)).await
         };
         match answer {
             Ok(mut object) => {
@@ -137,16 +158,16 @@ impl Writer {
         }
     }
 
-    async fn send(&self, name: &ObjectName, head: &Head, write: Write) -> Result<DynamicObject, Error> {
+    async fn send(&self, change: Change) -> Result<DynamicObject, Error> {
         let client = self.client.clone();
-        let (api, kind, name): (Api<DynamicObject>, _, _) = match name {
+        let (api, kind, name): (Api<DynamicObject>, _, _) = match &change.name {
             ObjectName::App(app) => {
                 let api = Api::namespaced_with(client, &app.namespace, &app_resource());
                 (api, "App", &app.name)
             }
             ObjectName::Target(name) => (Api::all_with(client, &target_resource()), "Target", name),
         };
-        match write {
+        match change.write {
             Write::Finalizer(patch) => {
                 let params = PatchParams {
                     field_manager: Some(MANAGER.into()),
@@ -158,12 +179,33 @@ impl Writer {
                 let body = json!({
                     "apiVersion": API_VERSION,
                     "kind": kind,
-                    "metadata": { "name": name, "uid": head.uid, "resourceVersion": head.version },
+                    "metadata": { "name": name, "uid": change.uid, "resourceVersion": change.version },
                     "status": status,
                 });
                 let params = PatchParams::apply(MANAGER).force();
                 api.patch_status(name, &params, &Patch::Apply(body)).await
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::answering::answering;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_that_nobody_answers_is_told_of_as_one_that_failed() {
+        let client = Client::try_from(answering(|_, _| None).await).unwrap();
+        let (tell, mut told) = unbounded_channel();
+        let began = Instant::now();
+        let writer = Writer::new(client, Lease::until(began + DEADLINE), "me", tell);
+        let name = ObjectName::Target("here".into());
+        writer.begin(Change::of(name, &Head::default(), Write::Status(json!({}))));
+        assert!(told.recv().await.unwrap().object.is_none());
+        assert!(began.elapsed() <= DEADLINE + FAILED, "{:?}", began.elapsed());
     }
 }

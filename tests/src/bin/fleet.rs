@@ -148,7 +148,15 @@ impl Fleet {
             } = work(&name(number), 1);
             let work = Arc::new(Work::keep(app, target, folder));
             let provider = self.provider.clone();
-            (work.key(), Assignment { provider, work })
+            let suspended = false;
+            (
+                work.key(),
+                Assignment {
+                    provider,
+                    work,
+                    suspended,
+                },
+            )
         };
         Arc::new((0..apps).map(assignment).collect::<BTreeMap<_, _>>())
     }

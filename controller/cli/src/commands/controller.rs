@@ -111,7 +111,15 @@ fn assignments(session: &Session, deployments: Vec<Deployment>) -> Result<Assign
     let assignment = |deployed: crate::session::Deployed| {
         let work = Arc::new(deployed.for_a_controller());
         let provider = deployed.provider;
-        (work.key(), Assignment { provider, work })
+        let suspended = false;
+        (
+            work.key(),
+            Assignment {
+                provider,
+                work,
+                suspended,
+            },
+        )
     };
     Ok(Arc::new(deployed.into_iter().map(assignment).collect()))
 }

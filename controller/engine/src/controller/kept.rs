@@ -58,10 +58,11 @@ impl Kept {
         }
     }
 
-    pub fn is_for(&self, assignment: &Assignment) -> bool {
-        let (one, other) = (&self.assignment.work, &assignment.work);
-        let same = || one.wish == other.wish && one.folder == other.folder && self.intent == other.intent();
-        Arc::ptr_eq(one, other) || same()
+    /// Whether it is the same that is wanted, whoever has put it together.
+    pub fn is_for(&self, work: &Arc<Work>) -> bool {
+        let one = &self.assignment.work;
+        let same = || one.wish == work.wish && one.folder == work.folder && self.intent == work.intent();
+        Arc::ptr_eq(one, work) || same()
     }
 
     /// The same app with another manifest: what is at work for the old one is stopped.
@@ -76,20 +77,43 @@ impl Kept {
         }
     }
 
+    /// The same manifest, assigned anew; answers whether that suspends it or lets it go on.
+    pub fn take_assignment(&mut self, assignment: &Assignment) -> bool {
+        let before = self.is_suspended();
+        self.assignment = assignment.clone();
+        let changed = self.is_suspended() != before;
+        self.heed(changed);
+        changed
+    }
+
+    /// What it is kept by now, if `work` is the same: whoever assigned that knows it by its place.
+    pub fn as_assigned(&self, work: Arc<Work>) -> Arc<Work> {
+        match self.is_for(&work) {
+            true => self.assignment.work.clone(),
+            false => work,
+        }
+    }
+
     /// Answers whether they change anything.
     pub fn take_orders(&mut self, orders: Orders) -> bool {
         let changed = self.orders != orders;
         self.afresh |= orders.reconcile.is_some() && self.orders.reconcile != orders.reconcile;
-        self.again |= changed && self.running.is_some();
         self.orders = orders;
-        if changed && self.orders.suspended {
-            self.interrupt();
-        }
+        self.heed(changed);
         changed
     }
 
+    /// What is at work does not know of a change: it is stopped for a suspension, and has another turn after it otherwise.
+    fn heed(&mut self, changed: bool) {
+        self.again |= changed && self.running.is_some();
+        if changed && self.is_suspended() {
+            self.interrupt();
+        }
+    }
+
+    /// By whoever assigns it, or by an order.
     pub fn is_suspended(&self) -> bool {
-        self.orders.suspended
+        self.assignment.suspended || self.orders.suspended
     }
 
     pub fn is_running(&self) -> bool {

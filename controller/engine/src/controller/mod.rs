@@ -38,6 +38,9 @@ pub struct Assignment {
     pub provider: Provider,
     /// With [`crate::Wish::Keep`]; or with [`crate::Wish::Delete`], which is made again until the app is assigned no more.
     pub work: Arc<Work>,
+    /// Left alone for as long as it is assigned so, whatever the wish; as by [`crate::journal::Order::Suspend`], for whoever
+    /// remembers it elsewhere.
+    pub suspended: bool,
 }
 
 /// Everything that is to be kept. Whoever watches the manifests sends another set whenever they change.
@@ -47,7 +50,8 @@ pub type Assignments = Arc<BTreeMap<AppKey, Assignment>>;
 pub trait Listener: Send + Sync {
     fn event(&self, key: &AppKey, event: &EngineEvent);
 
-    /// A reconcile has come to its end: that of `work`, as it was assigned, which another may have followed since.
+    /// A reconcile has come to its end: that of `work`, as it was assigned, which another may have followed since. Where what
+    /// has followed is the same in another place, it is told of the newer.
     fn ended(&self, key: &AppKey, work: &Arc<Work>, result: &Result<Outcome, EngineError>);
 }
 
@@ -161,16 +165,20 @@ impl Controller {
         state.apps.clear();
         for (key, assignment) in assignments {
             *state.apps.entry(key.target.clone()).or_default() += 1;
-            let known = state.kept.get(key).is_some_and(|kept| kept.is_for(assignment));
-            if !known {
-                let orders = state.orders.get(key).cloned().unwrap_or_default();
-                let kept = match state.kept.remove(key) {
-                    Some(kept) => kept.for_another(assignment.clone()),
-                    None => Kept::new(assignment.clone(), orders),
-                };
-                self.schedule(key, &kept, Duration::ZERO, state);
-                state.kept.insert(key.clone(), kept);
+            if let Some(kept) = state.kept.get_mut(key)
+                && kept.is_for(&assignment.work)
+                && !kept.take_assignment(assignment)
+            {
+                continue;
             }
+            let orders = state.orders.get(key).cloned().unwrap_or_default();
+            let kept = match state.kept.remove(key) {
+                Some(kept) if kept.is_for(&assignment.work) => kept,
+                Some(kept) => kept.for_another(assignment.clone()),
+                None => Kept::new(assignment.clone(), orders),
+            };
+            self.schedule(key, &kept, Duration::ZERO, state);
+            state.kept.insert(key.clone(), kept);
         }
     }
 
@@ -208,10 +216,10 @@ impl Controller {
             Ok(ended) => ended,
             Err(failure) => std::panic::resume_unwind(failure.into_panic()),
         };
+        let kept = state.kept.remove(&key);
+        let work = kept.as_ref().map_or(work.clone(), |kept| kept.as_assigned(work));
         self.listener.ended(&key, &work, &result);
-        let Some(mut kept) = state.kept.remove(&key) else {
-            return;
-        };
+        let Some(mut kept) = kept else { return };
         let apps = state.apps.get(kept.target()).copied().unwrap_or_default();
         let floor = self.settings.pace.floor(apps, kept.requests_per_second());
         let after = kept.ended(&result, &self.settings.pace, floor, random());

@@ -5,5 +5,6 @@
 
 mod fleet;
 mod life;
+mod role;
 mod turns;
 mod world;

@@ -19,19 +19,60 @@ pub const RESYNC: Duration = Duration::from_secs(1);
 
 pub const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+/// What is shipped: which Apps an operator looks at, and what its role lets it do.
+#[derive(Clone, Copy)]
+pub enum Shipped {
+    Cluster,
+    /// For the namespace `apps`, as it stands in the files.
+    Namespaced,
+}
+
+impl Shipped {
+    fn folders(self) -> &'static [&'static str] {
+        match self {
+            Self::Cluster => &["deploy/cluster"],
+            Self::Namespaced => &["../../crds", "deploy/namespaced"],
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Cluster => &[],
+            Self::Namespaced => &["--namespace", "apps"],
+        }
+    }
+}
+
 pub struct World {
     pub plane: ControlPlane,
+    shipped: Shipped,
     folder: TempDir,
 }
 
 impl World {
-    /// With the definitions, the role, a namespace `team`, and this cluster as the Target `here`.
+    /// As [`World::of`] a whole cluster, whose operator need not wait: its Lease is one that somebody has released.
     pub fn start(test: &str) -> Option<Self> {
+        let world = Self::of(test, Shipped::Cluster)?;
+        world.apply(&json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": { "name": "portolan-controller", "namespace": SYSTEM },
+            "spec": { "holderIdentity": "somebody", "leaseDurationSeconds": 1 },
+        }));
+        Some(world)
+    }
+
+    /// With the definitions, the role, the namespaces `team` and `apps`, and this cluster as the Target `here`.
+    pub fn of(test: &str, shipped: Shipped) -> Option<Self> {
         let plane = or_skip(test, ControlPlane::start())?;
-        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/cluster");
-        let manifests = plane.kubectl(&["kustomize", deploy.to_str().unwrap()]).unwrap();
-        // Definitions are there before what is defined by them.
-        plane.apply(&manifests).unwrap();
+        for name in ["team", "apps"] {
+            plane.kubectl(&["create", "namespace", name]).unwrap();
+        }
+        for folder in shipped.folders() {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+            let manifests = plane.kubectl(&["kustomize", folder.to_str().unwrap()]).unwrap();
+            // Definitions are there before what is defined by them.
+            plane.apply(&manifests).unwrap();
+        }
         let established = [
             "wait",
             "--for=condition=Established",
@@ -39,9 +80,9 @@ impl World {
             "crd/targets.portolan.dev",
         ];
         plane.kubectl(&established).unwrap();
-        plane.kubectl(&["create", "namespace", "team"]).unwrap();
         let world = Self {
             plane,
+            shipped,
             folder: tempfile::Builder::new().prefix("portolan-operator-").tempdir().unwrap(),
         };
         world.apply(&target("here"));
@@ -67,6 +108,7 @@ impl World {
         let mut command: Command = self.plane.command(program());
         command
             .args(["controller", "--kubernetes", "--listen", "none", "--resync", &resync])
+            .args(self.shipped.arguments())
             .env("PORTOLAN_HOME", folder.join("home"))
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "info,portolan=debug")
@@ -96,16 +138,24 @@ impl World {
 
     /// As `kubectl wait --for=condition=Ready` has it, which heeds generations.
     pub fn is_ready(&self, app: &str) {
+        self.is_ready_in("team", app);
+    }
+
+    pub fn is_ready_in(&self, namespace: &str, app: &str) {
         let app = format!("app/{app}");
-        let wait = ["wait", "--for=condition=Ready", "--timeout=90s", "-n", "team", &app];
+        let wait = ["wait", "--for=condition=Ready", "--timeout=90s", "-n", namespace, &app];
         if let Err(error) = self.plane.kubectl(&wait) {
-            panic!("{error}\n{:#}", self.get(&["-n", "team", &app]).unwrap_or_default());
+            panic!("{error}\n{:#}", self.get(&["-n", namespace, &app]).unwrap_or_default());
         }
     }
 
     /// The App's condition, as `status reason`.
     pub fn condition(&self, app: &str, kind: &str) -> String {
-        let app = self.get(&["-n", "team", "app", app]).unwrap_or_default();
+        self.condition_in("team", app, kind)
+    }
+
+    pub fn condition_in(&self, namespace: &str, app: &str, kind: &str) -> String {
+        let app = self.get(&["-n", namespace, "app", app]).unwrap_or_default();
         let conditions = app["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let found = conditions.iter().find(|one| one["type"] == kind);
         found.map_or(String::new(), |found| {
@@ -184,8 +234,12 @@ pub fn target(name: &str) -> Value {
 }
 
 pub fn app(name: &str, replicas: u32) -> Value {
+    app_in("team", name, replicas)
+}
+
+pub fn app_in(namespace: &str, name: &str, replicas: u32) -> Value {
     json!({
-        "apiVersion": "portolan.dev/v1alpha1", "kind": "App", "metadata": { "name": name, "namespace": "team" },
+        "apiVersion": "portolan.dev/v1alpha1", "kind": "App", "metadata": { "name": name, "namespace": namespace },
         "spec": {
             "targets": ["here"],
             "services": { "web": {

@@ -1,0 +1,174 @@
+//! The roles that are shipped: each lets the operator do what an App can want of it, and nothing besides.
+
+use std::collections::BTreeSet;
+
+use portolan_cluster::Entry;
+use serde_json::{Value, json};
+
+use crate::life::told;
+use crate::world::{ACCOUNT, DIGEST, Shipped, World, app, app_in, until};
+
+/// All kinds that an App becomes.
+const KINDS: &str =
+    "deployments,services,configmaps,serviceaccounts,jobs,statefulsets,persistentvolumeclaims,poddisruptionbudgets";
+
+/// What of an object is asked for: group, resource and verb.
+type Call = (String, String, String);
+
+#[test]
+fn the_role_for_a_cluster_is_what_is_asked_for() {
+    let test = "the_role_for_a_cluster_is_what_is_asked_for";
+    let Some(world) = World::of(test, Shipped::Cluster) else {
+        return;
+    };
+    let _running = world.operator("one");
+    asks_for_everything(&world, "team");
+    is_all_of(
+        &world,
+        &[
+            &["clusterrole", "portolan-controller"],
+            &["role", "-n", "portolan-system", "portolan-controller"],
+        ],
+    );
+}
+
+#[test]
+fn an_operator_for_one_namespace_keeps_its_apps_and_no_others_by_its_own_role() {
+    let test = "an_operator_for_one_namespace_keeps_its_apps_and_no_others_by_its_own_role";
+    let Some(world) = World::of(test, Shipped::Namespaced) else {
+        return;
+    };
+    world.apply(&app("elsewhere", 1));
+    let _running = world.operator("one");
+    asks_for_everything(&world, "apps");
+    let elsewhere = world.get(&["-n", "team", "app", "elsewhere"]).unwrap();
+    assert!(elsewhere["status"].is_null() && elsewhere["metadata"]["finalizers"].is_null());
+    assert_eq!(world.get(&["-n", "team", KINDS, "-l", "portolan.dev/app"]), None);
+    is_all_of(
+        &world,
+        &[
+            &["role", "-n", "apps", "portolan-controller"],
+            &["clusterrole", "portolan-controller-targets"],
+        ],
+    );
+}
+
+/// An App of every kind comes, is looked after and goes, and another one fails.
+fn asks_for_everything(world: &World, namespace: &str) {
+    world.apply(&json!({
+        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": "volume" },
+        "spec": {
+            "capacity": { "storage": "10Gi" }, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/volume" },
+        },
+    }));
+    world.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "token", "namespace": namespace },
+        "stringData": { "key": "open-sesame" },
+    }));
+    world.apply(&of_every_kind(namespace));
+    world.is_ready_in(namespace, "all");
+    world
+        .plane
+        .kubectl(&[
+            "label",
+            "-n",
+            namespace,
+            KINDS,
+            "-l",
+            "portolan.dev/app=all",
+            "app.kubernetes.io/instance-",
+        ])
+        .unwrap();
+    until("what was taken away is back", || {
+        let found = world
+            .get(&["-n", namespace, KINDS, "-l", "portolan.dev/app=all"])
+            .unwrap();
+        let mut all = found["items"].as_array().unwrap().iter();
+        all.all(|one| one["metadata"]["labels"]["app.kubernetes.io/instance"].is_string())
+    });
+    fails(world, namespace);
+    let mut delete = vec!["delete", "app", "-n", namespace, "all", "failing", "--timeout=90s"];
+    world.plane.kubectl(&delete).unwrap();
+    // A second of its name takes up the claim that the first has left.
+    world.apply(&of_every_kind(namespace));
+    world.is_ready_in(namespace, "all");
+    delete.retain(|word| *word != "failing");
+    world.plane.kubectl(&delete).unwrap();
+}
+
+fn of_every_kind(namespace: &str) -> Value {
+    let mut all = app_in(namespace, "all", 2);
+    let image = format!("registry.example/other@{DIGEST}");
+    let services = &mut all["spec"]["services"];
+    services["web"]["files"] = json!([{ "path": "/etc/web.conf", "content": "on" }]);
+    services["web"]["secrets"] = json!({ "TOKEN": { "name": "token", "key": "key" } });
+    services["db"] = json!({ "image": image, "volumes": [{ "name": "data", "path": "/data" }] });
+    all["spec"]["jobs"] = json!({ "migrate": { "image": image } });
+    all
+}
+
+/// What its containers said last is asked for.
+fn fails(world: &World, namespace: &str) {
+    world.apply(&app_in(namespace, "failing", 1));
+    until("its failure is told", || {
+        let pods = world.get(&["-n", namespace, "pods", "-l", "portolan.dev/app=failing"]);
+        for pod in pods.iter().flat_map(|pods| pods["items"].as_array().unwrap()) {
+            let (name, container) = (pod["metadata"]["name"].as_str().unwrap(), &pod["spec"]["containers"][0]);
+            let status = json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }], "containerStatuses": [{
+                "name": container["name"], "image": container["image"], "imageID": "",
+                "ready": false, "restartCount": 2,
+                "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off" } },
+                "lastState": { "terminated": { "exitCode": 3, "reason": "Error" } },
+            }] } });
+            let patch = status.to_string();
+            let patch = [
+                "patch",
+                "pod",
+                "-n",
+                namespace,
+                name,
+                "--subresource=status",
+                "-p",
+                &patch,
+            ];
+            // It may have been replaced meanwhile.
+            _ = world.plane.kubectl(&patch);
+        }
+        world
+            .condition_in(namespace, "failing", "Stalled")
+            .starts_with("True CrashLoopBackOff")
+    });
+}
+
+/// Whether what was asked for is what these roles allow: nothing was denied, and no rule is there for nobody.
+fn is_all_of(world: &World, roles: &[&[&str]]) {
+    let of_it = world.plane.audit().unwrap().into_iter();
+    let asked: Vec<Entry> = of_it.filter(|one| one.user == ACCOUNT).collect();
+    let denied: Vec<Entry> = asked.iter().filter(|one| one.code == 403).cloned().collect();
+    assert!(denied.is_empty(), "{:#?}", told(&denied));
+    let asked: BTreeSet<Call> = asked
+        .into_iter()
+        .map(|one| (one.group, one.resource, one.verb))
+        .collect();
+    let roles = roles.iter().map(|role| world.get(role).unwrap());
+    let allowed: BTreeSet<Call> = roles.flat_map(|role| calls_of(&role["rules"])).collect();
+    let idle: Vec<&Call> = allowed.difference(&asked).collect();
+    assert!(idle.is_empty(), "nobody asks for {idle:#?}");
+}
+
+fn calls_of(rules: &Value) -> BTreeSet<Call> {
+    let words = |rule: &Value, field: &str| -> Vec<String> {
+        let words = rule[field].as_array().unwrap().iter();
+        words.map(|word| word.as_str().unwrap().to_string()).collect()
+    };
+    let mut calls = BTreeSet::new();
+    for rule in rules.as_array().unwrap() {
+        for group in words(rule, "apiGroups") {
+            for resource in words(rule, "resources") {
+                let verbs = words(rule, "verbs").into_iter();
+                calls.extend(verbs.map(|verb| (group.clone(), resource.clone(), verb)));
+            }
+        }
+    }
+    calls
+}
