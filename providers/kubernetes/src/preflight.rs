@@ -57,9 +57,9 @@ fn secrets(writes: &[WriteRequest]) -> BTreeMap<&str, &ResourceId> {
 }
 
 fn secrets_in(body: &Value) -> BTreeSet<&str> {
-    let pod = template(body);
-    let containers = |list: &str| pod.into_iter().flat_map(move |pod| items(pod, list));
-    let containers = containers("/spec/containers").chain(containers("/spec/initContainers"));
+    let containers = template(body)
+        .into_iter()
+        .flat_map(|pod| items(pod, "/spec/containers").chain(items(pod, "/spec/initContainers")));
     let variables = containers.flat_map(|container| items(container, "/env"));
     variables
         .filter_map(|variable| text(variable, "/valueFrom/secretKeyRef/name"))

@@ -17,7 +17,7 @@ use crate::kubeconfig::kubeconfig;
 use crate::place::Place;
 use crate::processes::Processes;
 use crate::programs::{API_PORT, FIRST_SERVICE, Programs};
-use crate::tools::Tools;
+use crate::tools::{self, Tools};
 use crate::wait::until;
 use crate::{audit, kwok};
 
@@ -147,6 +147,18 @@ impl ControlPlane {
         let answer = answer("kubectl", &arguments, output)?;
         written.map_err(failed())?;
         Ok(answer)
+    }
+
+    /// Installs the definitions of the Gateway API and of KEDA, without what keeps them.
+    pub fn install_definitions(&self) -> Result<()> {
+        let folder = tools::definitions()?;
+        for name in ["gateways", "httproutes", "scaledobjects"] {
+            let path = folder.join(format!("{name}.yaml"));
+            let definition = fs::read_to_string(&path).map_err(Error::system(format!("read {}", path.display())))?;
+            self.apply(&definition)?;
+        }
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all"])?;
+        Ok(())
     }
 
     /// Every request until now, in the order of their answers.

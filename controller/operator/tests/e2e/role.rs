@@ -6,11 +6,12 @@ use portolan_cluster::Entry;
 use serde_json::{Value, json};
 
 use crate::life::told;
-use crate::world::{ACCOUNT, DIGEST, Shipped, World, app, app_in, until};
+use crate::world::{ACCOUNT, DIGEST, Shipped, World, app, app_in, target, until};
 
 /// All kinds that an App becomes.
-const KINDS: &str =
-    "deployments,services,configmaps,serviceaccounts,jobs,statefulsets,persistentvolumeclaims,poddisruptionbudgets";
+const KINDS: &str = "deployments,services,configmaps,serviceaccounts,jobs,cronjobs,statefulsets,persistentvolumeclaims,\
+                     poddisruptionbudgets,horizontalpodautoscalers,ingresses,networkpolicies,httproutes,scaledobjects,\
+                     resourceclaimtemplates";
 
 /// What of an object is asked for: group, resource and verb.
 type Call = (String, String, String);
@@ -55,6 +56,8 @@ fn an_operator_for_one_namespace_keeps_its_apps_and_no_others_by_its_own_role() 
 
 /// An App of every kind comes, is looked after and goes, and another one fails.
 fn asks_for_everything(world: &World, namespace: &str) {
+    world.plane.install_definitions().unwrap();
+    world.apply(&by_gateway_and_claim());
     world.apply(&json!({
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": "volume" },
         "spec": {
@@ -103,8 +106,30 @@ fn of_every_kind(namespace: &str) -> Value {
     services["web"]["files"] = json!([{ "path": "/etc/web.conf", "content": "on" }]);
     services["web"]["secrets"] = json!({ "TOKEN": { "name": "token", "key": "key" } });
     services["db"] = json!({ "image": image, "volumes": [{ "name": "data", "path": "/data" }] });
-    all["spec"]["jobs"] = json!({ "migrate": { "image": image } });
+    services["db"]["runtime"] = json!("default");
+    services["outside"] = json!({
+        "image": image, "ports": [{ "name": "http", "port": 8080 }], "domains": [{ "host": "shop.example.com" }],
+        "resources": { "cpu": "100m" }, "scale": { "min": 1, "max": 3, "on": [{ "cpu": "70%" }] },
+    });
+    all["spec"]["jobs"] = json!({ "migrate": { "image": image }, "nightly": { "image": image, "schedule": "0 3 * * *" } });
+    all["spec"]["bindings"] = json!({ "orders": { "type": "rabbitmq" } });
+    all["spec"]["targets"] = json!(["here", "edge"]);
+    // No pod of it runs: nothing here routes, fills a claim or asks a queue.
+    let edge = json!({
+        "image": image, "ports": [{ "name": "http", "port": 8080 }], "domains": [{ "host": "shop.example.com" }],
+        "resources": { "gpu": {} }, "scale": { "min": 0, "max": 3, "on": [{ "queue": { "binding": "orders", "length": 5 } }] },
+    });
+    let gone = json!({ "web": null, "db": null, "outside": edge });
+    all["spec"]["overrides"] = json!({ "edge": { "services": gone, "jobs": { "migrate": null, "nightly": null } } });
     all
+}
+
+/// This cluster once more, as one that has a Gateway and a driver for GPUs.
+fn by_gateway_and_claim() -> Value {
+    let mut edge = target("edge");
+    edge["spec"]["kubernetes"] = json!({ "gateway": { "name": "edge" }, "gpus": "resourceClaim" });
+    edge["spec"]["bindings"] = json!({ "orders": { "url": { "value": "amqp://queue.example:5672" } } });
+    edge
 }
 
 /// What its containers said last is asked for.

@@ -1,7 +1,6 @@
 //! What runs to its end: once for each revision, or by the clock.
 
 use portolan_core::desired::DesiredJob;
-use portolan_core::resource::Resource;
 use serde_json::{Value, json};
 
 use super::pod::{Files, Pod};
