@@ -231,6 +231,15 @@ fn nothing_is_assigned_before_the_object_says_so_and_a_new_controller_writes_not
     world.settle();
     assert_eq!(world.steps, ["status", "finalizer", "assignments"]);
     world.end("here", ToldOf::usable());
+    world.make(target("there"), json!({ "provider": "kubernetes" }));
+    world.change(shop(), |object| object["spec"] = spec(&["here", "there"]));
+    for change in world.look() {
+        assert!(world.work("there").is_none(), "nor on a target that is added");
+        let written = world.carry_out(change);
+        world.desk.written(written);
+    }
+    world.settle();
+    assert!(world.work("there").is_some());
     world.steps.clear();
     let world = world.restarted();
     assert_eq!(world.steps, ["assignments"]);
@@ -249,13 +258,12 @@ fn a_suspended_app_that_is_deleted_stays_until_it_is_resumed_also_over_a_restart
     assert!(world.is_held() && world.assigned.values().all(|one| one.suspended));
     world.annotate(SUSPEND, "false");
     assert!(world.is_held());
-    assert!(
-        world
-            .assigned
-            .values()
-            .all(|one| !one.suspended && one.work.is_delete())
-    );
+    let mut assigned = world.assigned.values();
+    assert!(assigned.all(|one| !one.suspended && one.work.is_delete()));
+    world.annotate(SUSPEND, "true");
     world.end("here", gone());
+    assert!(world.is_held(), "also where nothing is left");
+    world.annotate(SUSPEND, "false");
     assert!(!world.is_held());
 }
 
