@@ -120,6 +120,14 @@ pub fn kind_missing(kind: &Kind) -> CallError {
         .with_hint("install what brings it into the cluster, or leave out what the manifest needs it for")
 }
 
+/// The Gateway that the Target names.
+pub fn gateway_missing(id: &ResourceId, name: &str, kube_namespace: &str) -> CallError {
+    let message = format!("{kube_namespace} has no Gateway {name} for the domains of the app");
+    CallError::new(ErrorClass::Invalid, "GatewayMissing", message)
+        .about(id)
+        .with_hint("create it, or name another one in the Target: `kubernetes: {gateway: {name, namespace}}`")
+}
+
 /// Ours: what cannot happen unless this crate is wrong.
 pub fn bug(message: String) -> CallError {
     CallError::new(ErrorClass::Bug, "Bug", message)

@@ -1,4 +1,4 @@
-//! What can be known to fail before anything is written: a KubeNamespace or a KubeSecret that is not there.
+//! What can be known to fail before anything is written: a KubeNamespace, a KubeSecret or a Gateway that is not there.
 //!
 //! Of a secret only its name is asked for. Whether it has the key is told by the kubelet, for nobody here reads values.
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::client::Cluster;
 use crate::error;
-use crate::kinds::{SECRET, template};
+use crate::kinds::{GATEWAY, HTTP_ROUTE, SECRET, template};
 use crate::read::{items, text};
 
 /// All faults at once.
@@ -34,7 +34,20 @@ pub async fn faults(
             faults.push(error::secret_missing(id, secret, kube_namespace));
         }
     }
+    for (write, gateway) in gateways(writes) {
+        let name = text(gateway, "/name").unwrap_or_default();
+        let place = text(gateway, "/namespace").unwrap_or(kube_namespace);
+        if unless_denied(cluster.exists(&GATEWAY, place, name).await)? == Some(false) {
+            faults.push(error::gateway_missing(&write.id, name, place));
+        }
+    }
     Ok(faults)
+}
+
+/// Every gateway that a route is to be attached to.
+fn gateways(writes: &[WriteRequest]) -> impl Iterator<Item = (&WriteRequest, &Value)> {
+    let routes = writes.iter().filter(|write| write.verb != Verb::Delete && write.id.kind == HTTP_ROUTE.name);
+    routes.flat_map(|write| items(&write.body, "/spec/parentRefs").map(move |gateway| (write, gateway)))
 }
 
 fn unless_denied<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError> {

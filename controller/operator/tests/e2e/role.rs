@@ -59,6 +59,10 @@ fn asks_for_everything(world: &World, namespace: &str) {
     world.plane.install_definitions().unwrap();
     world.apply(&by_gateway_and_claim());
     world.apply(&json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": { "name": "edge", "namespace": namespace },
+        "spec": { "gatewayClassName": "some", "listeners": [{ "name": "http", "protocol": "HTTP", "port": 80 }] },
+    }));
+    world.apply(&json!({
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": { "name": "volume" },
         "spec": {
             "capacity": { "storage": "10Gi" }, "accessModes": ["ReadWriteOnce"], "hostPath": { "path": "/volume" },

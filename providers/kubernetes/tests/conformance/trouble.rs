@@ -116,10 +116,11 @@ pub fn permissions(user: &str, kube_namespace: &str) -> Vec<Value> {
         "resource.k8s.io",
     ];
     let looks = rule(&[""], &["pods", "pods/log", "secrets"], &["get", "list"]);
+    let gateways = rule(&["gateway.networking.k8s.io"], &["gateways"], &["get"]);
     let in_it = role(
         "Role",
         json!(kube_namespace),
-        json!([rule(&groups, &written, &write), looks]),
+        json!([rule(&groups, &written, &write), looks, gateways]),
     );
     let of_it = role(
         "ClusterRole",
