@@ -50,6 +50,7 @@ pub const DISRUPTION_BUDGET: Kind = kind("PodDisruptionBudget", "policy", "v1", 
 
 /// Looked at for causes, and never written.
 pub const POD: Kind = kind("Pod", "", "v1", "pods");
+pub const EVENT: Kind = kind("Event", "", "v1", "events");
 pub const SECRET: Kind = kind("Secret", "", "v1", "secrets");
 
 /// Every kind that is rendered: what a look lists.
