@@ -23,11 +23,14 @@ const NO_CODES: &[&str] = &[
 /// Words of Kubernetes' own: kinds, values of fields, and reasons that are told under a code of ours.
 const KUBERNETES_WORDS: &[&str] = &[
     "ConfigMap",
+    "ContainerCreating",
     "CreateContainerConfigError",
     "CreateContainerError",
     "ErrImageNeverPull",
     "ErrImagePull",
+    "ExitCode",
     "ExternalName",
+    "FailedCreate",
     "FieldManagerConflict",
     "IfNotPresent",
     "ImagePullBackOff",
@@ -36,6 +39,7 @@ const KUBERNETES_WORDS: &[&str] = &[
     "OnRootMismatch",
     "PersistentVolumeClaim",
     "PodDisruptionBudget",
+    "PodInitializing",
     "ReplicaFailure",
     "RollingUpdate",
     "RunContainerError",
@@ -43,6 +47,7 @@ const KUBERNETES_WORDS: &[&str] = &[
     "ServiceAccount",
     "StartError",
     "StatefulSet",
+    "SuccessfulCreate",
 ];
 
 fn read(path: &str) -> String {

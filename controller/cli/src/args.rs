@@ -1,6 +1,7 @@
 //! What was typed. Nothing here decides; each command's file says what its arguments mean.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -106,6 +107,8 @@ pub enum Command {
     Stats(SelectArgs),
     /// Run a command in a container
     Exec(ExecArgs),
+    /// Lead ports of this machine to those of a service
+    PortForward(PortForwardArgs),
     /// Run a job again
     Run(RunArgs),
     /// List the generations of an app and what changed in each
@@ -164,6 +167,7 @@ impl Command {
             Self::Logs(_) => "logs",
             Self::Stats(_) => "stats",
             Self::Exec(_) => "exec",
+            Self::PortForward(_) => "port-forward",
             Self::Run(_) => "run",
             Self::History(_) => "history",
             Self::Controller(_) => "controller",
@@ -456,6 +460,40 @@ pub struct ExecArgs {
     /// Command and its arguments, after `--`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub argv: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct PortForwardArgs {
+    #[command(flatten)]
+    pub one: OneAppArgs,
+    /// Service to reach
+    pub service: String,
+    /// Ports of the service, each behind the same port of this machine or another one; 0 is one that is free
+    #[arg(required = true, value_name = "[LOCAL:]PORT")]
+    pub ports: Vec<PortPair>,
+    /// Replica, as `status` and `logs` name it [default: for each connection any that is ready]
+    #[arg(short, long)]
+    pub replica: Option<String>,
+}
+
+/// `8080`, or `9000:8080`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortPair {
+    pub local: u16,
+    pub port: u16,
+}
+
+impl FromStr for PortPair {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (local, port) = text.split_once(':').unwrap_or((text, text));
+        let number = |text: &str| text.parse::<u16>().map_err(|_| format!("`{text}` is no port"));
+        match (number(local)?, number(port)?) {
+            (_, 0) => Err("nobody listens on port 0".to_string()),
+            (local, port) => Ok(Self { local, port }),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

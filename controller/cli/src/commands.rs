@@ -17,6 +17,7 @@ mod manual;
 mod operator;
 mod orders;
 mod plan;
+mod port_forward;
 mod promote;
 mod rollback;
 mod run;
@@ -57,6 +58,7 @@ pub fn run(command: Command, entered: &Entered, output: Output) -> CommandResult
         Command::Logs(arguments) => wait(logs::logs(arguments, output)),
         Command::Stats(arguments) => wait(stats::stats(arguments, output)),
         Command::Exec(arguments) => wait(exec::exec(arguments, output)),
+        Command::PortForward(arguments) => wait(port_forward::port_forward(arguments, output)),
         Command::Run(arguments) => wait(run::run(arguments, output)),
         Command::History(arguments) => history::history(&arguments, output),
         Command::Delete(arguments) => wait(delete::delete(arguments, output)),

@@ -9,6 +9,7 @@
 
 pub mod calls;
 pub mod error;
+pub mod hints;
 pub mod images;
 pub mod operations;
 pub mod shape;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 pub use calls::{Accepted, Calls, Handle, OpenOperation, WriteRequest};
 pub use error::{CallError, ErrorClass};
 pub use images::{ImageError, Images, PinRequest};
-pub use operations::{Exec, Logs, Promote, RunJob, Stats};
+pub use operations::{Exec, Logs, PortForward, Promote, RunJob, Stats};
 pub use shape::Shape;
 
 /// What the command line hands to the engine for one target.
@@ -32,6 +33,8 @@ pub struct Provider {
     pub stats: Option<Arc<dyn Stats>>,
     /// Where the platform lets a command run inside a container.
     pub exec: Option<Arc<dyn Exec>>,
+    /// Where a port can be reached that nothing publishes.
+    pub port_forward: Option<Arc<dyn PortForward>>,
     /// Where a job that has run can be run again.
     pub run_job: Option<Arc<dyn RunJob>>,
     /// Where a rollout can wait for its promotion.

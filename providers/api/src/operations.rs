@@ -122,3 +122,31 @@ pub struct ExecSession {
     /// Answers the exit code once.
     pub exit: tokio::sync::oneshot::Receiver<Result<i32, CallError>>,
 }
+
+/// Leads connections to a port inside an app.
+#[async_trait]
+pub trait PortForward: Send + Sync {
+    /// One connection, to a replica that is ready as it begins, unless one is named.
+    async fn connect(&self, scope: &Scope, to: &ForwardRequest) -> Result<Forwarded, CallError>;
+}
+
+#[derive(Clone, Debug)]
+pub struct ForwardRequest {
+    pub workload: String,
+    /// As `status` and `logs` name it; any that is ready if left out.
+    pub replica: Option<String>,
+    pub port: u16,
+}
+
+/// A connection that is under way.
+pub struct Forwarded {
+    /// Ends when either side does.
+    pub stream: Box<dyn ByteStream>,
+    /// Answers if the replica did not take it, or broke it off; it is closed if all went well.
+    pub failure: tokio::sync::oneshot::Receiver<CallError>,
+}
+
+/// Bytes in both directions.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}

@@ -65,6 +65,10 @@ pub trait Account: Sized + Send + Sync {
     /// How often the job has run, whatever became of it.
     async fn runs(&self, scope: &Scope, job: &str) -> usize;
 
+    /// Whether a field of an object only tells that something else has changed: a hash of it, say. What shows a field of the
+    /// manifest is another one.
+    fn is_bookkeeping(field: &str) -> bool;
+
     /// Whether the platform would take the name, by its own rules and not by the provider's code.
     fn takes_name(id: &ResourceId) -> bool;
 

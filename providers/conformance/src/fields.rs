@@ -272,10 +272,30 @@ fn of_containers(everything: &Value, all: &mut Vec<Variation>) {
             ("resources.cpu", "resources/cpu", json!("500m"), json!("250m")),
             ("resources.memory", "resources/memory", json!("64Mi"), json!("48Mi")),
             ("resources.pids", "resources/pids", json!(50), json!(40)),
-            ("resources.gpu.count", "resources/gpu", json!({"count": 1}), json!({"count": 2})),
-            ("resources.gpu.vendor", "resources/gpu", json!({"vendor": "nvidia"}), json!({"vendor": "amd"})),
-            ("resources.gpu.model", "resources/gpu", json!({"model": "one"}), json!({"model": "another"})),
-            ("resources.gpu.memory", "resources/gpu", json!({"memory": "16Gi"}), json!({"memory": "20Gi"})),
+            (
+                "resources.gpu.count",
+                "resources/gpu",
+                json!({"count": 1}),
+                json!({"count": 2}),
+            ),
+            (
+                "resources.gpu.vendor",
+                "resources/gpu",
+                json!({"vendor": "nvidia"}),
+                json!({"vendor": "amd"}),
+            ),
+            (
+                "resources.gpu.model",
+                "resources/gpu",
+                json!({"model": "one"}),
+                json!({"model": "another"}),
+            ),
+            (
+                "resources.gpu.memory",
+                "resources/gpu",
+                json!({"memory": "16Gi"}),
+                json!({"memory": "20Gi"}),
+            ),
         ];
         for (field, inside, from, to) in values {
             all.push(Variation::new(
@@ -387,18 +407,51 @@ fn of_logs(path: &str, at: &str, all: &mut Vec<Variation>) {
 }
 
 fn of_the_rest(all: &mut Vec<Variation>) {
+    let up_to = |max: u32| json!({ "min": 1, "max": max, "on": [{"cpu": "50%"}] });
     let on = |on: Value| json!({ "min": 1, "max": 2, "on": [on] });
-    let queue = |binding: &str, name: &str, length: u32| on(json!({ "queue": {"binding": binding, "name": name, "length": length} }));
+    let queue = |binding: &str, name: &str, length: u32| {
+        on(json!({ "queue": {"binding": binding, "name": name, "length": length} }))
+    };
     let step = |weight: &str, pause: &str| json!({"strategy": "canary", "steps": [{"weight": weight, "pause": pause}]});
     let web = [
         ("scale.min", "scale/min", json!(0), json!(1)),
-        ("scale.max", "scale/max", json!(2), json!(3)),
-        ("scale.on.*.cpu", "scale", on(json!({"cpu": "50%"})), on(json!({"cpu": "60%"}))),
-        ("scale.on.*.memory", "scale", on(json!({"memory": "50%"})), on(json!({"memory": "60%"}))),
-        ("scale.on.*.queue.binding", "scale", queue("orders", "one", 5), queue("tasks", "one", 5)),
-        ("scale.on.*.queue.name", "scale", queue("orders", "one", 5), queue("orders", "another", 5)),
-        ("scale.on.*.queue.length", "scale", queue("orders", "one", 5), queue("orders", "one", 6)),
-        ("domains.*.host", "domains/0/host", json!("one.example.com"), json!("another.example.com")),
+        ("scale.max", "scale", up_to(2), up_to(3)),
+        (
+            "scale.on.*.cpu",
+            "scale",
+            on(json!({"cpu": "50%"})),
+            on(json!({"cpu": "60%"})),
+        ),
+        (
+            "scale.on.*.memory",
+            "scale",
+            on(json!({"memory": "50%"})),
+            on(json!({"memory": "60%"})),
+        ),
+        (
+            "scale.on.*.queue.binding",
+            "scale",
+            queue("orders", "one", 5),
+            queue("tasks", "one", 5),
+        ),
+        (
+            "scale.on.*.queue.name",
+            "scale",
+            queue("orders", "one", 5),
+            queue("orders", "another", 5),
+        ),
+        (
+            "scale.on.*.queue.length",
+            "scale",
+            queue("orders", "one", 5),
+            queue("orders", "one", 6),
+        ),
+        (
+            "domains.*.host",
+            "domains/0/host",
+            json!("one.example.com"),
+            json!("another.example.com"),
+        ),
         ("domains.*.tls", "domains/0/tls", json!("auto"), json!("none")),
         ("runtime", "runtime", json!("default"), json!("gvisor")),
         (

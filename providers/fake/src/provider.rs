@@ -20,6 +20,7 @@ pub fn provider(cloud: FakeCloud, shape: FakeShape) -> Provider {
         logs: None,
         exec: None,
         stats: None,
+        port_forward: None,
         run_job: Some(Arc::new(cloud.clone())),
         promote: Some(Arc::new(cloud)),
     }

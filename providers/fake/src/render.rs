@@ -194,7 +194,14 @@ impl Native<'_> {
     }
 
     fn job(&self, job: &DesiredJob) -> Resource {
-        let rest = json!([of_process(&job.container), job.retries, job.timeout, job.logs, job.schedule, job.runtime]);
+        let rest = json!([
+            of_process(&job.container),
+            job.retries,
+            job.timeout,
+            job.logs,
+            job.schedule,
+            job.runtime
+        ]);
         let body = self.workload(&job.container, rest_of([&job.container], &rest));
         Resource {
             revision: job.revision.clone(),
@@ -311,7 +318,8 @@ fn rest_of_service(service: &DesiredService) -> Value {
         service.logs,
         service.allow,
         service.domains,
-        service.autoscale,
+        // How far is said by the table to be nobody's here.
+        service.autoscale.as_ref().map(|scale| &scale.on),
         service.runtime,
     ]);
     let sidecars = service.sidecars.values().map(|one| &one.container);

@@ -13,6 +13,7 @@ pub const CAPABILITIES: &[Capability] = &[
     row("services.*.sidecars.*.build", NO_REGISTRY),
     row("services.*.init.*.build", NO_REGISTRY),
     row("services.*.domains.*.tls", ITS_CONTROLLERS),
+    row("services.*.scale.max", MOVED),
     row("services.*.scale.on.*.cpu", METRICS_SERVER),
     row("services.*.scale.on.*.memory", METRICS_SERVER),
     row("services.*.scale.on.*.queue", KEDA),
@@ -62,6 +63,7 @@ const ALIAS: Support = Support::Emulated(
 const NO_REGISTRY: Support = Support::Impossible(
     "a built image lies in this machine's store, where no cluster finds it: push it, and name it as `image`",
 );
+const MOVED: Support = Support::Emulated("what moves the number between `min` and `max` is said by `on`");
 const METRICS_SERVER: Support =
     Support::Emulated("a HorizontalPodAutoscaler, which moves once the cluster has a metrics server");
 const KEDA: Support =

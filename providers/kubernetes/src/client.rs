@@ -3,21 +3,27 @@
 //! Objects are JSON here. What they mean is read and written elsewhere; this file knows paths, parameters and pages.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use futures_util::AsyncBufRead;
 use http::Request;
-use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{
+    AttachParams, AttachedProcess, DeleteParams, GetParams, ListParams, Patch, PatchParams, Portforwarder,
+    Preconditions, PropagationPolicy,
+};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::params::ValidationDirective;
 use kube::core::request::Error as RequestError;
-use kube::{Client, Config, Error};
+use kube::{Api, Client, Config, Error};
 use portolan_provider_api::CallError;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::error;
-use crate::kinds::{Kind, Leaves};
+use crate::kinds::{EVENT, Kind, Leaves};
 use crate::names::{MANAGER, NOTES};
 
 /// As many objects as one page of a list holds: about a megabyte.
@@ -53,8 +59,11 @@ pub trait Cluster: Send + Sync {
     /// What is told of a namespace: its identity.
     async fn kube_namespace(&self, name: &str) -> Result<Option<Value>, CallError>;
 
-    /// The last lines of a container.
-    async fn last_lines(&self, kube_namespace: &str, log: &LogRequest<'_>) -> Result<String, CallError>;
+    /// Events that a field selector chooses.
+    async fn events(&self, kube_namespace: &str, selector: &str) -> Result<Vec<Value>, CallError>;
+
+    /// The last lines of a container; `None` where its pod has gone.
+    async fn last_lines(&self, kube_namespace: &str, log: &LogRequest<'_>) -> Result<Option<String>, CallError>;
 }
 
 pub enum Created {
@@ -83,7 +92,8 @@ pub struct LogRequest<'a> {
     pub previous: bool,
     pub lines: usize,
     pub timestamps: bool,
-    pub since_seconds: Option<u64>,
+    /// Of that second or later: an API server hands on no fraction of it.
+    pub since: Option<SystemTime>,
 }
 
 /// Where a cluster is found.
@@ -120,16 +130,55 @@ impl KubeCluster {
         self.client.get_or_try_init(|| connect(&self.address)).await
     }
 
-    /// A container's lines as they come, from those that the request asks for on.
+    /// A container's lines as they come, from those that the request asks for on; `None` where its pod has gone.
     pub async fn follow(
         &self,
         kube_namespace: &str,
         log: &LogRequest<'_>,
-    ) -> Result<impl AsyncBufRead + use<>, CallError> {
+    ) -> Result<Option<impl AsyncBufRead + use<>>, CallError> {
         let request = plain(format!("{}&follow=true", log_path(kube_namespace, log)));
         let request = request.map_err(|failure| error::client(Error::BuildRequest(failure)))?;
-        let lines = self.client().await?.request_stream(request).await;
-        Ok(Box::pin(lines.map_err(error::client)?))
+        let lines = found(self.client().await?.request_stream(request).await)?;
+        Ok(lines.map(Box::pin))
+    }
+
+    /// A command in a container, with its streams.
+    pub async fn exec(
+        &self,
+        kube_namespace: &str,
+        pod: &str,
+        argv: &[String],
+        streams: &AttachParams,
+    ) -> Result<AttachedProcess, CallError> {
+        let pods: Api<Pod> = Api::namespaced(self.client().await?.clone(), kube_namespace);
+        pods.exec(pod, argv, streams).await.map_err(error::client)
+    }
+
+    /// A connection to a port of a pod.
+    pub async fn port_forward(&self, kube_namespace: &str, pod: &str, port: u16) -> Result<Portforwarder, CallError> {
+        let pods: Api<Pod> = Api::namespaced(self.client().await?.clone(), kube_namespace);
+        pods.portforward(pod, &[port]).await.map_err(error::client)
+    }
+
+    /// From the first page to the last.
+    async fn pages(&self, kind: &Kind, kube_namespace: &str, mut params: ListParams) -> Result<Vec<Value>, CallError> {
+        let mut all = Vec::new();
+        loop {
+            let answer = self.ask(api(kind, kube_namespace).list(&params)).await?;
+            let mut page = match answer {
+                // Nobody has installed such a kind, so nobody has one.
+                Err(failure) if kind.is_installed() && is(&failure, 404) => return Ok(all),
+                answer => answer.map_err(error::client)?,
+            };
+            match page["items"].take() {
+                Value::Array(items) => all.extend(items),
+                _ => return Err(error::bug(format!("a list of {} has no items", kind.name))),
+            }
+            match page["metadata"]["continue"].as_str() {
+                Some(next) if !next.is_empty() => params = params.continue_token(next),
+                _ => return Ok(all),
+            }
+        }
     }
 
     async fn ask(&self, request: Result<Request<Vec<u8>>, RequestError>) -> Result<Result<Value, Error>, CallError> {
@@ -197,25 +246,13 @@ fn plain(path: String) -> Result<Request<Vec<u8>>, RequestError> {
 #[async_trait]
 impl Cluster for KubeCluster {
     async fn list(&self, kind: &Kind, kube_namespace: &str, selector: &str) -> Result<Vec<Value>, CallError> {
-        let mut params = ListParams::default().labels(selector).limit(PAGE);
-        let mut all = Vec::new();
-        loop {
-            let answer = self.ask(api(kind, kube_namespace).list(&params)).await?;
-            let mut page = match answer {
-                // Nobody has installed such a kind, so nobody has one.
-                Err(failure) if kind.is_installed() && is(&failure, 404) => return Ok(all),
-                answer => answer.map_err(error::client)?,
-            };
-            match page["items"].take() {
-                Value::Array(items) => all.extend(items),
-                Value::Null => {}
-                _ => return Err(error::bug(format!("a list of {} is none", kind.name))),
-            }
-            match page["metadata"]["continue"].as_str() {
-                Some(next) if !next.is_empty() => params = params.continue_token(next),
-                _ => return Ok(all),
-            }
-        }
+        let params = ListParams::default().labels(selector).limit(PAGE);
+        self.pages(kind, kube_namespace, params).await
+    }
+
+    async fn events(&self, kube_namespace: &str, selector: &str) -> Result<Vec<Value>, CallError> {
+        let params = ListParams::default().fields(selector).limit(PAGE);
+        self.pages(&EVENT, kube_namespace, params).await
     }
 
     async fn get(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<Option<Value>, CallError> {
@@ -305,12 +342,11 @@ impl Cluster for KubeCluster {
         found(self.ask(plain(format!("/api/v1/namespaces/{name}"))).await?)
     }
 
-    async fn last_lines(&self, kube_namespace: &str, log: &LogRequest<'_>) -> Result<String, CallError> {
+    async fn last_lines(&self, kube_namespace: &str, log: &LogRequest<'_>) -> Result<Option<String>, CallError> {
         let request = plain(log_path(kube_namespace, log))
             .map_err(Error::BuildRequest)
             .map_err(error::client)?;
-        let text = self.client().await?.request_text(request).await;
-        text.map_err(error::client)
+        found(self.client().await?.request_text(request).await)
     }
 }
 
@@ -321,19 +357,29 @@ fn log_path(kube_namespace: &str, log: &LogRequest<'_>) -> String {
         previous,
         lines,
         timestamps,
-        since_seconds,
+        since,
     } = log;
-    let since = since_seconds.map_or(String::new(), |seconds| format!("&sinceSeconds={seconds}"));
+    let since = since.map_or(String::new(), |time| format!("&sinceTime={}", whole_second(time)));
     format!(
         "/api/v1/namespaces/{kube_namespace}/pods/{pod}/log\
          ?container={container}&previous={previous}&tailLines={lines}&timestamps={timestamps}{since}"
     )
 }
 
-fn found(answer: Result<Value, Error>) -> Result<Option<Value>, CallError> {
+/// `2026-01-02T03:04:05Z`
+fn whole_second(time: SystemTime) -> Timestamp {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
+}
+
+fn found<T>(answer: Result<T, Error>) -> Result<Option<T>, CallError> {
     match answer {
         Ok(object) => Ok(Some(object)),
         Err(failure) if is(&failure, 404) => Ok(None),
         Err(failure) => Err(error::client(failure)),
     }
 }
+
+#[cfg(test)]
+mod tests;

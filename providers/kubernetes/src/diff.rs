@@ -9,7 +9,7 @@ use portolan_core::plan::{FieldChange, field_changes};
 use portolan_core::resource::{Open, Resource};
 use serde_json::{Map, Value};
 
-use crate::kinds::{CLAIM, JOB, STATEFUL_SET, template};
+use crate::kinds::{CLAIM, DEPLOYMENT, JOB, STATEFUL_SET, template};
 use crate::names::annotation;
 use crate::{quantity, scale};
 
@@ -30,12 +30,17 @@ pub fn changes(resource: &Resource, observed: &ObservedResource) -> Vec<FieldCha
         _ if wanted.pointer("/spec/strategy/type") == Some(&"Recreate".into()) => say_downtime(&mut changes, ALL_STOP),
         _ => {}
     }
+    if [DEPLOYMENT.name, STATEFUL_SET.name].contains(&resource.id.kind.as_str()) {
+        replace_for_what_is_fixed(&mut changes, &observed.body, wanted);
+    }
     changes
 }
 
 const ONE_BY_ONE: &str = "each replica stops before its new one starts: a volume is written to by one pod at a time";
 const GPU_FIRST: &str = "each replica stops before its new one starts: its GPU is the one that the new one gets";
 const ALL_STOP: &str = "all replicas stop before new ones start: rollout.strategy says so";
+const FIXED_FOR_LIFE: &str =
+    "the pods of the old one end before the new one makes its own: this cannot be changed in place";
 const ANOTHER_RUN: &str = "a job is replaced to run again";
 
 /// Of `seen` what `wanted` speaks of, in its spelling where it is the same.
@@ -44,7 +49,10 @@ fn counterpart(seen: &Value, wanted: &Value) -> Value {
         (_, wanted) if Open::of(wanted).is_some() => seen.clone(),
         (Value::Object(seen), Value::Object(wanted)) => {
             let pairs = wanted.iter().filter_map(|(key, wanted)| {
-                let seen = seen.get(key).map(|seen| counterpart(seen, wanted));
+                let seen = seen.get(key).map(|seen| match AMOUNTS.contains(&key.as_str()) {
+                    true => amounts(seen, wanted),
+                    false => counterpart(seen, wanted),
+                });
                 // What is empty is as good as not there, and an API server leaves it out.
                 let seen = seen.or_else(|| is_empty(wanted).then(|| wanted.clone()));
                 Some((key.clone(), seen?))
@@ -52,9 +60,21 @@ fn counterpart(seen: &Value, wanted: &Value) -> Value {
             Value::Object(pairs.collect::<Map<_, _>>())
         }
         (Value::Array(seen), Value::Array(wanted)) => list(seen, wanted),
-        (Value::String(seen), Value::String(wanted)) if is_same_amount(seen, wanted) => wanted.as_str().into(),
         _ => seen.clone(),
     }
+}
+
+/// The maps that hold quantities. Anywhere else `1000m` and `1` are two texts.
+const AMOUNTS: [&str; 2] = ["limits", "requests"];
+
+fn amounts(seen: &Value, wanted: &Value) -> Value {
+    let mut seen = counterpart(seen, wanted);
+    for (name, seen) in seen.as_object_mut().into_iter().flatten() {
+        if is_same_amount(seen, &wanted[name]) {
+            seen.clone_from(&wanted[name]);
+        }
+    }
+    seen
 }
 
 /// Items that have a key are found by it; other lists are compared as they stand.
@@ -93,8 +113,9 @@ fn keys<'a>(item: &'a Value, key: &[&str]) -> Vec<Option<&'a Value>> {
     key.iter().map(|part| item.get(part)).collect()
 }
 
-fn is_same_amount(seen: &str, wanted: &str) -> bool {
-    seen != wanted && quantity::millis_of(wanted).is_some() && quantity::millis_of(seen) == quantity::millis_of(wanted)
+fn is_same_amount(seen: &Value, wanted: &Value) -> bool {
+    let amount = |value: &Value| quantity::millis_of(value.as_str()?);
+    amount(wanted).is_some() && amount(seen) == amount(wanted)
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -151,15 +172,25 @@ fn gone(seen: &Value, wanted: &Value) -> Vec<FieldChange> {
         let name = place.trim_start_matches('/').replace('/', ".");
         missing(&name, seen.pointer(place), wanted.pointer(place), &mut went);
     }
-    let pod = |body: &Value| template(body).map(|template| template["spec"].clone()).unwrap_or_default();
+    let pod = |body: &Value| {
+        template(body)
+            .map(|template| template["spec"].clone())
+            .unwrap_or_default()
+    };
     let (seen, wanted) = (pod(seen), pod(wanted));
     for field in WRITTEN_OF_POD {
-        missing(&format!("spec.template.spec.{field}"), seen.get(field), wanted.get(field), &mut went);
+        missing(
+            &format!("spec.template.spec.{field}"),
+            seen.get(field),
+            wanted.get(field),
+            &mut went,
+        );
     }
     for list in WRITTEN_IN_POD {
         let path = format!("spec.template.spec.{list}");
         missing(&path, seen.get(list), wanted.get(list), &mut went);
         for (name, seen, wanted) in pairs(&seen[list], &wanted[list]) {
+            went.extend(writable_again(&path, &name, seen, wanted));
             for place in WRITTEN_IN_CONTAINER {
                 let name = format!("{path}.{name}{}", place.replace('/', "."));
                 missing(&name, seen.pointer(place), wanted.pointer(place), &mut went);
@@ -167,6 +198,26 @@ fn gone(seen: &Value, wanted: &Value) -> Vec<FieldChange> {
         }
     }
     went
+}
+
+/// Mounts that are read-only there, and shall not be any more: what is left out means so.
+fn writable_again(path: &str, container: &str, seen: &Value, wanted: &Value) -> Vec<FieldChange> {
+    let mounts = |body: &Value| body["volumeMounts"].as_array().cloned().unwrap_or_default();
+    let wanted = mounts(wanted);
+    let is_wanted = |one: &&Value| {
+        let same = |other: &&Value| other["mountPath"] == one["mountPath"];
+        wanted
+            .iter()
+            .find(same)
+            .is_some_and(|other| other.get("readOnly").is_none())
+    };
+    let seen = mounts(seen);
+    let went = seen.iter().filter(|one| one["readOnly"] == true).filter(is_wanted);
+    let change = |one: &Value| {
+        let field = format!("{path}.{container}.volumeMounts.{}.readOnly", word(one, &["mountPath"]));
+        FieldChange::in_place(field, Some(true.into()), None)
+    };
+    went.map(change).collect()
 }
 
 fn pairs<'a>(seen: &'a Value, wanted: &'a Value) -> Vec<(String, &'a Value, &'a Value)> {
@@ -207,6 +258,32 @@ fn word(item: &Value, key: &[&str]) -> String {
     key.iter().map(of).collect::<Vec<_>>().join("/")
 }
 
+/// What the API server refuses to change in a workload that is there.
+const FIXED: &[&str] = &["selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates"];
+
+/// Of ours it never changes; what is taken over may have been made with anything.
+fn replace_for_what_is_fixed(changes: &mut Vec<FieldChange>, seen: &Value, wanted: &Value) {
+    tell_the_selector(changes, seen, wanted);
+    for change in changes.iter_mut().filter(|change| is_fixed(&change.field)) {
+        change.replace = true;
+        change.downtime = Some(FIXED_FOR_LIFE.into());
+    }
+}
+
+fn is_fixed(field: &str) -> bool {
+    let name = field.strip_prefix("spec.").and_then(|rest| rest.split('.').next());
+    name.is_some_and(|name| FIXED.contains(&name))
+}
+
+/// It is written as a whole, so that one that chooses by more than is wanted is another one.
+fn tell_the_selector(changes: &mut Vec<FieldChange>, seen: &Value, wanted: &Value) {
+    let [seen, wanted] = [seen, wanted].map(|body| body.pointer("/spec/selector"));
+    let is_told = changes.iter().any(|change| change.field.starts_with("spec.selector"));
+    if !is_told && wanted.is_some() && seen != wanted {
+        changes.push(FieldChange::in_place("spec.selector", seen.cloned(), wanted.cloned()));
+    }
+}
+
 /// A job's pod cannot be changed. It runs again for another revision, and for nothing else.
 fn of_a_job(changes: &mut Vec<FieldChange>, resource: &Resource, observed: &ObservedResource) {
     if resource.revision.is_some() && resource.revision == observed.revision {
@@ -245,7 +322,7 @@ fn say_downtime(changes: &mut [FieldChange], because: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::{DEPLOYMENT, Kind};
+    use crate::kinds::Kind;
     use portolan_core::observation::{Ownership, ResourceState};
     use serde_json::json;
 
@@ -309,6 +386,12 @@ mod tests {
                 &[],
             ),
             (
+                "outside of amounts a text is a text",
+                spec(json!({"env": [{"name": "SHARE", "value": "1"}], "serviceName": "1k"})),
+                spec(json!({"env": [{"name": "SHARE", "value": "1000m"}], "serviceName": "1000"})),
+                &["spec.env.SHARE.value", "spec.serviceName"],
+            ),
+            (
                 "another amount is one",
                 spec(json!({"resources": {"limits": {"cpu": "1"}}})),
                 spec(json!({"resources": {"limits": {"cpu": "2"}}})),
@@ -368,6 +451,52 @@ mod tests {
         );
         let bare = with_container(json!({"name": "web"}));
         assert_eq!(fields(&DEPLOYMENT, probed, bare), [path], "as a whole");
+    }
+
+    #[test]
+    fn what_is_fixed_for_life_is_replaced() {
+        let selector = |labels: Value| json!({ "selector": { "matchLabels": labels } });
+        let ours = || selector(json!({ "owner": "us" }));
+        for (reason, kind, seen, wanted, expected) in [
+            (
+                "somebody else's selector",
+                &DEPLOYMENT,
+                selector(json!({ "app": "web" })),
+                ours(),
+                &["spec.selector.matchLabels.owner"][..],
+            ),
+            (
+                "one that chooses by more",
+                &DEPLOYMENT,
+                selector(json!({ "app": "web", "owner": "us" })),
+                ours(),
+                &["spec.selector"],
+            ),
+            ("the same", &DEPLOYMENT, ours(), ours(), &[]),
+            (
+                "the order of its pods",
+                &STATEFUL_SET,
+                json!({ "podManagementPolicy": "OrderedReady", "serviceName": "a", "replicas": 1 }),
+                json!({ "podManagementPolicy": "Parallel", "serviceName": "b", "replicas": 1 }),
+                &["spec.podManagementPolicy", "spec.serviceName"],
+            ),
+            (
+                "how many there are is not",
+                &STATEFUL_SET,
+                json!({ "replicas": 1 }),
+                json!({ "replicas": 2 }),
+                &[],
+            ),
+        ] {
+            let changes = told(kind, json!({ "spec": seen }), json!({ "spec": wanted }));
+            let replaced = changes.iter().filter(|change| change.replace);
+            let fields: Vec<&str> = replaced.clone().map(|change| change.field.as_str()).collect();
+            assert_eq!(fields, expected, "{reason}");
+            assert!(
+                replaced.clone().all(|change| change.downtime.is_some()),
+                "{reason}: pods end"
+            );
+        }
     }
 
     #[test]

@@ -197,6 +197,60 @@ pub fn unknown_workload(scope: &Scope, name: &str) -> CallError {
     CallError::new(ErrorClass::Invalid, "NotRunning", message).with_hint("`portolan status` shows which there are")
 }
 
+/// A pod by that name is none of the service.
+pub fn unknown_replica(service: &str, replica: &str, there: &[&str]) -> CallError {
+    let message = format!("`{service}` has no replica `{replica}`");
+    CallError::new(ErrorClass::Invalid, "NotRunning", message).with_hint(there_are(there))
+}
+
+pub fn unknown_container(pod: &str, container: &str, there: &[&str]) -> CallError {
+    let message = format!("{pod} has no container `{container}`");
+    CallError::new(ErrorClass::Invalid, "NotRunning", message).with_hint(there_are(there))
+}
+
+fn there_are(names: &[&str]) -> String {
+    match names.len() {
+        1 => format!("there is {}", names[0]),
+        _ => format!("there are {}", names.join(", ")),
+    }
+}
+
+pub fn none_ready(service: &str) -> CallError {
+    CallError::new(
+        ErrorClass::Invalid,
+        "NotReady",
+        format!("no replica of `{service}` is ready"),
+    )
+    .with_hint("`portolan status` says why; `--replica` names one that is not ready")
+}
+
+/// A command that the container's runtime could not start.
+pub fn not_started(command: &str, container: &str, words: &str) -> CallError {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let message = format!(
+        "cannot start `{command}` in container `{container}`: {}",
+        words.join(" ")
+    );
+    CallError::new(ErrorClass::Invalid, "StartFailed", message)
+        .with_hint("name a program of the container's image; a shell is one only if the image has it")
+}
+
+/// What a kubelet says where nothing listens in the pod, or stops to.
+pub fn port_refused(pod: &str, port: u16, words: &str) -> CallError {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let message = format!("port {port} of {pod} takes no connection: {}", words.join(" "));
+    CallError::new(ErrorClass::Invalid, "PortClosed", message)
+        .with_hint("name a port on which the service listens; the manifest's `ports` say which")
+}
+
+/// The connection ended before the command told how it did.
+pub fn exec_lost(why: Option<&dyn std::error::Error>) -> CallError {
+    let why = why.map_or_else(|| "it closed the connection".to_string(), chain);
+    let message = format!("the API server went away before the command ended: {why}");
+    CallError::new(ErrorClass::Retry { after: None }, "ExecLost", message)
+        .with_hint("look with `portolan status`, then try again")
+}
+
 fn chain(failure: &dyn std::error::Error) -> String {
     let mut text = failure.to_string();
     let mut cause = failure.source();

@@ -4,15 +4,19 @@
 //! is either hopeless for this revision, and then its failure, or a reason to wait, and then told beside the count.
 
 use portolan_core::observation::Failure;
+use portolan_provider_api::hints;
 use serde_json::Value;
 
 use crate::names::{annotation, label};
 use crate::read::{is_deleting, items, text};
 
+pub mod events;
+
 /// The pods of one workload, those of the revision that it wants apart.
 pub struct Pods<'a> {
     all: Vec<&'a Value>,
     wanted: Vec<&'a Value>,
+    others_end: bool,
 }
 
 /// Which container's last lines say more.
@@ -46,6 +50,7 @@ impl<'a> Pods<'a> {
         Self {
             wanted: wanted.collect(),
             all,
+            others_end: pods.iter().any(is_deleting),
         }
     }
 
@@ -64,10 +69,14 @@ impl<'a> Pods<'a> {
         self.wanted.iter().find_map(|pod| wait_of(pod))
     }
 
-    /// Since when the newest pod is there, if it is not ready.
-    pub fn newest_unready(&self) -> Option<&'a str> {
-        let unready = self.wanted.iter().filter(|pod| !is_ready(pod));
-        unready.filter_map(|pod| text(pod, "/metadata/creationTimestamp")).max()
+    /// Whether a pod of the app is on its way out, which may make room for another.
+    pub fn others_end(&self) -> bool {
+        self.others_end
+    }
+
+    /// Since when the pod that became unready last is so.
+    pub fn unready_since(&self) -> Option<&'a str> {
+        self.wanted.iter().filter_map(|pod| unready_since(pod)).max()
     }
 
     fn last_failed(&self) -> Option<&'a Value> {
@@ -85,15 +94,28 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     items(pod, "/status/initContainerStatuses").chain(items(pod, "/status/containerStatuses"))
 }
 
-fn is_ready(pod: &Value) -> bool {
+fn readiness(pod: &Value) -> Option<&Value> {
     let mut conditions = items(pod, "/status/conditions");
-    conditions.any(|one| text(one, "/type") == Some("Ready") && text(one, "/status") == Some("True"))
+    conditions.find(|one| text(one, "/type") == Some("Ready"))
+}
+
+pub fn is_ready(pod: &Value) -> bool {
+    readiness(pod).is_some_and(|ready| text(ready, "/status") == Some("True"))
+}
+
+/// One that was ready for days has its whole deadline again; one that no kubelet has seen waits since it was made.
+fn unready_since(pod: &Value) -> Option<&str> {
+    match readiness(pod) {
+        _ if is_ready(pod) => None,
+        Some(unready) => text(unready, "/lastTransitionTime"),
+        None => text(pod, "/metadata/creationTimestamp"),
+    }
 }
 
 /// What a kubelet says of a container that waits where waiting does not mend it, and what we call it.
 const HOPELESS: &[(&str, &str)] = &[
     ("CrashLoopBackOff", "CrashLoopBackOff"),
-    ("ImagePullBackOff", "ImageNotFound"),
+    ("ImagePullBackOff", "ImagePullFailed"),
     ("ErrImageNeverPull", "ImageNotFound"),
     ("InvalidImageName", "ImageReferenceInvalid"),
     ("CreateContainerConfigError", "ConfigurationMissing"),
@@ -107,11 +129,20 @@ fn trouble_of(pod: &Value) -> Option<Trouble> {
         Some(match hopeless(container)? {
             "CrashLoopBackOff" => crash(pod, container),
             code => Trouble {
-                failure: hinted(Failure::new(code, waiting(container))),
+                failure: Failure {
+                    evidence: words_of_pull(container, code),
+                    ..hinted(Failure::new(code, waiting(container)))
+                },
                 log: None,
             },
         })
     })
+}
+
+/// Where nobody knows what they mean, all of a kubelet's words are told.
+fn words_of_pull(container: &Value, code: &str) -> Vec<String> {
+    let words = text(container, "/state/waiting/message").filter(|_| code == "ImagePullFailed");
+    words.into_iter().map(one_line).collect()
 }
 
 /// A registry that is slow or away may answer the next time; one that has no such image has said so.
@@ -119,7 +150,7 @@ fn hopeless(container: &Value) -> Option<&'static str> {
     let reason = text(container, "/state/waiting/reason")?;
     let known = HOPELESS.iter().find(|(known, _)| *known == reason);
     match (known, pull_failure(container)) {
-        (Some((_, "ImageNotFound")), Some(code)) => Some(code),
+        (Some((_, "ImagePullFailed")), Some(code)) => Some(code),
         (Some((_, code)), _) => Some(code),
         (None, Some("ImageNotFound")) if reason == "ErrImagePull" => Some("ImageNotFound"),
         _ => None,
@@ -272,7 +303,10 @@ pub fn refused_scaling(condition: &Value) -> Failure {
 /// A condition in its own words: what it is called, and what is said of it.
 fn said(condition: &Value) -> String {
     let reason = text(condition, "/reason").unwrap_or("it is not said why");
-    match text(condition, "/message").map(one_line).filter(|message| !message.is_empty()) {
+    match text(condition, "/message")
+        .map(one_line)
+        .filter(|message| !message.is_empty())
+    {
         Some(message) => format!("{reason}: {message}"),
         None => reason.to_string(),
     }
@@ -328,18 +362,18 @@ pub fn hinted(failure: Failure) -> Failure {
 
 /// The hint for a reason; the message beside it says what happened.
 pub fn hint(reason: &str) -> Option<&'static str> {
-    HINTS.iter().find(|(known, _)| *known == reason).map(|(_, hint)| *hint)
+    let ours = HINTS.iter().find(|(known, _)| *known == reason);
+    ours.map(|(_, hint)| *hint).or_else(|| hints::hint(reason))
 }
 
 const HINTS: &[(&str, &str)] = &[
     (
-        "CrashLoopBackOff",
-        "the container's last lines are above; `portolan logs SERVICE` has all of them",
-    ),
-    ("OomKilled", "raise resources.memory, or let the process use less"),
-    (
         "ImageNotFound",
         "look whether the image is in its registry, and whether the cluster's nodes may pull it",
+    ),
+    (
+        "ImagePullFailed",
+        "the kubelet's own words are above; the cluster's nodes pull it, not this machine",
     ),
     (
         "RegistryDenied",
@@ -353,10 +387,6 @@ const HINTS: &[(&str, &str)] = &[
     (
         "ConfigurationMissing",
         "create the secret that is named, with that key, in the app's KubeNamespace",
-    ),
-    (
-        "StartFailed",
-        "check `command`, `workingDir`, `user` and the files of the image",
     ),
     (
         "QuotaExceeded",
@@ -382,15 +412,6 @@ const HINTS: &[(&str, &str)] = &[
         "ProbeFailed",
         "look at the probe and at `portolan logs SERVICE`; rollout.deadline is the limit",
     ),
-    (
-        "ProgressDeadlineExceeded",
-        "look at the readiness probe and at `portolan logs SERVICE`; rollout.deadline is the limit",
-    ),
-    (
-        "JobFailed",
-        "mend its cause and apply again, or repeat it as it is with `portolan run JOB`",
-    ),
-    ("Timeout", "raise the job's `timeout`, or let it do less"),
     (
         "VolumeLost",
         "restore the volume from a backup, or delete the claim with its data",

@@ -70,7 +70,12 @@ pub const CRON_JOB: Kind = Kind {
     ..kind("CronJob", "batch", "v1", "cronjobs")
 };
 pub const DISRUPTION_BUDGET: Kind = kind("PodDisruptionBudget", "policy", "v1", "poddisruptionbudgets");
-pub const AUTOSCALER: Kind = kind("HorizontalPodAutoscaler", "autoscaling", "v2", "horizontalpodautoscalers");
+pub const AUTOSCALER: Kind = kind(
+    "HorizontalPodAutoscaler",
+    "autoscaling",
+    "v2",
+    "horizontalpodautoscalers",
+);
 pub const INGRESS: Kind = kind("Ingress", "networking.k8s.io", "v1", "ingresses");
 pub const NETWORK_POLICY: Kind = kind("NetworkPolicy", "networking.k8s.io", "v1", "networkpolicies");
 /// Of the Gateway API.
@@ -78,10 +83,16 @@ pub const HTTP_ROUTE: Kind = installed("HTTPRoute", "gateway.networking.k8s.io",
 /// Of KEDA.
 pub const SCALED_OBJECT: Kind = installed("ScaledObject", "keda.sh", "v1alpha1", "scaledobjects");
 /// Since Kubernetes 1.34.
-pub const CLAIM_TEMPLATE: Kind = installed("ResourceClaimTemplate", "resource.k8s.io", "v1", "resourceclaimtemplates");
+pub const CLAIM_TEMPLATE: Kind = installed(
+    "ResourceClaimTemplate",
+    "resource.k8s.io",
+    "v1",
+    "resourceclaimtemplates",
+);
 
 /// Looked at for causes, and never written.
 pub const POD: Kind = kind("Pod", "", "v1", "pods");
+pub const EVENT: Kind = kind("Event", "", "v1", "events");
 pub const SECRET: Kind = kind("Secret", "", "v1", "secrets");
 pub const GATEWAY: Kind = installed("Gateway", "gateway.networking.k8s.io", "v1", "gateways");
 
@@ -151,7 +162,10 @@ impl Kind {
 /// What the pods of an object are made from, if it makes any.
 pub fn template(object: &Value) -> Option<&Value> {
     let of_jobs = || object.pointer("/spec/jobTemplate/spec/template");
-    object.pointer("/spec/template").filter(|template| template.is_object()).or_else(of_jobs)
+    object
+        .pointer("/spec/template")
+        .filter(|template| template.is_object())
+        .or_else(of_jobs)
 }
 
 #[cfg(test)]

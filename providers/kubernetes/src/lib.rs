@@ -11,7 +11,9 @@ mod capabilities;
 mod client;
 mod diff;
 mod error;
+mod exec;
 mod explain;
+mod forward;
 mod kinds;
 mod logs;
 mod names;
@@ -20,6 +22,7 @@ mod provider;
 mod quantity;
 mod read;
 mod render;
+mod replicas;
 mod scale;
 mod write;
 
@@ -114,9 +117,10 @@ fn provider(cluster: KubeCluster, shape: KubernetesShape) -> Provider {
     Provider {
         shape: shape.clone(),
         calls: Arc::new(provider::KubernetesCalls::new(cluster.clone(), shape.clone())),
-        logs: Some(Arc::new(logs::KubernetesLogs::new(cluster, shape))),
+        logs: Some(Arc::new(logs::KubernetesLogs::new(cluster.clone(), shape.clone()))),
         stats: None,
-        exec: None,
+        exec: Some(Arc::new(exec::KubernetesExec::new(cluster.clone(), shape.clone()))),
+        port_forward: Some(Arc::new(forward::KubernetesPortForward::new(cluster, shape))),
         run_job: None,
         promote: None,
     }

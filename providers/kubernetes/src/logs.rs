@@ -92,23 +92,28 @@ impl Logs for KubernetesLogs {
         let place = self.shape.kube_namespace(&scope.namespace).to_string();
         let (sender, receiver) = mpsc::channel(256);
         let mut written = Vec::new();
-        for source in &sources {
-            let text = self.cluster.last_lines(&place, &request(source, &query)).await?;
-            written.extend(text.lines().map(|line| line_of(source, line)));
+        let mut followed = Vec::new();
+        for source in sources {
+            let text = self.cluster.last_lines(&place, &request(&source, &query)).await?;
+            // A pod that has gone since it was listed has no lines any more, and those of the others are told.
+            let Some(text) = text else { continue };
+            let lines: Vec<LogLine> = text.lines().map(|line| line_of(&source, line)).collect();
+            followed.push(Followed::behind(source, &lines, query.since));
+            written.extend(lines);
         }
+        written.retain(|line| query.since.is_none_or(|since| line.time >= since));
         written.sort_by_key(|line| line.time);
         let skipped = query.tail.map_or(0, |tail| written.len().saturating_sub(tail));
         let written = written.split_off(skipped);
         let cluster = self.cluster.clone();
         tokio::spawn(async move {
-            let since = written.iter().map(|line| line.time).max().or(query.since);
             for line in written {
                 if sender.send(Ok(line)).await.is_err() {
                     return;
                 }
             }
             if query.follow {
-                follow_all(&cluster, &place, sources, since, &sender).await;
+                follow_all(&cluster, &place, followed, &sender).await;
             }
         });
         Ok(receiver)
@@ -119,27 +124,46 @@ impl Logs for KubernetesLogs {
 const ALL_LINES: usize = 1_000_000;
 
 fn request<'a>(source: &'a Source, query: &LogQuery) -> LogRequest<'a> {
-    let since = query
-        .since
-        .map(|since| since.elapsed().unwrap_or_default().as_secs() + 1);
     LogRequest {
         pod: &source.pod,
         container: &source.container,
         previous: false,
-        lines: query.tail.unwrap_or(ALL_LINES),
+        // Of none nobody knows where to go on from.
+        lines: query.tail.unwrap_or(ALL_LINES).max(1),
         timestamps: true,
-        since_seconds: since,
+        since: query.since,
+    }
+}
+
+/// A source, and where its own lines go on: others may have written later, and be told already.
+#[derive(Debug, PartialEq, Eq)]
+struct Followed {
+    source: Source,
+    /// Of its last line so far.
+    told: Option<SystemTime>,
+    /// What was asked for.
+    since: Option<SystemTime>,
+}
+
+impl Followed {
+    fn behind(source: Source, lines: &[LogLine], since: Option<SystemTime>) -> Self {
+        let told = lines.last().map(|line| line.time);
+        Self { source, told, since }
+    }
+
+    fn is_new(&self, line: &LogLine) -> bool {
+        let later = self.told.is_none_or(|told| line.time > told);
+        later && self.since.is_none_or(|since| line.time >= since)
     }
 }
 
 async fn follow_all(
     cluster: &KubeCluster,
     place: &str,
-    sources: Vec<Source>,
-    since: Option<SystemTime>,
+    sources: Vec<Followed>,
     to: &mpsc::Sender<Result<LogLine, CallError>>,
 ) {
-    let each = sources.iter().map(|source| follow(cluster, place, source, since, to));
+    let each = sources.iter().map(|source| follow(cluster, place, source, to));
     tokio::select! {
         told = futures_util::future::try_join_all(each) => if let Err(failure) = told {
             _ = to.send(Err(failure)).await;
@@ -148,29 +172,30 @@ async fn follow_all(
     }
 }
 
-/// From what was told last: a kubelet counts in seconds, so what comes twice is left out.
+/// From what was told last: a kubelet begins with a whole second, so what comes twice is left out.
 async fn follow(
     cluster: &KubeCluster,
     place: &str,
-    source: &Source,
-    since: Option<SystemTime>,
+    followed: &Followed,
     to: &mpsc::Sender<Result<LogLine, CallError>>,
 ) -> Result<(), CallError> {
-    let age = since.and_then(|since| since.elapsed().ok()).unwrap_or_default();
+    let source = &followed.source;
     let request = LogRequest {
         pod: &source.pod,
         container: &source.container,
         previous: false,
         lines: ALL_LINES,
         timestamps: true,
-        since_seconds: Some(age.as_secs() + 1),
+        since: followed.told.or(followed.since),
     };
-    let mut lines = cluster.follow(place, &request).await?.lines();
+    let Some(stream) = cluster.follow(place, &request).await? else {
+        return Ok(());
+    };
+    let mut lines = stream.lines();
     while let Some(text) = lines.next().await {
         let text = text.map_err(|failure| error::lost(&failure.to_string()))?;
         let line = line_of(source, &text);
-        let is_new = since.is_none_or(|since| line.time > since);
-        if is_new && to.send(Ok(line)).await.is_err() {
+        if followed.is_new(&line) && to.send(Ok(line)).await.is_err() {
             return Ok(());
         }
     }
@@ -247,6 +272,23 @@ mod tests {
             ]},
         });
         assert_eq!(sources_of(&pod), [source("web", "web"), source("web", "crashed")]);
+    }
+
+    #[test]
+    fn each_container_goes_on_from_its_own_last_line() {
+        let web = source("web", "web");
+        let line = |second: u64| line_of(&web, &format!("1970-01-01T00:00:0{second}.5Z text"));
+        let second = |second: u64| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(second));
+        for (reason, lines, since, new, expected) in [
+            ("it had written nothing", vec![], None, 1, true),
+            ("after its last", vec![line(2), line(4)], None, 5, true),
+            ("its last again", vec![line(2), line(4)], None, 4, false),
+            ("before what was asked for", vec![], second(5), 4, false),
+            ("in that very second", vec![], second(5), 5, true),
+        ] {
+            let followed = Followed::behind(web.clone(), &lines, since);
+            assert_eq!(followed.is_new(&line(new)), expected, "{reason}");
+        }
     }
 
     #[test]

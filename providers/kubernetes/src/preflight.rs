@@ -46,7 +46,9 @@ pub async fn faults(
 
 /// Every gateway that a route is to be attached to.
 fn gateways(writes: &[WriteRequest]) -> impl Iterator<Item = (&WriteRequest, &Value)> {
-    let routes = writes.iter().filter(|write| write.verb != Verb::Delete && write.id.kind == HTTP_ROUTE.name);
+    let routes = writes
+        .iter()
+        .filter(|write| write.verb != Verb::Delete && write.id.kind == HTTP_ROUTE.name);
     routes.flat_map(|write| items(&write.body, "/spec/parentRefs").map(move |gateway| (write, gateway)))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join, try_join_all};
 use portolan_core::observation::{Held, Observation, ObservedResource, Ownership, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
@@ -13,6 +13,7 @@ use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, WriteRequ
 use serde_json::Value;
 
 use crate::client::{Answer, Applied, Cluster, Created, LogRequest};
+use crate::explain::events;
 use crate::kinds::{JOB, Kind, POD, RENDERED, SERVICE_ACCOUNT};
 use crate::names::{Names, annotation, selector_of};
 use crate::read::{self, Read, Seen};
@@ -58,27 +59,31 @@ impl KubernetesCalls {
         if !kind.has_pods() || found.seen.revision != request.revision {
             return Ok((found, false));
         }
-        let pods = self.cluster.list(&POD, self.place(scope), &selector_of(scope)).await?;
-        let found = self::found(scope, kind, found.object, &pods);
+        let mut pods = self.cluster.list(&POD, self.place(scope), &selector_of(scope)).await?;
+        let mut objects = [(kind, found.object)];
+        self.tell_by_events(scope, &mut objects, &mut pods).await;
+        let [(_, object)] = objects;
+        let found = self::found(scope, kind, object, &pods);
         let has_failed = found.seen.failure().is_some();
         Ok((found, has_failed))
     }
 
-    /// Fresh pods for what is to be applied again.
-    async fn restart(
-        &self,
-        scope: &Scope,
-        kind: &'static Kind,
-        request: &WriteRequest,
-        live: Value,
-    ) -> Result<Value, CallError> {
-        let Some(patch) = write::restarted(&live, &request.idempotency_token) else {
-            return Ok(live);
-        };
+    /// Asked only for what waits without a word, so that a look at what has converged costs no request more. They are no
+    /// reason to fail.
+    async fn tell_by_events(&self, scope: &Scope, objects: &mut [(&'static Kind, Value)], pods: &mut [Value]) {
         let place = self.place(scope);
-        match self.cluster.annotate(kind, place, &request.id.name, patch).await? {
-            Answer::Done(restarted) => Ok(restarted),
-            Answer::Moved | Answer::Gone => Err(error::moved(&request.id)),
+        if pods.iter().any(events::is_silent)
+            && let Ok(told) = self.cluster.events(place, events::OF_PULLS).await
+        {
+            pods.iter_mut().for_each(|pod| events::tell_pulls(pod, &told));
+        }
+        for (_, object) in objects
+            .iter_mut()
+            .filter(|(kind, object)| events::lacks_pods(kind, object))
+        {
+            if let Ok(told) = self.cluster.events(place, &events::about(object)).await {
+                events::tell_refusal(object, &told);
+            }
         }
     }
 
@@ -99,7 +104,7 @@ impl KubernetesCalls {
         match &found.seen.ownership {
             Ownership::Ours { .. } if found.seen.retained => self.take_up(scope, kind, request, found).await,
             Ownership::Ours { .. } => Ok(Accepted::done()),
-            _ => self.apply(scope, kind, request, found.object).await,
+            _ => self.apply(scope, kind, request, found.object, None).await,
         }
     }
 
@@ -119,13 +124,14 @@ impl KubernetesCalls {
         }
     }
 
-    /// Over what was found, and over nothing else.
+    /// Over what was found, and over nothing else; with a token to retry by, with fresh pods.
     async fn apply(
         &self,
         scope: &Scope,
         kind: &'static Kind,
         request: &WriteRequest,
         mut live: Value,
+        retry: Option<&str>,
     ) -> Result<Accepted, CallError> {
         let place = self.place(scope);
         if let Some(patch) = write::adoption(&live) {
@@ -134,7 +140,7 @@ impl KubernetesCalls {
                 Answer::Moved | Answer::Gone => return Err(error::moved(&request.id)),
             };
         }
-        let object = write::applied_over(&live, write::object_of(scope, place, request)?);
+        let object = write::applied_over(&live, write::object_of(scope, place, request)?, retry);
         match self.cluster.apply(kind, place, &object, request.take_over).await? {
             Applied::Done => Ok(Accepted::done()),
             Applied::Held(managers) => Err(error::held_by_others(&request.id, managers)),
@@ -201,9 +207,9 @@ impl KubernetesCalls {
             previous: log.previous,
             lines: LAST_LINES,
             timestamps: false,
-            since_seconds: None,
+            since: None,
         };
-        if let Ok(lines) = self.cluster.last_lines(self.place(scope), &request).await {
+        if let Ok(Some(lines)) = self.cluster.last_lines(self.place(scope), &request).await {
             failure.evidence.extend(lines.lines().map(String::from));
         }
         resource
@@ -254,7 +260,8 @@ impl Calls for KubernetesCalls {
     ) -> Result<Observation, CallError> {
         let selector = selector_of(scope);
         let pods = self.cluster.list(&POD, self.place(scope), &selector);
-        let (objects, pods) = futures_util::future::try_join(self.objects(scope, wanted), pods).await?;
+        let (mut objects, mut pods) = try_join(self.objects(scope, wanted), pods).await?;
+        self.tell_by_events(scope, &mut objects, &mut pods).await;
         let seen = Seen {
             scope,
             pods: &pods,
@@ -265,13 +272,14 @@ impl Calls for KubernetesCalls {
             ..Observation::default()
         };
         let account = SERVICE_ACCOUNT.id(Names(scope).app());
-        for (kind, object) in &objects {
-            let resource = self.told(scope, seen.read(kind, object)).await;
-            if resource.id == account {
-                observation.held = read::held(scope, object);
-            }
+        let read = objects
+            .iter()
+            .map(|(kind, object)| self.told(scope, seen.read(kind, object)));
+        for resource in join_all(read).await {
             observation.resources.insert(resource.id.clone(), resource);
         }
+        let account = objects.iter().find(|(kind, object)| id_of(kind, object) == account);
+        observation.held = account.and_then(|(_, account)| read::held(scope, account));
         Ok(observation)
     }
 
@@ -294,11 +302,11 @@ impl Calls for KubernetesCalls {
             return Err(error::still_going(&request.id));
         }
         match self.has_failed(scope, kind, found, request).await? {
-            (found, false) => self.apply(scope, kind, request, found.object).await,
+            (found, false) => self.apply(scope, kind, request, found.object, None).await,
             (found, true) if kind == &JOB => self.run_again(scope, request, &found.object).await,
             (found, true) => {
-                let live = self.restart(scope, kind, request, found.object).await?;
-                self.apply(scope, kind, request, live).await
+                let retry = Some(request.idempotency_token.as_str());
+                self.apply(scope, kind, request, found.object, retry).await
             }
         }
     }

@@ -1,22 +1,5 @@
-//! Kubernetes' quantities: one amount, spelt in many ways. An API server answers with the shortest.
-
-/// `2`, `250m`
-pub fn of_millis(millis: u64) -> String {
-    match millis % 1000 {
-        0 => (millis / 1000).to_string(),
-        _ => format!("{millis}m"),
-    }
-}
-
-/// `1Gi`, `1000`
-pub fn of_bytes(bytes: u64) -> String {
-    const UNITS: [(&str, u32); 5] = [("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
-    let whole = |shift: &u32| bytes != 0 && bytes.trailing_zeros() >= *shift;
-    match UNITS.iter().find(|(_, shift)| whole(shift)) {
-        Some((unit, shift)) => format!("{}{unit}", bytes >> shift),
-        None => bytes.to_string(),
-    }
-}
+//! Kubernetes' quantities, read: one amount is spelt in many ways, and an API server answers with its own. They are written
+//! by core's types.
 
 /// In thousandths; `None` for what is no quantity, or is finer or larger than any that we write.
 pub fn millis_of(text: &str) -> Option<i128> {
@@ -66,18 +49,5 @@ mod tests {
         for (reason, text) in [("no number", "much"), ("another unit", "1Q"), ("nothing", "")] {
             assert_eq!(millis_of(text), None, "{reason}");
         }
-    }
-
-    #[test]
-    fn what_we_write_is_the_shortest() {
-        for (reason, bytes, expected) in [
-            ("whole units", 3 << 30, "3Gi"),
-            ("the largest that divides it", 1536 << 20, "1536Mi"),
-            ("no unit divides it", 1000, "1000"),
-            ("nothing", 0, "0"),
-        ] {
-            assert_eq!(of_bytes(bytes), expected, "{reason}");
-        }
-        assert_eq!((of_millis(2000), of_millis(250)), ("2".into(), "250m".into()));
     }
 }

@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 
 use crate::explain::{self, Pods};
 use crate::kinds::{
-    CLAIM, CLAIM_TEMPLATE, CONFIG_MAP, DEPLOYMENT, HTTP_ROUTE, INGRESS, Kind, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET, template,
+    CLAIM, CLAIM_TEMPLATE, CONFIG_MAP, DEPLOYMENT, HTTP_ROUTE, INGRESS, Kind, SERVICE, SERVICE_ACCOUNT, STATEFUL_SET,
+    template,
 };
 use crate::names::{annotation, hash_of_text, label};
 
@@ -198,7 +199,9 @@ fn domains_of_ingress(object: &Value) -> Vec<String> {
     if items(object, "/status/loadBalancer/ingress").next().is_none() {
         return Vec::new();
     }
-    let secured: Vec<&Value> = items(object, "/spec/tls").flat_map(|tls| items(tls, "/hosts")).collect();
+    let secured: Vec<&Value> = items(object, "/spec/tls")
+        .flat_map(|tls| items(tls, "/hosts"))
+        .collect();
     let rules = items(object, "/spec/rules").filter_map(|rule| rule.get("host"));
     let urls = rules.filter_map(|host| {
         let scheme = if secured.contains(&host) { "https" } else { "http" };

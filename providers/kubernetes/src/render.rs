@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use portolan_core::capability::Capability;
 use portolan_core::desired::{DesiredService, DesiredState, DesiredVolume};
 use portolan_core::fault::Fault;
+use portolan_core::manifest::ByteQuantity;
 use portolan_core::observation::ObservedResource;
 use portolan_core::plan::FieldChange;
 use portolan_core::resource::{Edge, EdgeCondition, KnownAfter, Open, Resource, ResourceId, Resources, is_closed};
@@ -34,7 +35,6 @@ use crate::capabilities::CAPABILITIES;
 use crate::diff;
 use crate::kinds::{CLAIM, Kind, SERVICE_ACCOUNT};
 use crate::names::{Names, annotation, hash_of_text, label};
-use crate::quantity;
 
 /// What a claim asks for where the manifest names no size; a cluster has to be told one.
 const USUAL_VOLUME_BYTES: u64 = 1 << 30;
@@ -141,10 +141,10 @@ impl Renderer<'_> {
             component: "volume",
             origin: &volume.origin,
         };
-        let size = quantity::of_bytes(volume.size_bytes.unwrap_or(USUAL_VOLUME_BYTES));
+        let size = ByteQuantity::from_bytes(volume.size_bytes.unwrap_or(USUAL_VOLUME_BYTES));
         let body = json!({ "spec": {
             "accessModes": ["ReadWriteOnce"],
-            "resources": { "requests": { "storage": size } },
+            "resources": { "requests": { "storage": size.to_string() } },
         }});
         let mut claim = self.object(&CLAIM, self.names.of(&volume.name), part, body);
         claim.holds_data = true;

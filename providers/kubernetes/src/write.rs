@@ -5,9 +5,9 @@ use portolan_core::resource::ResourceId;
 use portolan_provider_api::{CallError, WriteRequest};
 use serde_json::{Value, json};
 
-use crate::{error, scale};
 use crate::kinds::{JOB, Kind};
 use crate::names::{MANAGER, annotation, hash_of_text, label};
+use crate::{error, scale};
 
 /// The kind of what a write is about.
 pub fn kind_of(id: &ResourceId) -> Result<&'static Kind, CallError> {
@@ -29,8 +29,9 @@ pub fn object_of(scope: &Scope, kube_namespace: &str, request: &WriteRequest) ->
     Ok(object)
 }
 
-/// What is applied over `live`, and only over it: whoever writes in between makes it a conflict.
-pub fn applied_over(live: &Value, mut object: Value) -> Value {
+/// What is applied over `live`, and only over it: whoever writes in between makes it a conflict. Where `live` has failed its
+/// pods are made afresh, once for each token.
+pub fn applied_over(live: &Value, mut object: Value, retry: Option<&str>) -> Value {
     object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
     object["metadata"]["uid"] = live["metadata"]["uid"].clone();
     if scale::is_free(&object, live) {
@@ -39,8 +40,26 @@ pub fn applied_over(live: &Value, mut object: Value) -> Value {
     if object["kind"] == JOB.name {
         // The pod of a job cannot be changed, and is of the revision that is wanted: else the job would be replaced.
         object["spec"]["template"] = live["spec"]["template"].clone();
+        return object;
+    }
+    let token = retry.map(|token| json!(hash_of_text("retried", token)));
+    if let Some(token) = token.or_else(|| retried(live, &object)) {
+        object["spec"]["template"]["metadata"]["annotations"][annotation::RETRIED] = token;
     }
     object
+}
+
+/// Which retry the pods of that very revision are of: without it they would be other pods.
+fn retried(live: &Value, object: &Value) -> Option<Value> {
+    let template = |object: &Value, key: &str| {
+        object
+            .pointer("/spec/template/metadata")
+            .map(|found| found[key].clone())
+    };
+    let labels = template(object, "labels")?;
+    let same = template(live, "labels")?[label::REVISION] == labels[label::REVISION];
+    let before = template(live, "annotations")?.get(annotation::RETRIED)?.clone();
+    same.then_some(before)
 }
 
 /// A create is a POST, and what it wrote counts as written by an update. Apply would not see that it was ours, take away
@@ -87,21 +106,6 @@ pub fn annotated(live: &Value, key: &str, value: Option<String>) -> Value {
     }})
 }
 
-/// Other pods of the same template, once for each token: what has failed is tried afresh.
-pub fn restarted(live: &Value, token: &str) -> Option<Value> {
-    let token = hash_of_text("retried", token);
-    let annotations = &live["spec"]["template"]["metadata"]["annotations"];
-    let is_done = annotations
-        .get(annotation::RETRIED)
-        .is_some_and(|before| *before == token);
-    (!is_done).then(|| {
-        json!({
-            "metadata": { "resourceVersion": live["metadata"]["resourceVersion"] },
-            "spec": { "template": { "metadata": { "annotations": { annotation::RETRIED: token } } } },
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +116,33 @@ mod tests {
 
     fn live(entries: &[Value]) -> Value {
         json!({"metadata": {"resourceVersion": "7", "managedFields": entries}})
+    }
+
+    #[test]
+    fn a_retry_is_in_what_is_applied_and_stays_there() {
+        let template = |revision: &str, retried: Value| {
+            let mut template = json!({"metadata": {"labels": {label::REVISION: revision}}});
+            template["metadata"]["annotations"] = retried;
+            json!({"metadata": {"resourceVersion": "7"}, "spec": {"template": template}})
+        };
+        let of = |token: &str| json!({ annotation::RETRIED: hash_of_text("retried", token) });
+        for (reason, live, retry, expected) in [
+            ("it has not failed", template("r1", json!({})), None, Value::Null),
+            ("it has", template("r1", json!({})), Some("a"), of("a")),
+            ("the same retry again", template("r1", of("a")), Some("a"), of("a")),
+            ("another one", template("r1", of("a")), Some("b"), of("b")),
+            ("its pods are those of a retry", template("r1", of("a")), None, of("a")),
+            ("another revision's were", template("r0", of("a")), None, Value::Null),
+        ] {
+            let object = template("r1", Value::Null);
+            let applied = applied_over(&live, object, retry);
+            let told = &applied["spec"]["template"]["metadata"]["annotations"];
+            assert_eq!(*told, expected, "{reason}");
+            assert_eq!(
+                applied["metadata"]["resourceVersion"], "7",
+                "{reason}: over what was seen"
+            );
+        }
     }
 
     #[test]

@@ -28,7 +28,10 @@ const CAPABILITIES: &[Capability] = &[
         "services.*.scale.max",
         Support::Degraded("nothing scales by itself here: `min` replicas run"),
     ),
-    row("services.*.scale.on", Support::Degraded("nothing scales by itself here")),
+    row(
+        "services.*.scale.on",
+        Support::Degraded("nothing scales by itself here"),
+    ),
     row(
         "services.*.domains",
         Support::Degraded("no domain leads here: a public port is reached by its number"),

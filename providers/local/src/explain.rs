@@ -1,8 +1,11 @@
 //! This platform's failures -> what to do about them, in one line.
 
+use portolan_provider_api::hints;
+
 /// The hint for a reason of the supervisor's; the message beside it says what happened.
 pub fn hint(reason: &str) -> Option<&'static str> {
-    HINTS.iter().find(|(known, _)| *known == reason).map(|(_, hint)| *hint)
+    let ours = HINTS.iter().find(|(known, _)| *known == reason);
+    ours.map(|(_, hint)| *hint).or_else(|| hints::hint(reason))
 }
 
 /// Nobody looks after the app: a reason of ours, for a supervisor that is not there cannot say so.
@@ -10,27 +13,9 @@ pub const NOBODY: &str = "SupervisorNotRunning";
 
 const HINTS: &[(&str, &str)] = &[
     (
-        "CrashLoopBackOff",
-        "the container's last lines are above; `portolan logs SERVICE` has all of them",
-    ),
-    ("OomKilled", "raise resources.memory, or let the process use less"),
-    (
         "PidsLimitReached",
         "look for processes that nobody waits for; the limit keeps one container from taking them all",
     ),
-    (
-        "StartFailed",
-        "check `command`, `workingDir`, `user` and the files of the image",
-    ),
-    (
-        "ProgressDeadlineExceeded",
-        "look at the readiness probe and at `portolan logs SERVICE`; rollout.deadline is the limit",
-    ),
-    (
-        "JobFailed",
-        "mend its cause and apply again, or repeat it as it is with `portolan run JOB`",
-    ),
-    ("Timeout", "raise the job's `timeout`, or let it do less"),
     (
         "PortInUse",
         "stop what listens there, or give the service another port in the manifest",

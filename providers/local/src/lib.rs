@@ -72,6 +72,7 @@ pub fn local(settings: LocalSettings, images: Arc<dyn Images>) -> Provider {
         logs: Some(Arc::new(logs::LocalLogs::new(platform.clone()))),
         stats: Some(Arc::new(stats::LocalStats::new(platform.clone()))),
         exec: Some(Arc::new(operations::LocalExec::new(platform.clone()))),
+        port_forward: None,
         run_job: Some(Arc::new(operations::LocalRunJob::new(platform.clone()))),
         promote: Some(Arc::new(operations::LocalPromote::new(platform))),
     }

@@ -16,6 +16,7 @@ mod error;
 pub mod image;
 mod kubeconfig;
 mod kwok;
+pub mod leftovers;
 pub mod node;
 mod place;
 mod processes;

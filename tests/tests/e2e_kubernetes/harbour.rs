@@ -2,6 +2,7 @@
 //! with the pushed digests in place of `build`.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -109,6 +110,40 @@ impl Harbour {
     /// `portolan ARGUMENTS` as a user of the cluster says it: where the node is, beside the manifest.
     pub fn portolan(&self, arguments: &[&str]) -> Output {
         self.command(&program("portolan")).args(arguments).output().unwrap()
+    }
+
+    /// As [`Harbour::portolan`], with a text piped into it.
+    pub fn fed(&self, arguments: &[&str], text: &str) -> Output {
+        let mut command = self.command(&program("portolan"));
+        let piped = command.args(arguments).stdin(Stdio::piped());
+        let mut running = piped.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut stdin, text) = (running.stdin.take().unwrap(), text.to_string());
+        let feeds = std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+        let output = running.wait_with_output().unwrap();
+        feeds.join().unwrap().unwrap();
+        output
+    }
+
+    /// A command that says on its first line where it listens, until the guard is dropped.
+    pub fn forwarded(&self, arguments: &[&str]) -> (String, Running) {
+        let mut command = self.command(&program("portolan"));
+        let mut running = Running(command.args(arguments).stdout(Stdio::piped()).spawn().unwrap());
+        let mut line = String::new();
+        BufReader::new(running.0.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line.split_whitespace().next().expect("it says where it listens");
+        (address.to_string(), running)
+    }
+
+    /// As [`Harbour::portolan`], at a terminal that is set up first; what is seen there.
+    pub fn at_a_terminal(&self, setting: &str, arguments: &[&str]) -> String {
+        let line = format!("{setting}; {} {}", program("portolan").display(), arguments.join(" "));
+        let mut command = self.command(Path::new("script"));
+        let command = command.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{line}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     /// Whoever enters the node's mounts is at their root first.
@@ -287,6 +322,16 @@ impl Drop for Harbour {
     fn drop(&mut self) {
         _ = self.registry.kill();
         _ = self.registry.wait();
+    }
+}
+
+/// Ends with the value.
+pub struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
     }
 }
 

@@ -8,12 +8,11 @@ mod harbour;
 mod load;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::time::{Duration, Instant};
 
 use harbour::{Built, Harbour, LIMIT, PLACE};
 use load::{Kept, while_asked};
-use portolan_cluster::Node;
+use portolan_cluster::{Node, leftovers};
 use portolan_tests::program;
 use portolan_tests::wait::until;
 use serde_json::json;
@@ -30,6 +29,7 @@ fn a_shop_lives_on_real_pods() {
     };
     comes_up(&mut shop);
     status_and_logs_tell_the_truth(&shop);
+    is_looked_into(&shop);
     unchanged_is_silent(&shop);
     an_update_costs_no_request(&mut shop);
     breaks_and_says_why(&mut shop);
@@ -49,6 +49,7 @@ fn a_shop_lives_in_containers_of_our_own_runtime() {
     };
     comes_up(&mut shop);
     status_and_logs_tell_the_truth(&shop);
+    is_looked_into(&shop);
     an_update_costs_no_request(&mut shop);
     let serving = shop.whoami()[1].clone();
     a_crash_loop(&mut shop, &serving);
@@ -58,6 +59,8 @@ fn a_shop_lives_in_containers_of_our_own_runtime() {
 }
 
 fn comes_up(shop: &mut Harbour) {
+    shop.edit("catalog/catalog.c", CATALOG, &format!("{ECHO}{CATALOG}"));
+    shop.edit("catalog/catalog.c", CATALOG, &format!("{CATALOG}{ECHOES}"));
     let images = shop.build();
     shop.push(&images);
     shop.use_images(&images);
@@ -107,6 +110,66 @@ fn status_and_logs_tell_the_truth(shop: &Harbour) {
     for said in [status, written, shop.says(&["plan", "-o", "json"], 0)] {
         assert!(!said.contains("open-sesame"), "the secret is said: {said}");
     }
+}
+
+const CATALOG: &str = "int main(int count, char **arguments) {\n";
+
+/// What the catalog does for `/catalog echo`: it tells its terminal, or what is piped into it.
+const ECHO: &str = r#"
+#include <sys/ioctl.h>
+static int echo(void) {
+    struct winsize size = {0};
+    if (isatty(0)) {
+        while (ioctl(0, TIOCGWINSZ, &size) == 0 && size.ws_col == 0) usleep(10000);
+        printf("%d columns, %d rows\n", size.ws_col, size.ws_row);
+        return 0;
+    }
+    for (int c; (c = getchar()) != EOF;) putchar(c);
+    fputs("that was all\n", stderr);
+    return 7;
+}
+"#;
+const ECHOES: &str = "    if (count > 1 && !strcmp(arguments[1], \"echo\")) return echo();\n";
+
+/// Commands in a container: streams, terminal, exit code, and what cannot be entered.
+fn is_looked_into(shop: &Harbour) {
+    let check = ["exec", "catalog", "--", "/catalog", "check"];
+    until("the catalog is ready", LIMIT, || {
+        (shop.portolan(&check).status.code() == Some(0)).then_some(())
+    });
+    let echo = ["exec", "catalog", "--", "/catalog", "echo"];
+    let sent = "a line\n".repeat(40_000);
+    let echoed = shop.fed(&echo, &sent);
+    assert_eq!(echoed.status.code(), Some(7));
+    assert_eq!(echoed.stdout.len(), sent.len(), "all that is piped in comes back");
+    assert_eq!(String::from_utf8_lossy(&echoed.stderr).trim(), "that was all");
+    let seen = shop.at_a_terminal("stty cols 91 rows 33", &echo);
+    assert!(seen.contains("91 columns, 33 rows"), "{seen}");
+    is_reached_by_a_port_of_this_machine(shop);
+    for (service, program, code, exit) in [
+        ("nothing", "/catalog", "NotRunning", 1),
+        ("catalog", "/nowhere", "StartFailed", 125),
+    ] {
+        let said = shop.says(&["exec", service, "--", program], exit);
+        let error = format!("error[{code}]: ");
+        assert!(said.contains(&error) && said.contains("hint: "), "no {error}in {said}");
+    }
+}
+
+/// What is asked there is answered by the service, one connection after the other.
+fn is_reached_by_a_port_of_this_machine(shop: &Harbour) {
+    let (address, guard) = shop.forwarded(&["port-forward", "web", "0:8080"]);
+    for _ in 0..2 {
+        let url = format!("http://{address}/whoami");
+        let answer = shop
+            .node
+            .run("curl", &["--silent", "--fail", "--max-time", "10", &url])
+            .unwrap();
+        assert!(answer.contains("headline "), "{answer}");
+    }
+    drop(guard);
+    let said = shop.says(&["port-forward", "web", "0:81"], 1);
+    assert!(said.contains("error[PortClosed]: port 81 of "), "{said}");
 }
 
 fn unchanged_is_silent(shop: &Harbour) {
@@ -319,15 +382,7 @@ fn leaves_nothing(shop: Harbour) {
     let folders = shop.folders();
     drop(shop);
     for folder in folders {
-        let name = folder.to_str().unwrap();
-        assert!(!folder.exists(), "{name} is left");
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(name), "a mount is left: {mounts}");
-        for process in fs::read_dir("/proc").unwrap().flatten() {
-            let words = fs::read(process.path().join("cmdline")).unwrap_or_default();
-            let words = String::from_utf8_lossy(&words).replace('\0', " ");
-            assert!(!words.contains(name), "a process is left: {words}");
-        }
+        assert_eq!(leftovers::of(&folder), [""; 0]);
     }
 }
 

@@ -14,6 +14,9 @@ use crate::manifests::select_one;
 use crate::output::Output;
 use crate::session::Session;
 
+/// What a command could not be started is told by, as `portolan-runtime` does.
+const NOT_STARTED: u8 = 125;
+
 pub async fn exec(arguments: ExecArgs, output: Output) -> CommandResult {
     let session = Session::open(output)?;
     let deployed = session.deployed(select_one(&arguments.one)?)?;
@@ -60,7 +63,14 @@ async fn attach(session: ExecSession, terminal: bool) -> CommandResult {
     }
     input.abort();
     sizes.abort();
-    Ok(code?.clamp(0, 255) as u8)
+    match code {
+        Ok(code) => Ok(code.clamp(0, 255) as u8),
+        Err(failure) if failure.code == "StartFailed" => Err(Failure {
+            exit: NOT_STARTED,
+            ..failure.into()
+        }),
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 /// Keeps the channel open to the end: a closed one means that no size will come any more.

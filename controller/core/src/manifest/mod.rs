@@ -55,8 +55,8 @@ pub use secret::SecretReference;
 pub use service::{InitContainer, Port, Protocol, Service, Sidecar, Stop, StopSignal};
 pub use sharing::{AllowedApp, Traffic, Use};
 pub use target::{
-    Approval, Budget, Egress, GatewayReference, GpuAccess, KUBERNETES_PROVIDER, KubernetesTarget, LOCAL_PROVIDER, LocalTarget, PROVIDERS, Target,
-    TargetKind, TargetSecrets, TargetSpec,
+    Approval, Budget, Egress, GatewayReference, GpuAccess, KUBERNETES_PROVIDER, KubernetesTarget, LOCAL_PROVIDER,
+    LocalTarget, PROVIDERS, Target, TargetKind, TargetSecrets, TargetSpec,
 };
 pub use volume::{FileMount, VolumeMount};
 

@@ -7,7 +7,12 @@ const FIELDS: [(RangeInclusive<u32>, &[&str]); 5] = [
     (0..=59, &[]),
     (0..=23, &[]),
     (1..=31, &[]),
-    (1..=12, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]),
+    (
+        1..=12,
+        &[
+            "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+        ],
+    ),
     (0..=6, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
 ];
 
@@ -15,7 +20,11 @@ const FIELDS: [(RangeInclusive<u32>, &[&str]); 5] = [
 /// numbers, ranges and steps. Neither `@daily` nor a Sunday that is 7 is known to all of them.
 pub(super) fn is_schedule(text: &str) -> bool {
     let fields: Vec<&str> = text.split(' ').collect();
-    fields.len() == FIELDS.len() && fields.iter().zip(FIELDS).all(|(field, (range, names))| is_field(field, &range, names))
+    fields.len() == FIELDS.len()
+        && fields
+            .iter()
+            .zip(FIELDS)
+            .all(|(field, (range, names))| is_field(field, &range, names))
 }
 
 fn is_field(field: &str, range: &RangeInclusive<u32>, names: &[&str]) -> bool {
@@ -29,7 +38,11 @@ fn is_part(part: &str, range: &RangeInclusive<u32>, names: &[&str]) -> bool {
         None => (part, None),
     };
     let is_step = |step: &str| number(step).is_some_and(|step| step > 0 && range.contains(&step));
-    let of = |word: &str| number(word).or_else(|| named(word, range, names)).filter(|number| range.contains(number));
+    let of = |word: &str| {
+        number(word)
+            .or_else(|| named(word, range, names))
+            .filter(|number| range.contains(number))
+    };
     let is_span = match span.split_once('-') {
         _ if span == "*" => true,
         Some((from, to)) => matches!((of(from), of(to)), (Some(from), Some(to)) if from <= to),

@@ -115,7 +115,8 @@ fn of_every_kind(namespace: &str) -> Value {
         "image": image, "ports": [{ "name": "http", "port": 8080 }], "domains": [{ "host": "shop.example.com" }],
         "resources": { "cpu": "100m" }, "scale": { "min": 1, "max": 3, "on": [{ "cpu": "70%" }] },
     });
-    all["spec"]["jobs"] = json!({ "migrate": { "image": image }, "nightly": { "image": image, "schedule": "0 3 * * *" } });
+    all["spec"]["jobs"] =
+        json!({ "migrate": { "image": image }, "nightly": { "image": image, "schedule": "0 3 * * *" } });
     all["spec"]["bindings"] = json!({ "orders": { "type": "rabbitmq" } });
     all["spec"]["targets"] = json!(["here", "edge"]);
     // No pod of it runs: nothing here routes, fills a claim or asks a queue.

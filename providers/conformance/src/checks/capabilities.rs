@@ -98,7 +98,7 @@ async fn differs<A: Account>(bench: &Bench<A>, before: &Resources, after: &Hand<
             continue;
         }
         let told = changes(bench, after, was, seen).await;
-        if told.iter().any(|change| !is_the_revision(&change.field)) {
+        if told.iter().any(|change| shows::<A>(&change.field)) {
             return true;
         }
     }
@@ -114,10 +114,10 @@ async fn changes<A: Account>(
     bench.provider.shape.diff(&hand.closed(was).await, seen)
 }
 
-/// It follows from whatever else has changed, shown or not.
-fn is_the_revision(field: &str) -> bool {
-    let name = field.rsplit('.').next();
-    name == Some(REVISION_VARIABLE) || name == Some("revision")
+/// A revision follows from whatever else has changed, shown or not, and so does what the platform keeps for itself.
+fn shows<A: Account>(field: &str) -> bool {
+    let mut names = field.split(['.', '/']);
+    !names.any(|name| name == REVISION_VARIABLE || name == "revision") && !A::is_bookkeeping(field)
 }
 
 /// What the table calls impossible is refused, with its place and its reason, before anything is written; what it calls

@@ -196,6 +196,10 @@ impl<P: Modelled> Account for InMemory<P> {
         self.cloud.runs(&id) as usize
     }
 
+    fn is_bookkeeping(_field: &str) -> bool {
+        false
+    }
+
     fn takes_name(id: &ResourceId) -> bool {
         let rules = Rules::of(P::PLATFORM);
         rules.kind(&id.kind).is_some_and(|rules| rules.takes_name(&id.name))

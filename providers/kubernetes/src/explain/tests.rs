@@ -65,6 +65,15 @@ fn what_is_hopeless_is_told_in_one_line() {
              \"https://registry.example/v2/\": EOF",
         ),
         (
+            "nobody knows these words",
+            waits(
+                "ImagePullBackOff",
+                "Back-off pulling image \"registry.example/shop:2\": ErrImagePull: no space left on device",
+            ),
+            "ImagePullFailed",
+            "container `web`: cannot have the image registry.example/shop:2: ErrImagePull: no space left on device",
+        ),
+        (
             "no credentials",
             waits("ImagePullBackOff", "pull access denied"),
             "RegistryDenied",
@@ -109,6 +118,12 @@ fn what_is_hopeless_is_told_in_one_line() {
             "{reason}"
         );
         assert!(trouble.failure.hint.is_some(), "{reason}: it says what to do");
+        let untold = trouble.failure.evidence.is_empty();
+        assert_eq!(
+            !untold,
+            code == "ImagePullFailed",
+            "{reason}: unknown words are told as they are"
+        );
         let crashes = code == "CrashLoopBackOff" || code == "OomKilled";
         assert_eq!(
             trouble.log.is_some(),
@@ -143,6 +158,12 @@ fn what_may_pass_is_waited_for() {
             "r2",
             waits("ContainerCreating", ""),
             None,
+        ),
+        (
+            "nobody knows whether it is hopeless",
+            "r2",
+            waits("ErrImagePull", "no space left on device"),
+            Some("container `web`: cannot have the image registry.example/shop:2: no space left on device"),
         ),
         (
             "the registry may answer the next time",

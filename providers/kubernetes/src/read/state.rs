@@ -30,16 +30,31 @@ fn deployment(object: &Value, pods: &Pods<'_>) -> State {
     if !is_seen(object) {
         return on_its_way("its controller has not seen it yet");
     }
-    if let Some(refusal) = condition(object, "ReplicaFailure").filter(|_| lacks_pods(object)) {
-        return failed(explain::refused_pod(refusal), None);
+    let stalled = condition_that_is(object, "Progressing", "False");
+    let late = stalled.filter(|one| text(one, "/reason") == Some("ProgressDeadlineExceeded"));
+    if let Some(refusal) = refusal(object).filter(|_| lacks_pods(object)) {
+        return refused(refusal, late.is_none() && pods.others_end());
     }
-    let progress = condition_that_is(object, "Progressing", "False");
-    match (pods.trouble(), progress) {
+    match (pods.trouble(), late) {
         (Some(trouble), _) => failed(trouble.failure, trouble.log),
-        (None, Some(late)) if text(late, "/reason") == Some("ProgressDeadlineExceeded") => {
-            failed(explain::too_late(pods, text(late, "/message")), None)
-        }
-        _ => (replicas(object, pods), None),
+        (None, Some(late)) => failed(explain::too_late(pods, text(late, "/message")), None),
+        (None, None) => (replicas(object, pods), None),
+    }
+}
+
+fn refusal(object: &Value) -> Option<&Value> {
+    condition(object, "ReplicaFailure")
+}
+
+/// What a quota has no room for now it may have once another pod has ended.
+fn refused(refusal: &Value, may_pass: bool) -> State {
+    let failure = explain::refused_pod(refusal);
+    match may_pass {
+        true => on_its_way(&format!(
+            "a pod has to wait until others have ended: {}",
+            failure.message
+        )),
+        false => failed(failure, None),
     }
 }
 
@@ -49,13 +64,16 @@ fn lacks_pods(deployment: &Value) -> bool {
     number(deployment, "/status/updatedReplicas") < number(deployment, "/spec/replicas")
 }
 
-/// It has no deadline of its own: how long its newest pod has been there is held against the manifest's.
+/// It has no deadline of its own: how long a pod of it has not been ready is held against the manifest's.
 fn stateful_set(object: &Value, pods: &Pods<'_>, now: SystemTime) -> State {
     if !is_seen(object) {
         return on_its_way("its controller has not seen it yet");
     }
     if let Some(trouble) = pods.trouble() {
         return failed(trouble.failure, trouble.log);
+    }
+    if let Some(refusal) = refusal(object) {
+        return refused(refusal, pods.others_end());
     }
     let state = replicas(object, pods);
     let waits = matches!(state, ResourceState::Progressing { .. });
@@ -67,7 +85,7 @@ fn stateful_set(object: &Value, pods: &Pods<'_>, now: SystemTime) -> State {
 
 fn is_late(object: &Value, pods: &Pods<'_>, now: SystemTime) -> bool {
     let deadline = note(object, annotation::DEADLINE).and_then(|text| text.parse().ok());
-    let begun = pods.newest_unready().and_then(time_of);
+    let begun = pods.unready_since().and_then(time_of);
     match (deadline, begun) {
         (Some(seconds), Some(begun)) => begun + Duration::from_secs(seconds) < now,
         _ => false,
@@ -110,6 +128,9 @@ fn job(object: &Value, pods: &Pods<'_>) -> State {
     }
     if let Some(trouble) = pods.trouble() {
         return failed(trouble.failure, trouble.log);
+    }
+    if let Some(refusal) = refusal(object) {
+        return refused(refusal, pods.others_end());
     }
     let tries = number(object, "/status/failed") + 1;
     on_its_way(&match pods.waits() {
@@ -255,16 +276,79 @@ mod tests {
 
     #[test]
     fn a_stateful_set_has_the_manifests_deadline() {
-        let pods = [json!({
-            "metadata": { "name": "web-0", "labels": labels(), "creationTimestamp": "1970-01-01T00:01:40Z" },
-            "status": {},
-        })];
-        for (reason, now, expected) in [
-            ("in time", 160, "1 of 2 replicas are ready"),
-            ("too late", 161, "ProgressDeadlineExceeded"),
+        let ready =
+            |status: &str, since: &str| json!([{ "type": "Ready", "status": status, "lastTransitionTime": since }]);
+        for (reason, conditions, now, expected) in [
+            ("in time", json!([]), 160, "1 of 2 replicas are ready"),
+            ("too late", json!([]), 161, "ProgressDeadlineExceeded"),
+            (
+                "it was ready for long, and is not just now",
+                ready("False", "1970-01-01T01:00:00Z"),
+                3660,
+                "1 of 2 replicas are ready",
+            ),
+            (
+                "it has not come back",
+                ready("False", "1970-01-01T01:00:00Z"),
+                3661,
+                "ProgressDeadlineExceeded",
+            ),
+            (
+                "it is ready, and not counted yet",
+                ready("True", "1970-01-01T00:01:41Z"),
+                3600,
+                "1 of 2 replicas are ready",
+            ),
         ] {
             let object = with(2, counts(2, 2, 1));
+            let pods = [json!({
+                "metadata": { "name": "web-0", "labels": labels(), "creationTimestamp": "1970-01-01T00:01:40Z" },
+                "status": { "conditions": conditions },
+            })];
             assert_eq!(told(&STATEFUL_SET, &object, &pods, now), expected, "{reason}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused_waits_for_pods_that_end() {
+        let waits = "a pod has to wait until others have ended: exceeded quota: few";
+        let refused = || condition("ReplicaFailure", "True", "FailedCreate");
+        let late = || {
+            let mut status = refused();
+            let late = condition("Progressing", "False", "ProgressDeadlineExceeded");
+            let conditions = status["conditions"].as_array_mut().unwrap();
+            conditions.push(late["conditions"][0].clone());
+            status
+        };
+        let ends = json!({ "metadata": { "name": "db-0", "deletionTimestamp": "2026-01-01T00:00:00Z" } });
+        for (reason, kind, status, pods, expected) in [
+            ("nobody makes room", &DEPLOYMENT, refused(), vec![], "QuotaExceeded"),
+            (
+                "a pod of the app ends",
+                &DEPLOYMENT,
+                refused(),
+                vec![ends.clone()],
+                waits,
+            ),
+            (
+                "it ends for too long",
+                &DEPLOYMENT,
+                late(),
+                vec![ends.clone()],
+                "QuotaExceeded",
+            ),
+            ("a set's", &STATEFUL_SET, refused(), vec![], "QuotaExceeded"),
+            (
+                "a set's, and a pod ends",
+                &STATEFUL_SET,
+                refused(),
+                vec![ends.clone()],
+                waits,
+            ),
+            ("a job's", &JOB, refused(), vec![], "QuotaExceeded"),
+            ("a job's, and a pod ends", &JOB, refused(), vec![ends], waits),
+        ] {
+            assert_eq!(told(kind, &with(2, status), &pods, 0), expected, "{reason}");
         }
     }
 

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use portolan_core::desired::{DesiredContainer, DesiredPort, DesiredProbe, DesiredProbes, EnvValue, ProbeCheck};
 use portolan_core::fault::Fault;
-use portolan_core::manifest::SecretReference;
+use portolan_core::manifest::{ByteQuantity, CpuQuantity, SecretReference};
 use portolan_core::resolve::REVISION_VARIABLE;
 use serde_json::{Value, json};
 
 use super::network::transport;
 use super::pod::Files;
 use super::{Renderer, after_build};
-use crate::quantity;
 
 /// A container, and what its workload says of it.
 pub(super) struct Running<'a> {
@@ -186,8 +185,10 @@ fn port(port: &DesiredPort) -> Value {
 fn resources(container: &DesiredContainer) -> Value {
     let asked = &container.resources;
     let mut limits = json!({});
-    put(&mut limits, "cpu", json!(asked.cpu_millis.map(quantity::of_millis)));
-    put(&mut limits, "memory", json!(asked.memory_bytes.map(quantity::of_bytes)));
+    let cpu = asked.cpu_millis.map(CpuQuantity::from_millicores);
+    let memory = asked.memory_bytes.map(ByteQuantity::from_bytes);
+    put(&mut limits, "cpu", json!(cpu.map(|cpu| cpu.to_string())));
+    put(&mut limits, "memory", json!(memory.map(|memory| memory.to_string())));
     match limits == json!({}) {
         true => Value::Null,
         false => json!({ "limits": limits }),

@@ -69,8 +69,16 @@ impl Renderer<'_> {
     }
 
     /// Into the container `body`, and what its pod has to say besides into `spec`.
-    pub(super) fn gpu(&mut self, running: &super::container::Running<'_>, part: Part<'_>, body: &mut Value, spec: &mut Value) {
-        let Some(gpu) = &running.container.resources.gpu else { return };
+    pub(super) fn gpu(
+        &mut self,
+        running: &super::container::Running<'_>,
+        part: Part<'_>,
+        body: &mut Value,
+        spec: &mut Value,
+    ) {
+        let Some(gpu) = &running.container.resources.gpu else {
+            return;
+        };
         if let Some(template) = self.claim_template_of(running.container) {
             let name = claim_name(running.name);
             body["resources"]["claims"] = json!([{ "name": name }]);
@@ -135,7 +143,10 @@ fn not_told(what: &str, origin: &str) -> Fault {
 fn claim_template(gpu: &DesiredGpu) -> Value {
     let words = words(gpu.vendor);
     let mut wanted = json!({ "deviceClassName": words.driver, "allocationMode": "ExactCount", "count": gpu.count });
-    let selectors: Vec<Value> = selectors(gpu, &words).into_iter().map(|cel| json!({ "cel": { "expression": cel } })).collect();
+    let selectors: Vec<Value> = selectors(gpu, &words)
+        .into_iter()
+        .map(|cel| json!({ "cel": { "expression": cel } }))
+        .collect();
     if !selectors.is_empty() {
         wanted["selectors"] = json!(selectors);
     }
@@ -146,9 +157,10 @@ fn claim_template(gpu: &DesiredGpu) -> Value {
 /// hyphens in the label of a node: one manifest means the same product either way.
 fn selectors(gpu: &DesiredGpu, words: &Words) -> Vec<String> {
     let (driver, attribute) = (words.driver, words.attribute);
-    let model = gpu.model.as_ref().map(|model| {
-        format!("device.attributes[\"{driver}\"].{attribute}.replace(\" \", \"-\") == \"{model}\"")
-    });
+    let model = gpu
+        .model
+        .as_ref()
+        .map(|model| format!("device.attributes[\"{driver}\"].{attribute}.replace(\" \", \"-\") == \"{model}\""));
     let memory = gpu.memory_bytes.map(|bytes| {
         let least = quantity::of_bytes(bytes);
         format!("device.capacity[\"{driver}\"].memory.compareTo(quantity(\"{least}\")) >= 0")

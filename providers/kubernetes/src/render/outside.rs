@@ -28,7 +28,11 @@ impl Renderer<'_> {
     }
 
     fn ingress(&self, service: &DesiredService) -> Value {
-        let rules: Vec<Value> = service.domains.iter().map(|domain| self.rule(service, domain)).collect();
+        let rules: Vec<Value> = service
+            .domains
+            .iter()
+            .map(|domain| self.rule(service, domain))
+            .collect();
         let mut body = json!({ "spec": { "rules": rules } });
         if let Some(class) = &self.shape.choices.ingress_class {
             body["spec"]["ingressClassName"] = json!(class);

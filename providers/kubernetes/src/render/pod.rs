@@ -10,8 +10,8 @@ use portolan_core::fault::Fault;
 use portolan_core::manifest::{Protocol, Runtime};
 use serde_json::{Value, json};
 
-use super::{Part, Renderer};
 use super::container::{Running, seconds};
+use super::{Part, Renderer};
 use crate::names::hash_of_text;
 
 /// Name of the volume with files: none of a manifest's begins with a digit.

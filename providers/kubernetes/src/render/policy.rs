@@ -17,7 +17,10 @@ impl Renderer<'_> {
         }
         let own = json!({ "from": [{ "podSelector": { "matchLabels": self.names.selector_of_app() } }] });
         let others = service.allow.iter().map(|other| json!({ "from": [self.peer(other)] }));
-        let open: Vec<Value> = ports(service).filter(|port| is_open(service, port)).map(port_of).collect();
+        let open: Vec<Value> = ports(service)
+            .filter(|port| is_open(service, port))
+            .map(port_of)
+            .collect();
         let everybody = (!open.is_empty()).then(|| json!({ "ports": open }));
         let ingress: Vec<Value> = [own].into_iter().chain(others).chain(everybody).collect();
         let body = json!({ "spec": {
@@ -25,7 +28,12 @@ impl Renderer<'_> {
             "policyTypes": ["Ingress"],
             "ingress": ingress,
         }});
-        let policy = self.object(&NETWORK_POLICY, self.names.of(&service.name), Part::service(service), body);
+        let policy = self.object(
+            &NETWORK_POLICY,
+            self.names.of(&service.name),
+            Part::service(service),
+            body,
+        );
         self.add(policy);
     }
 

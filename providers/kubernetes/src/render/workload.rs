@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use super::pod::{Files, Pod};
 use super::{Part, Renderer, exists, gpu, with_revision};
-use crate::kinds::{CLAIM, CLAIM_TEMPLATE, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, JOB, Kind, SERVICE_ACCOUNT, STATEFUL_SET};
+use crate::kinds::{
+    CLAIM, CLAIM_TEMPLATE, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, JOB, Kind, SERVICE_ACCOUNT, STATEFUL_SET,
+};
 use crate::names::{annotation, label};
 
 /// Old ReplicaSets: one to look at. A rollback applies what the journal holds.
@@ -128,7 +130,9 @@ impl Renderer<'_> {
         let claims = claims.map(|mount| CLAIM.id(self.names.of(&mount.volume)));
         let map = files.config_map().map(|name| CONFIG_MAP.id(name));
         let account = SERVICE_ACCOUNT.id(self.names.app());
-        let gpus = containers.iter().filter_map(|container| self.claim_template_of(container));
+        let gpus = containers
+            .iter()
+            .filter_map(|container| self.claim_template_of(container));
         let gpus = gpus.map(|name| CLAIM_TEMPLATE.id(name));
         let there = claims.chain(map).chain(gpus).chain([account]).map(exists);
         there.chain(after.iter().map(|after| self.after(after))).collect()

@@ -172,6 +172,11 @@ impl Account for Cluster {
         of_it.count()
     }
 
+    /// Of all that was rendered.
+    fn is_bookkeeping(field: &str) -> bool {
+        field.ends_with("portolan.dev/applied")
+    }
+
     fn takes_name(id: &ResourceId) -> bool {
         let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let name = &id.name;

@@ -37,7 +37,7 @@ impl Victim<'_> {
             .unwrap()
             .retain(|one| one != "configmaps");
         let rules = role["rules"].as_array_mut().unwrap();
-        rules.truncate(2);
+        rules.truncate(4);
         rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "verbs": verbs }));
         ask(self.administrator, "PUT", &path, Some(&role)).await;
         let expected = verbs.contains(&"create");
@@ -81,7 +81,7 @@ const ALWAYS_A_SEAT: Cannot =
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
 const ROLE: &str = "portolan";
 
-/// All that the provider asks for in a KubeNamespace, and nothing else; and, of the cluster, who it is.
+/// All that the provider asks for to bring an app up, and nothing else; and, of the cluster, who it is.
 pub fn permissions(user: &str, kube_namespace: &str) -> Vec<Value> {
     let subject = json!([{ "kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io" }]);
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
@@ -115,12 +115,13 @@ pub fn permissions(user: &str, kube_namespace: &str) -> Vec<Value> {
         "keda.sh",
         "resource.k8s.io",
     ];
-    let looks = rule(&[""], &["pods", "pods/log", "secrets"], &["get", "list"]);
+    let looks = rule(&[""], &["pods", "events"], &["list"]);
+    let reads = rule(&[""], &["pods/log", "secrets"], &["get"]);
     let gateways = rule(&["gateway.networking.k8s.io"], &["gateways"], &["get"]);
     let in_it = role(
         "Role",
         json!(kube_namespace),
-        json!([rule(&groups, &written, &write), looks, gateways]),
+        json!([rule(&groups, &written, &write), looks, reads, gateways]),
     );
     let of_it = role(
         "ClusterRole",

@@ -1,9 +1,11 @@
 //! What goes over the wire between a client and the API server, and answers that are lost on the way.
+//!
+//! Every object comes as a page of its own, so that all that is read is read over pages.
 
 use std::io::{Error, ErrorKind};
 use std::sync::{Arc, Mutex};
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, Uri};
 use kube::Client;
 use kube::client::Body;
 use serde_json::Value;
@@ -25,7 +27,7 @@ pub enum Loss {
     Look,
     /// Of the object of that name.
     Write(String),
-    /// A list is told to have expired, as one whose next page is asked for too late.
+    /// A list has expired when its next page is asked for.
     Page,
 }
 
@@ -46,7 +48,8 @@ impl Wire {
             .push(format!("{method} {uri} {}", String::from_utf8_lossy(body)));
         let is_list = method == Method::GET && uri.contains("labelSelector=");
         let is_lost = match heard.next.as_ref()? {
-            Loss::Look | Loss::Page => is_list,
+            Loss::Look => is_list,
+            Loss::Page => is_list && uri.contains("continue="),
             Loss::Write(name) => method != Method::GET && is_about(uri, body, name),
         };
         match is_lost {
@@ -71,7 +74,8 @@ pub fn tapped(client: Client, wire: &Wire) -> Client {
 }
 
 async fn sent(client: Client, wire: Wire, request: Request<Body>) -> Result<Response<Body>, BoxError> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    parts.uri = one_a_page(&parts.uri)?;
     let body = body.collect_bytes().await?;
     let loss = wire.hear(&parts.method, &parts.uri.to_string(), &body);
     if let Some(Loss::Page) = loss {
@@ -81,6 +85,17 @@ async fn sent(client: Client, wire: Wire, request: Request<Body>) -> Result<Resp
     match loss {
         Some(_) => Err(Error::from(ErrorKind::ConnectionReset).into()),
         None => Ok(answer),
+    }
+}
+
+fn one_a_page(uri: &Uri) -> Result<Uri, BoxError> {
+    let uri = uri.to_string();
+    match uri.split_once("limit=") {
+        Some((before, after)) => {
+            let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            Ok(format!("{before}limit=1{rest}").parse()?)
+        }
+        None => Ok(uri.parse()?),
     }
 }
 

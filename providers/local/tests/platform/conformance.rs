@@ -131,6 +131,10 @@ impl Account for ThisMachine {
         count
     }
 
+    fn is_bookkeeping(_field: &str) -> bool {
+        false
+    }
+
     fn takes_name(id: &ResourceId) -> bool {
         let object = json!({ "kind": "volume", "name": id.name });
         let object: Object = serde_json::from_value(object).unwrap();

@@ -1,8 +1,8 @@
 //! The control plane: its controllers act, its log tells who wrote what, its users may do what their roles say.
 
-use portolan_cluster::{ControlPlane, Entry, or_skip};
+use portolan_cluster::{ControlPlane, Entry, leftovers, or_skip};
 
-use crate::{folder_of, leftovers, until};
+use crate::{folder_of, until};
 
 const DEPLOYMENT: &str = r#"
 apiVersion: apps/v1

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use portolan_cluster::{ControlPlane, Node, or_skip};
+use portolan_cluster::{ControlPlane, Node, leftovers, or_skip};
 
 use crate::node::{WEB, import_web};
-use crate::{folder_of, leftovers, until};
+use crate::{folder_of, until};
 
 /// Tells the child which of them to hold.
 const HOLD: &str = "PORTOLAN_TEST_CLUSTER";

@@ -5,7 +5,6 @@
 
 mod control_plane;
 mod killed;
-mod leftovers;
 mod node;
 
 use std::path::PathBuf;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use portolan_cluster::image::{Image, compiled};
-use portolan_cluster::{Node, or_skip};
+use portolan_cluster::{Node, leftovers, or_skip};
 
-use crate::{folder_of, leftovers, until};
+use crate::{folder_of, until};
 
 /// Two pods that say their own names over HTTP, their Service, and no time to end in: there is nothing to finish.
 pub(crate) const WEB: &str = r#"

@@ -7,7 +7,9 @@ use super::{AppView, Fault, Path};
 use crate::parse::node::{Entry, Node, Span};
 
 pub fn check(service: &Entry, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    let Some(domains) = service.value.entry("domains") else { return };
+    let Some(domains) = service.value.entry("domains") else {
+        return;
+    };
     let mut ports = service.value.get("ports").map(Node::items).unwrap_or_default().iter();
     if !domains.value.items().is_empty() && !ports.any(speaks_http) {
         let message = format!("`{}` has a domain, and no port that speaks http", service.key);

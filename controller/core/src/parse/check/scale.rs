@@ -11,7 +11,9 @@ const METRICS: [&str; 3] = ["cpu", "memory", "queue"];
 const QUEUES: [BindingType; 2] = [BindingType::Rabbitmq, BindingType::Redis];
 
 pub fn check(app: &AppView<'_>, service: &Entry, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    let Some(scale) = service.value.get("scale") else { return };
+    let Some(scale) = service.value.get("scale") else {
+        return;
+    };
     let path = path.key("scale");
     check_max(scale, &path, faults);
     let Some(on) = scale.entry("on").filter(|on| !on.value.items().is_empty()) else {
@@ -59,7 +61,11 @@ fn min(scale: &Node) -> i64 {
 
 fn check_metric(item: &Node, path: &Path<'_>, faults: &mut Vec<Fault>) {
     let Data::Map(_) = item.data else { return };
-    let said: Vec<&Entry> = item.entries().iter().filter(|entry| METRICS.contains(&entry.key.as_str())).collect();
+    let said: Vec<&Entry> = item
+        .entries()
+        .iter()
+        .filter(|entry| METRICS.contains(&entry.key.as_str()))
+        .collect();
     match said.as_slice() {
         [] => {
             let message = "nothing is said to scale by".to_string();

@@ -16,7 +16,9 @@ fn chosen(choices: Choices, extra: Value, container: Value) -> Resources {
         kube_namespace: None,
         choices,
     };
-    shape.render(&desired(json!({ "web": service(container, extra) }), json!({}))).unwrap()
+    shape
+        .render(&desired(json!({ "web": service(container, extra) }), json!({})))
+        .unwrap()
 }
 
 fn spec(resources: &Resources, kind: &str, pointer: &str) -> Value {
@@ -44,10 +46,22 @@ fn a_domain_leads_to_its_service() {
     let service = resources.keys().find(|id| id.kind == "Service").unwrap().name.clone();
     for (reason, pointer, expected) in [
         ("each has a rule", "/rules/1/host", json!("plain.example.com")),
-        ("at its service", "/rules/0/http/paths/0/backend/service/name", json!(service)),
-        ("at its port", "/rules/0/http/paths/0/backend/service/port/number", json!(8080)),
+        (
+            "at its service",
+            "/rules/0/http/paths/0/backend/service/name",
+            json!(service),
+        ),
+        (
+            "at its port",
+            "/rules/0/http/paths/0/backend/service/port/number",
+            json!(8080),
+        ),
         ("of the Target's class", "/ingressClassName", json!("nginx")),
-        ("with a certificate where it is wanted", "/tls/0/hosts", json!(["shop.example.com"])),
+        (
+            "with a certificate where it is wanted",
+            "/tls/0/hosts",
+            json!(["shop.example.com"]),
+        ),
     ] {
         assert_eq!(at(pointer), expected, "{reason}");
     }
@@ -71,7 +85,11 @@ fn where_the_target_names_a_gateway_a_domain_is_attached_to_it() {
     for (reason, pointer, expected) in [
         ("the gateway", "/parentRefs/0/name", json!("edge")),
         ("in its own namespace", "/parentRefs/0/namespace", json!("gateways")),
-        ("every domain", "/hostnames", json!(["shop.example.com", "plain.example.com"])),
+        (
+            "every domain",
+            "/hostnames",
+            json!(["shop.example.com", "plain.example.com"]),
+        ),
         ("its port", "/rules/0/backendRefs/0/port", json!(8080)),
     ] {
         assert_eq!(at(pointer), expected, "{reason}");
@@ -102,7 +120,13 @@ fn a_policy_lets_in_who_may_reach_a_service() {
             "/1/from/0/namespaceSelector/matchLabels/kubernetes.io~1metadata.name",
             json!("others"),
         ),
-        ("everybody, on what is public", json!({"ports": PORT(true)}), 2, "/1/ports/0/port", json!(8080)),
+        (
+            "everybody, on what is public",
+            json!({"ports": PORT(true)}),
+            2,
+            "/1/ports/0/port",
+            json!(8080),
+        ),
         (
             "everybody, on what a domain leads to",
             json!({"ports": PORT(false), "domains": of_domain}),
@@ -116,7 +140,10 @@ fn a_policy_lets_in_who_may_reach_a_service() {
         assert_eq!(all.pointer(pointer), Some(&expected), "{reason}");
     }
     let resources = web(container(json!({})), json!({}));
-    assert!(one(&resources, "NetworkPolicy").is_none(), "what has no port is reached by nobody");
+    assert!(
+        one(&resources, "NetworkPolicy").is_none(),
+        "what has no port is reached by nobody"
+    );
 }
 
 #[test]
@@ -124,10 +151,16 @@ fn what_scales_a_service_is_chosen_by_what_it_asks() {
     let queue = |kind: &str| json!({"queue": {"binding": "orders", "bindingType": kind, "name": "work", "length": 5}});
     let scaled = |on: Value| {
         let limits = json!({"resources": {"cpuMillis": 500, "memoryBytes": 64 << 20, "pids": null}});
-        web(container(limits), json!({"replicas": 2, "autoscale": {"max": 10, "on": on}}))
+        web(
+            container(limits),
+            json!({"replicas": 2, "autoscale": {"max": 10, "on": on}}),
+        )
     };
     let by_share = scaled(json!([{"cpu": 70}, {"memory": 80}]));
-    whole::<HorizontalPodAutoscaler>("HorizontalPodAutoscaler", one(&by_share, "HorizontalPodAutoscaler").unwrap());
+    whole::<HorizontalPodAutoscaler>(
+        "HorizontalPodAutoscaler",
+        one(&by_share, "HorizontalPodAutoscaler").unwrap(),
+    );
     let workload = one(&by_share, "Deployment").unwrap();
     assert_eq!(workload["metadata"]["annotations"][annotation::REPLICAS], "2-10");
     let by_queue = scaled(json!([{"cpu": 70}, queue("rabbitmq")]));
@@ -150,9 +183,27 @@ fn what_scales_a_service_is_chosen_by_what_it_asks() {
             "/metrics/1/containerResource/target/averageUtilization",
             json!(80),
         ),
-        ("a share among queues", &by_queue, "ScaledObject", "/triggers/0/metadata/value", json!("70")),
-        ("a queue of RabbitMQ", &by_queue, "ScaledObject", "/triggers/1/metadata/queueName", json!("work")),
-        ("a list of Redis", &by_list, "ScaledObject", "/triggers/0/metadata/hostFromEnv", json!("ORDERS_HOST")),
+        (
+            "a share among queues",
+            &by_queue,
+            "ScaledObject",
+            "/triggers/0/metadata/value",
+            json!("70"),
+        ),
+        (
+            "a queue of RabbitMQ",
+            &by_queue,
+            "ScaledObject",
+            "/triggers/1/metadata/queueName",
+            json!("work"),
+        ),
+        (
+            "a list of Redis",
+            &by_list,
+            "ScaledObject",
+            "/triggers/0/metadata/hostFromEnv",
+            json!("ORDERS_HOST"),
+        ),
     ] {
         assert_eq!(spec(resources, kind, pointer), expected, "{reason}");
     }
@@ -166,14 +217,30 @@ fn gpu(extra: Value) -> Value {
 
 #[test]
 fn a_device_plugin_is_asked_by_resource_and_labels() {
-    let resources = chosen(Choices::default(), json!({}), gpu(json!({"model": "NVIDIA-L4", "memoryBytes": 20u64 << 30})));
+    let resources = chosen(
+        Choices::default(),
+        json!({}),
+        gpu(json!({"model": "NVIDIA-L4", "memoryBytes": 20u64 << 30})),
+    );
     whole::<Deployment>("Deployment", one(&resources, "Deployment").unwrap());
     let pod = pod(&resources, "Deployment");
     let required = "/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0";
     for (reason, pointer, expected) in [
-        ("how many", "/containers/0/resources/limits/nvidia.com~1gpu".to_string(), json!("2")),
-        ("which", "/nodeSelector/nvidia.com~1gpu.product".to_string(), json!("NVIDIA-L4")),
-        ("with enough memory", format!("{required}/matchExpressions/0/values/0"), json!("20479")),
+        (
+            "how many",
+            "/containers/0/resources/limits/nvidia.com~1gpu".to_string(),
+            json!("2"),
+        ),
+        (
+            "which",
+            "/nodeSelector/nvidia.com~1gpu.product".to_string(),
+            json!("NVIDIA-L4"),
+        ),
+        (
+            "with enough memory",
+            format!("{required}/matchExpressions/0/values/0"),
+            json!("20479"),
+        ),
     ] {
         assert_eq!(pod.pointer(&pointer), Some(&expected), "{reason}");
     }
@@ -189,12 +256,21 @@ fn a_driver_is_asked_by_a_claim() {
     };
     let wanted = json!({"model": "NVIDIA-L4", "memoryBytes": 20u64 << 30});
     let resources = chosen(choices(), json!({}), gpu(wanted));
-    whole::<ResourceClaimTemplate>("ResourceClaimTemplate", one(&resources, "ResourceClaimTemplate").unwrap());
+    whole::<ResourceClaimTemplate>(
+        "ResourceClaimTemplate",
+        one(&resources, "ResourceClaimTemplate").unwrap(),
+    );
     whole::<Deployment>("Deployment", one(&resources, "Deployment").unwrap());
     let template = resources.keys().find(|id| id.kind == "ResourceClaimTemplate").unwrap();
     let pod = pod(&resources, "Deployment");
-    assert_eq!(pod["resourceClaims"][0]["resourceClaimTemplateName"], json!(template.name));
-    assert_eq!(pod["containers"][0]["resources"]["claims"], json!([{"name": "gpu-web"}]));
+    assert_eq!(
+        pod["resourceClaims"][0]["resourceClaimTemplateName"],
+        json!(template.name)
+    );
+    assert_eq!(
+        pod["containers"][0]["resources"]["claims"],
+        json!([{"name": "gpu-web"}])
+    );
     let exactly = spec(&resources, "ResourceClaimTemplate", "/spec/devices/requests/0/exactly");
     for (reason, pointer, expected) in [
         ("whose", "/deviceClassName", json!("gpu.nvidia.com")),
@@ -218,9 +294,15 @@ fn a_driver_is_asked_by_a_claim() {
 
 #[test]
 fn a_gpu_that_no_label_tells_of_is_a_fault() {
-    let state = desired(json!({ "web": service(gpu(json!({"vendor": "intel", "model": "Arc"})), json!({})) }), json!({}));
+    let state = desired(
+        json!({ "web": service(gpu(json!({"vendor": "intel", "model": "Arc"})), json!({})) }),
+        json!({}),
+    );
     let faults = shape().render(&state).unwrap_err();
-    let told: Vec<_> = faults.iter().map(|fault| (&*fault.code, fault.pointer.as_str())).collect();
+    let told: Vec<_> = faults
+        .iter()
+        .map(|fault| (&*fault.code, fault.pointer.as_str()))
+        .collect();
     assert_eq!(told, [("GpuUnsupported", "/spec/services/web/resources/gpu/model")]);
 }
 
@@ -240,7 +322,11 @@ fn a_schedule_makes_a_job_one_of_the_clock() {
         ("in which zone", "/timeZone", json!("Etc/UTC")),
         ("one at a time", "/concurrencyPolicy", json!("Forbid")),
         ("as often as a job", "/jobTemplate/spec/backoffLimit", json!(2)),
-        ("under its runtime", "/jobTemplate/spec/template/spec/runtimeClassName", json!("gvisor")),
+        (
+            "under its runtime",
+            "/jobTemplate/spec/template/spec/runtimeClassName",
+            json!("gvisor"),
+        ),
         ("its Jobs are its own", "/jobTemplate/metadata", Value::Null),
     ] {
         assert_eq!(spec(&resources, "CronJob", pointer), expected, "{reason}");
