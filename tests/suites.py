@@ -87,7 +87,8 @@ def build_kubernetes():
     """Where it cannot be built the tests that want it say so, one by one."""
     start = time.monotonic()
     done = subprocess.run([ROOT / "tests/kubetools/build", "control-plane", "node"], stdout=subprocess.PIPE, text=True)
-    subprocess.run([ROOT / "tests/kubetools/definitions"], stdout=subprocess.DEVNULL)
+    for script in ["definitions", "helm"]:
+        subprocess.run([ROOT / "tests/kubetools" / script], stdout=subprocess.DEVNULL)
     place = f"in {done.stdout.strip()}" if done.returncode == 0 else "could not be built: the tests that need it are skipped"
     print(f"== kubernetes: {time.monotonic() - start:.0f} s, {place}", flush=True)
 

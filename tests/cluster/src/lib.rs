@@ -28,6 +28,7 @@ pub use audit::Entry;
 pub use control_plane::ControlPlane;
 pub use error::{Error, Result};
 pub use node::Node;
+pub use tools::helm;
 
 /// What was started; or nothing, said in the form that `tests/suites.py` judges, where its programs are missing.
 ///

@@ -31,6 +31,11 @@ pub(crate) fn definitions() -> Result<PathBuf> {
     folder("definitions", &["--where"])
 }
 
+/// Helm, which `tests/kubetools/helm` builds.
+pub fn helm() -> Result<PathBuf> {
+    folder("helm", &["--where"])
+}
+
 /// What a script of `tests/kubetools` prints.
 fn folder(script: &str, arguments: &[&str]) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR"))

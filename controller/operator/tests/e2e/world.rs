@@ -89,6 +89,13 @@ impl World {
         Some(world)
     }
 
+    /// A file of that name, as long as the world is there.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
     pub fn apply(&self, object: &Value) {
         self.plane.apply(&object.to_string()).unwrap();
     }

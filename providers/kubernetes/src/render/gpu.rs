@@ -5,14 +5,13 @@
 
 use portolan_core::desired::{DesiredContainer, DesiredGpu, DesiredService};
 use portolan_core::fault::Fault;
-use portolan_core::manifest::{GpuAccess, GpuVendor};
+use portolan_core::manifest::{ByteQuantity, GpuAccess, GpuVendor};
 use serde_json::{Value, json};
 
 use super::workload::containers;
 use super::{Part, Renderer};
 use crate::kinds::CLAIM_TEMPLATE;
 use crate::names::hash_of_text;
-use crate::quantity;
 
 /// What one vendor's software calls things.
 struct Words {
@@ -162,7 +161,7 @@ fn selectors(gpu: &DesiredGpu, words: &Words) -> Vec<String> {
         .as_ref()
         .map(|model| format!("device.attributes[\"{driver}\"].{attribute}.replace(\" \", \"-\") == \"{model}\""));
     let memory = gpu.memory_bytes.map(|bytes| {
-        let least = quantity::of_bytes(bytes);
+        let least = ByteQuantity::from_bytes(bytes);
         format!("device.capacity[\"{driver}\"].memory.compareTo(quantity(\"{least}\")) >= 0")
     });
     model.into_iter().chain(memory).collect()
