@@ -6,4 +6,5 @@
 mod fleet;
 mod life;
 mod turns;
+mod watches;
 mod world;

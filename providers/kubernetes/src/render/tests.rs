@@ -59,7 +59,10 @@ fn web(container: Value, extra: Value) -> Resources {
 }
 
 fn shape() -> KubernetesShape {
-    KubernetesShape { kube_namespace: None }
+    KubernetesShape {
+        kube_namespace: None,
+        is_watched: false,
+    }
 }
 
 fn one<'a>(resources: &'a Resources, kind: &str) -> Option<&'a Value> {

@@ -82,10 +82,15 @@ const RBAC: &str = "rbac.authorization.k8s.io/v1";
 const ROLE: &str = "portolan";
 
 /// All that the provider asks for in a KubeNamespace, and nothing else; and, of the cluster, who it is.
-pub fn permissions(user: &str, kube_namespace: &str) -> Vec<Value> {
+pub fn permissions(user: &str, kube_namespace: &str, watches: bool) -> Vec<Value> {
     let subject = json!([{ "kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io" }]);
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
-    let write = ["get", "list", "create", "patch", "delete"];
+    let looking: &[&str] = if watches {
+        &["get", "list", "watch"]
+    } else {
+        &["get", "list"]
+    };
+    let write = [looking, &["create", "patch", "delete"]].concat();
     let written = [
         "serviceaccounts",
         "configmaps",
@@ -97,7 +102,7 @@ pub fn permissions(user: &str, kube_namespace: &str) -> Vec<Value> {
         "poddisruptionbudgets",
     ];
     let role = |sort: &str, namespace: Value, rules: Value| json!({ "apiVersion": RBAC, "kind": sort, "metadata": { "name": ROLE, "namespace": namespace }, "rules": rules });
-    let looks = rule(&[""], &["pods", "pods/log", "secrets"], &["get", "list"]);
+    let looks = rule(&[""], &["pods", "pods/log", "secrets"], looking);
     let in_it = role(
         "Role",
         json!(kube_namespace),
