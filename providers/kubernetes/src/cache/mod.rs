@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use portolan_core::plan::Scope;
-use portolan_provider_api::CallError;
+use portolan_provider_api::{CallError, ErrorClass};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -82,6 +82,14 @@ struct Writing {
 impl Writing {
     fn answered(mut self) {
         self.doubt = None;
+    }
+
+    /// What was refused has changed nothing; what may pass leaves its outcome open.
+    fn failed(self, failure: CallError) -> CallError {
+        if !matches!(failure.class, ErrorClass::Retry { .. }) {
+            self.answered();
+        }
+        failure
     }
 }
 
@@ -213,7 +221,10 @@ impl CachedCluster {
             self.writing(kind, kube_namespace, name),
             self.held(kind, kube_namespace, name),
         );
-        let answer = write.await?;
+        let answer = match write.await {
+            Ok(answer) => answer,
+            Err(failure) => return Err(writing.failed(failure)),
+        };
         match &answer {
             Answer::Done(object) if is_left(object) => self.take(kind, kube_namespace, object),
             Answer::Done(_) | Answer::Gone => self.drop_held(kind, kube_namespace, name, before.as_ref()),
@@ -277,12 +288,15 @@ impl Cluster for CachedCluster {
     async fn create(&self, kind: &'static Kind, kube_namespace: &str, object: &Value) -> Result<Created, CallError> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let writing = self.writing(kind, kube_namespace, name);
-        let created = self.inner.create(kind, kube_namespace, object).await?;
-        if let Created::Made(made) = &created {
-            self.take(kind, kube_namespace, made);
-            writing.answered();
+        match self.inner.create(kind, kube_namespace, object).await {
+            Ok(Created::Made(made)) => {
+                self.take(kind, kube_namespace, &made);
+                writing.answered();
+                Ok(Created::Made(made))
+            }
+            Ok(created) => Ok(created),
+            Err(failure) => Err(writing.failed(failure)),
         }
-        Ok(created)
     }
 
     async fn apply(
@@ -294,12 +308,15 @@ impl Cluster for CachedCluster {
     ) -> Result<Applied, CallError> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let writing = self.writing(kind, kube_namespace, name);
-        let applied = self.inner.apply(kind, kube_namespace, object, force).await?;
-        if let Applied::Done(done) = &applied {
-            self.take(kind, kube_namespace, done);
-            writing.answered();
+        match self.inner.apply(kind, kube_namespace, object, force).await {
+            Ok(Applied::Done(done)) => {
+                self.take(kind, kube_namespace, &done);
+                writing.answered();
+                Ok(Applied::Done(done))
+            }
+            Ok(applied) => Ok(applied),
+            Err(failure) => Err(writing.failed(failure)),
         }
-        Ok(applied)
     }
 
     async fn adopt(
