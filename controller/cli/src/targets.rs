@@ -103,34 +103,72 @@ pub use kubernetes::OfCluster;
 
 #[cfg(feature = "kubernetes")]
 mod kubernetes {
-    use std::sync::Arc;
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex, PoisonError};
 
     use portolan_core::diagnostic::Diagnostic;
     use portolan_core::manifest::{KUBERNETES_PROVIDER, Target};
+    use portolan_engine::controller::Changes;
+    use portolan_engine::journal::AppKey;
     use portolan_operator::{Cluster, Harbours};
     use portolan_provider_api::{Provider, Shape};
-    use portolan_provider_kubernetes::KubernetesSettings;
+    use portolan_provider_kubernetes::{KubernetesSettings, Reach, Subject, WatchedCluster};
 
     use crate::manifests::Deployment;
 
-    /// The ways to Targets that are objects of a cluster: a Target that names no context means that very cluster.
-    pub struct OfCluster(Cluster);
+    /// The ways to Targets that are objects of a cluster: a Target that names no context means that very cluster. All Targets
+    /// that lead to one cluster share its watches.
+    pub struct OfCluster {
+        cluster: Cluster,
+        /// Of that cluster; of another one nobody here knows more than single KubeNamespaces.
+        reach: Reach,
+        changes: Arc<Changes>,
+        /// By context.
+        watched: Mutex<BTreeMap<Option<String>, Arc<WatchedCluster>>>,
+    }
 
     impl OfCluster {
-        pub fn new(cluster: Cluster) -> Self {
-            Self(cluster)
+        /// Whoever keeps Apps of one namespace may look at no other.
+        pub fn new(cluster: Cluster, namespace: Option<&str>, changes: Arc<Changes>) -> Self {
+            let reach = namespace.map_or(Reach::Cluster, |_| Reach::KubeNamespaces);
+            Self {
+                cluster,
+                reach,
+                changes,
+                watched: Mutex::default(),
+            }
+        }
+
+        fn watched(&self, settings: &KubernetesSettings) -> Arc<WatchedCluster> {
+            let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+            let begin = || Arc::new(self.watch(settings));
+            watched.entry(settings.context.clone()).or_insert_with(begin).clone()
+        }
+
+        fn watch(&self, settings: &KubernetesSettings) -> WatchedCluster {
+            let changes = self.changes.clone();
+            let tell = move |subject: Subject| changes.tell(key_of(subject));
+            match settings.context {
+                None => WatchedCluster::new(self.cluster.client(), self.reach, tell),
+                Some(_) => WatchedCluster::at(settings, Reach::KubeNamespaces, tell),
+            }
+        }
+    }
+
+    fn key_of(subject: Subject) -> AppKey {
+        AppKey {
+            namespace: subject.namespace,
+            app: subject.app,
+            target: subject.target,
         }
     }
 
     impl Harbours for OfCluster {
         fn provider(&self, target: &Target) -> Result<Provider, Box<Diagnostic>> {
             let settings = KubernetesSettings::of(target.spec.kubernetes.clone().unwrap_or_default(), None);
-            match (target.spec.provider.as_str(), &settings.context) {
-                (KUBERNETES_PROVIDER, None) => {
-                    Ok(portolan_provider_kubernetes::with_client(self.0.client(), &settings))
-                }
-                (KUBERNETES_PROVIDER, Some(_)) => Ok(portolan_provider_kubernetes::kubernetes(settings)),
-                (other, _) => Err(Box::new(super::missing(target, other))),
+            match target.spec.provider.as_str() {
+                KUBERNETES_PROVIDER => Ok(self.watched(&settings).provider(&settings)),
+                other => Err(Box::new(super::missing(target, other))),
             }
         }
     }

@@ -18,7 +18,7 @@ use crate::journal::{
 };
 use crate::lease::Lease;
 use crate::looking::Looking;
-use crate::machine::{Policy, State};
+use crate::machine::{PhaseName, Policy, State};
 use crate::outcome::{JobEnd, Outcome, Preview};
 use crate::promotion::{PromoteHow, Promotion};
 use crate::rerun::Rerun;
@@ -40,6 +40,15 @@ pub trait Audience: Send + Sync {
 
     /// Whether the plan may be carried out, given why it asks. Called only when it does.
     async fn approve(&self, plan: &Plan, reasons: &[String]) -> bool;
+
+    /// Where the work stands, whenever that is another phase.
+    fn phase(&self, _phase: PhaseName) {}
+
+    /// Ends once something of the app has changed at the target since this was asked last. Whoever hears of no changes waits
+    /// for ever.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
 }
 
 impl Engine {
@@ -91,7 +100,11 @@ impl Engine {
             audience,
             key,
         };
-        let state = State::new(Arc::new(work), provider.shape.clone(), self.policy, record);
+        let policy = match provider.calls.is_told_of_changes() {
+            true => self.policy.where_changes_are_told(),
+            false => self.policy,
+        };
+        let state = State::new(Arc::new(work), provider.shape.clone(), policy, record);
         driver.run(state, stop).await
     }
 

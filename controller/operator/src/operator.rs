@@ -12,7 +12,7 @@ use kube::api::DynamicObject;
 use portolan_core::diagnostic::Diagnostic;
 use portolan_core::manifest::Target;
 use portolan_engine::Engine;
-use portolan_engine::controller::{Assignments, Board, Controller};
+use portolan_engine::controller::{Assignments, Board, Changes, Controller};
 use portolan_engine::journal::{Journal, JournalError, SqliteJournal};
 use portolan_provider_api::{Images, Provider};
 use tokio::sync::{mpsc, watch};
@@ -59,6 +59,8 @@ pub struct Operator {
     pub harbours: Arc<dyn Harbours>,
     pub images: Arc<dyn Images>,
     pub board: Arc<Board>,
+    /// Told of by the ways to Targets that watch them.
+    pub changes: Arc<Changes>,
 }
 
 /// Something that was heard, wherever it comes from.
@@ -131,7 +133,7 @@ impl Operator {
             writer: Writer::new(self.cluster.client(), term.lease.clone(), memory.identity(), written_to),
         };
         let controller = Controller::new(Arc::new(engine), self.settings.controller, Arc::new(Hearing::new(tell)));
-        let controller = controller.on(self.board.clone());
+        let controller = controller.on(self.board.clone()).told_of(self.changes.clone());
         let mut watches = JoinSet::new();
         let seen = self.watch(&mut watches);
         let ears = Ears { seen, heard, written };

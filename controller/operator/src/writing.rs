@@ -26,8 +26,10 @@ use crate::told::News;
 /// Who writes, in the words of server-side apply.
 const MANAGER: &str = "portolan-controller";
 
-/// Writes that are under way at the same time.
+/// Writes that are under way at the same time: those that somebody waits for, and news of what goes on, which is not to
+/// take its time from those.
 const AT_ONCE: usize = 16;
+const NEWS_AT_ONCE: usize = 2;
 
 /// After a write that was refused for its version: the watch is about to say why.
 const MOVED: Duration = Duration::from_millis(500);
@@ -70,6 +72,7 @@ pub struct Writer {
     lease: Lease,
     recorder: Recorder,
     room: Arc<Semaphore>,
+    room_for_news: Arc<Semaphore>,
     tell: UnboundedSender<Written>,
 }
 
@@ -84,6 +87,7 @@ impl Writer {
             client,
             lease,
             room: Arc::new(Semaphore::new(AT_ONCE)),
+            room_for_news: Arc::new(Semaphore::new(NEWS_AT_ONCE)),
             tell,
         }
     }
@@ -122,7 +126,7 @@ impl Writer {
         };
         let writer = self.clone();
         tokio::spawn(async move {
-            let _room = writer.room.acquire().await;
+            let _room = writer.room_for_news.acquire().await;
             if writer.lease.is_lost() {
                 return;
             }
@@ -135,7 +139,11 @@ impl Writer {
     async fn write(&self, change: Change) -> Option<Box<DynamicObject>> {
         let name = change.name.clone();
         let answer = {
-            let _room = self.room.acquire().await;
+            let room = match write.is_news() {
+                true => &self.room_for_news,
+                false => &self.room,
+            };
+            let _room = room.acquire().await;
             if self.lease.is_lost() {
                 return None;
             }
@@ -186,6 +194,16 @@ impl Writer {
                 api.patch_status(name, &params, &Patch::Apply(body)).await
             }
         }
+    }
+}
+
+impl Write {
+    /// Whether it tells of something that goes on, and will be followed by how it ended.
+    fn is_news(&self) -> bool {
+        let Self::Status(status) = self else { return false };
+        let conditions = status["conditions"].as_array().into_iter().flatten();
+        let mut reconciling = conditions.filter(|one| one["type"] == "Reconciling");
+        reconciling.any(|one| one["status"] == "True")
     }
 }
 

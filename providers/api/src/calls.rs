@@ -22,6 +22,12 @@ pub trait Calls: Send + Sync {
     /// The account, project, cluster or machine behind the target: the last word of an owner.
     async fn realm(&self) -> Result<String, CallError>;
 
+    /// Whether what is there is watched: `realm` and `observe` are then answered without a request, which count in no budget,
+    /// and whoever waits for a change is told of it, and need not look for it.
+    fn is_told_of_changes(&self) -> bool {
+        false
+    }
+
     /// A run is about to begin that may write: what a first write would wait for can be begun, in a task of its own.
     /// It is no call: nothing changes at the target, and it may be left out.
     fn expect_writes(&self, _namespace: &str, _app: &str) {}

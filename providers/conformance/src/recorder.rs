@@ -59,6 +59,10 @@ impl Calls for Recorder {
         self.calls.realm().await
     }
 
+    fn is_told_of_changes(&self) -> bool {
+        self.calls.is_told_of_changes()
+    }
+
     async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {
         self.calls.preflight(scope, writes).await
     }

@@ -2,29 +2,33 @@
 //!
 //! Objects are JSON here. What they mean is read and written elsewhere; this file knows paths, parameters and pages.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use futures_util::AsyncBufRead;
+use futures_util::{AsyncBufRead, Stream, StreamExt};
 use http::Request;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{
     AttachParams, AttachedProcess, DeleteParams, GetParams, ListParams, Patch, PatchParams, Portforwarder,
-    Preconditions, PropagationPolicy,
+    Preconditions, PropagationPolicy, WatchEvent, WatchParams,
 };
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::params::ValidationDirective;
 use kube::core::request::Error as RequestError;
 use kube::{Api, Client, Config, Error};
+use portolan_core::plan::Scope;
 use portolan_provider_api::CallError;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
+use crate::cache::Object;
 use crate::error;
 use crate::kinds::{EVENT, Kind, Leaves};
-use crate::names::{MANAGER, NOTES};
+use crate::names::{MANAGER, NOTES, label};
 
 /// As many objects as one page of a list holds: about a megabyte.
 const PAGE: u32 = 500;
@@ -33,28 +37,56 @@ const PAGE: u32 = 500;
 #[async_trait]
 pub trait Cluster: Send + Sync {
     /// All that a selector chooses, from the first page to the last, or a failure.
-    async fn list(&self, kind: &Kind, kube_namespace: &str, selector: &str) -> Result<Vec<Value>, CallError>;
+    async fn list(&self, kind: &'static Kind, kube_namespace: &str, selector: &str) -> Result<Vec<Value>, CallError>;
 
-    async fn get(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<Option<Value>, CallError>;
+    /// What stands there now.
+    async fn get(&self, kind: &'static Kind, kube_namespace: &str, name: &str) -> Result<Option<Value>, CallError>;
+
+    /// What stands under a name of ours that no list of ours shows.
+    async fn get_of_others(
+        &self,
+        kind: &'static Kind,
+        kube_namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, CallError> {
+        self.get(kind, kube_namespace, name).await
+    }
 
     /// Whether it is there; nothing in it is read.
-    async fn exists(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<bool, CallError>;
+    async fn exists(&self, kind: &'static Kind, kube_namespace: &str, name: &str) -> Result<bool, CallError>;
 
     /// A POST. What is there already stays as it is, and is told.
-    async fn create(&self, kind: &Kind, kube_namespace: &str, object: &Value) -> Result<Created, CallError>;
+    async fn create(&self, kind: &'static Kind, kube_namespace: &str, object: &Value) -> Result<Created, CallError>;
 
     /// Server-side apply, over the version that the object names.
-    async fn apply(&self, kind: &Kind, kube_namespace: &str, object: &Value, force: bool)
-    -> Result<Applied, CallError>;
+    async fn apply(
+        &self,
+        kind: &'static Kind,
+        kube_namespace: &str,
+        object: &Value,
+        force: bool,
+    ) -> Result<Applied, CallError>;
 
     /// A JSON patch, for what apply cannot say.
-    async fn adopt(&self, kind: &Kind, kube_namespace: &str, name: &str, patch: Value) -> Result<Answer, CallError>;
+    async fn adopt(
+        &self,
+        kind: &'static Kind,
+        kube_namespace: &str,
+        name: &str,
+        patch: Value,
+    ) -> Result<Answer, CallError>;
 
     /// A merge patch of annotations.
-    async fn annotate(&self, kind: &Kind, kube_namespace: &str, name: &str, patch: Value) -> Result<Answer, CallError>;
+    async fn annotate(
+        &self,
+        kind: &'static Kind,
+        kube_namespace: &str,
+        name: &str,
+        patch: Value,
+    ) -> Result<Answer, CallError>;
 
     /// Of that very object in that very version.
-    async fn delete(&self, kind: &Kind, kube_namespace: &str, live: &Value) -> Result<Answer, CallError>;
+    async fn delete(&self, kind: &'static Kind, kube_namespace: &str, live: &Value) -> Result<Answer, CallError>;
 
     /// What is told of a namespace: its identity.
     async fn kube_namespace(&self, name: &str) -> Result<Option<Value>, CallError>;
@@ -64,15 +96,23 @@ pub trait Cluster: Send + Sync {
 
     /// The last lines of a container; `None` where its pod has gone.
     async fn last_lines(&self, kube_namespace: &str, log: &LogRequest<'_>) -> Result<Option<String>, CallError>;
+
+    /// Somebody looks at the objects of that owner.
+    fn looked_at(&self, _scope: &Scope, _kube_namespace: &str) {}
+
+    /// Whether lists are answered from what a watch has brought.
+    fn is_watched(&self) -> bool {
+        false
+    }
 }
 
 pub enum Created {
-    Made,
+    Made(Value),
     IsThere,
 }
 
 pub enum Applied {
-    Done,
+    Done(Value),
     /// Who holds which field.
     Held(Vec<String>),
     /// It is not in that version any more.
@@ -84,6 +124,38 @@ pub enum Answer {
     Done(Value),
     Moved,
     Gone,
+}
+
+/// A page of a list.
+#[derive(Deserialize)]
+pub struct Page {
+    pub metadata: PageMetadata,
+    /// A list that was given no item may say `null`.
+    pub items: Option<Vec<Object>>,
+}
+
+#[derive(Deserialize)]
+pub struct PageMetadata {
+    #[serde(rename = "resourceVersion")]
+    pub version: String,
+    /// Where the next one begins.
+    #[serde(default, rename = "continue")]
+    pub next: Option<String>,
+}
+
+/// What a watch tells.
+pub enum Watched {
+    Seen(Object),
+    Deleted(Object),
+    /// Nothing has happened up to that version.
+    Reached(String),
+}
+
+/// Why a watch cannot go on.
+pub enum WatchEnd {
+    /// What happened after its version is forgotten: everything has to be listed anew.
+    Expired,
+    Failed(CallError),
 }
 
 pub struct LogRequest<'a> {
@@ -181,6 +253,49 @@ impl KubeCluster {
         }
     }
 
+    /// A page of all objects that bear an owner's label, in one KubeNamespace or in all.
+    pub async fn page(&self, kind: &Kind, kube_namespace: Option<&str>, next: Option<&str>) -> Result<Page, CallError> {
+        let mut params = ListParams::default().labels(label::OWNER).limit(PAGE);
+        params.continue_token = next.map(String::from);
+        let request = kube::core::Request::new(kind.path_in(kube_namespace)).list(&params);
+        let request = request.map_err(|failure| error::client(Error::BuildRequest(failure)))?;
+        self.client().await?.request(request).await.map_err(error::client)
+    }
+
+    /// The names of all objects that bear none, unless they are more than a page.
+    pub async fn strangers(&self, kind: &Kind, kube_namespace: &str) -> Result<Option<BTreeSet<String>>, CallError> {
+        let params = ListParams::default().labels(&format!("!{}", label::OWNER)).limit(PAGE);
+        let request = api(kind, kube_namespace).list_metadata(&params);
+        let request = request.map_err(|failure| error::client(Error::BuildRequest(failure)))?;
+        let page: Page = match self.client().await?.request(request).await {
+            Err(failure) if kind.is_installed() && is(&failure, 404) => return Ok(Some(BTreeSet::new())),
+            answer => answer.map_err(error::client)?,
+        };
+        let is_whole = page.metadata.next.is_none_or(|next| next.is_empty());
+        let names = page.items.iter().flatten().map(|one| one.name().to_string());
+        Ok(is_whole.then(|| names.collect()))
+    }
+
+    /// What happens to them after that version, for as long as that.
+    pub async fn watch(
+        &self,
+        kind: &Kind,
+        kube_namespace: Option<&str>,
+        version: &str,
+        lasts: Duration,
+    ) -> Result<impl Stream<Item = Result<Watched, WatchEnd>> + use<>, WatchEnd> {
+        let params = WatchParams {
+            label_selector: Some(label::OWNER.into()),
+            timeout: Some(u32::try_from(lasts.as_secs()).unwrap_or(u32::MAX)),
+            ..WatchParams::default()
+        };
+        let request = kube::core::Request::new(kind.path_in(kube_namespace)).watch(&params, version);
+        let request = request.map_err(|failure| ended(Error::BuildRequest(failure)))?;
+        let client = self.client().await.map_err(WatchEnd::Failed)?;
+        let events = client.request_events::<Object>(request).await.map_err(ended)?;
+        Ok(events.map(|event| watched(event.map_err(ended)?)))
+    }
+
     async fn ask(&self, request: Result<Request<Vec<u8>>, RequestError>) -> Result<Result<Value, Error>, CallError> {
         let request = request.map_err(|failure| error::client(Error::BuildRequest(failure)))?;
         Ok(self.client().await?.request(request).await)
@@ -227,6 +342,22 @@ async fn found_at(address: &Address) -> Result<Config, CallError> {
     }
 }
 
+fn watched(event: WatchEvent<Object>) -> Result<Watched, WatchEnd> {
+    match event {
+        WatchEvent::Added(object) | WatchEvent::Modified(object) => Ok(Watched::Seen(object)),
+        WatchEvent::Deleted(object) => Ok(Watched::Deleted(object)),
+        WatchEvent::Bookmark(bookmark) => Ok(Watched::Reached(bookmark.metadata.resource_version)),
+        WatchEvent::Error(status) => Err(ended(Error::Api(status))),
+    }
+}
+
+fn ended(failure: Error) -> WatchEnd {
+    match is(&failure, 410) {
+        true => WatchEnd::Expired,
+        false => WatchEnd::Failed(error::client(failure)),
+    }
+}
+
 fn is(failure: &Error, code: u16) -> bool {
     matches!(failure, Error::Api(status) if status.code == code)
 }
@@ -245,7 +376,7 @@ fn plain(path: String) -> Result<Request<Vec<u8>>, RequestError> {
 
 #[async_trait]
 impl Cluster for KubeCluster {
-    async fn list(&self, kind: &Kind, kube_namespace: &str, selector: &str) -> Result<Vec<Value>, CallError> {
+    async fn list(&self, kind: &'static Kind, kube_namespace: &str, selector: &str) -> Result<Vec<Value>, CallError> {
         let params = ListParams::default().labels(selector).limit(PAGE);
         self.pages(kind, kube_namespace, params).await
     }
@@ -255,26 +386,26 @@ impl Cluster for KubeCluster {
         self.pages(&EVENT, kube_namespace, params).await
     }
 
-    async fn get(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<Option<Value>, CallError> {
+    async fn get(&self, kind: &'static Kind, kube_namespace: &str, name: &str) -> Result<Option<Value>, CallError> {
         found(
             self.ask(api(kind, kube_namespace).get(name, &GetParams::default()))
                 .await?,
         )
     }
 
-    async fn exists(&self, kind: &Kind, kube_namespace: &str, name: &str) -> Result<bool, CallError> {
+    async fn exists(&self, kind: &'static Kind, kube_namespace: &str, name: &str) -> Result<bool, CallError> {
         let request = api(kind, kube_namespace).get_metadata(name, &GetParams::default());
         Ok(found(self.ask(request).await?)?.is_some())
     }
 
-    async fn create(&self, kind: &Kind, kube_namespace: &str, object: &Value) -> Result<Created, CallError> {
+    async fn create(&self, kind: &'static Kind, kube_namespace: &str, object: &Value) -> Result<Created, CallError> {
         let path = kind.path(kube_namespace);
         let request = Request::post(format!("{path}?fieldManager={MANAGER}&fieldValidation=Strict"))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(object.to_string().into_bytes())
             .map_err(RequestError::BuildRequest);
         match self.ask(request).await? {
-            Ok(_) => Ok(Created::Made),
+            Ok(made) => Ok(Created::Made(made)),
             Err(failure) if is(&failure, 409) => Ok(Created::IsThere),
             Err(failure) if kind.is_installed() && is(&failure, 404) => Err(error::kind_missing(kind)),
             Err(failure) => Err(error::client(failure)),
@@ -283,7 +414,7 @@ impl Cluster for KubeCluster {
 
     async fn apply(
         &self,
-        kind: &Kind,
+        kind: &'static Kind,
         kube_namespace: &str,
         object: &Value,
         force: bool,
@@ -296,7 +427,7 @@ impl Cluster for KubeCluster {
         };
         let request = api(kind, kube_namespace).patch(name_of(object), &params, &Patch::Apply(object));
         match self.ask(request).await? {
-            Ok(_) => Ok(Applied::Done),
+            Ok(done) => Ok(Applied::Done(done)),
             Err(Error::Api(status)) if status.code == 409 => Ok(match error::managers(&status) {
                 managers if managers.is_empty() => Applied::Moved,
                 managers => Applied::Held(managers),
@@ -305,14 +436,26 @@ impl Cluster for KubeCluster {
         }
     }
 
-    async fn adopt(&self, kind: &Kind, kube_namespace: &str, name: &str, patch: Value) -> Result<Answer, CallError> {
+    async fn adopt(
+        &self,
+        kind: &'static Kind,
+        kube_namespace: &str,
+        name: &str,
+        patch: Value,
+    ) -> Result<Answer, CallError> {
         let request = Request::patch(format!("{}/{name}?fieldManager={MANAGER}", kind.path(kube_namespace)))
             .header(http::header::CONTENT_TYPE, "application/json-patch+json")
             .body(patch.to_string().into_bytes());
         self.written(request.map_err(RequestError::BuildRequest)).await
     }
 
-    async fn annotate(&self, kind: &Kind, kube_namespace: &str, name: &str, patch: Value) -> Result<Answer, CallError> {
+    async fn annotate(
+        &self,
+        kind: &'static Kind,
+        kube_namespace: &str,
+        name: &str,
+        patch: Value,
+    ) -> Result<Answer, CallError> {
         let params = PatchParams {
             field_manager: Some(NOTES.into()),
             ..PatchParams::default()
@@ -321,7 +464,7 @@ impl Cluster for KubeCluster {
             .await
     }
 
-    async fn delete(&self, kind: &Kind, kube_namespace: &str, live: &Value) -> Result<Answer, CallError> {
+    async fn delete(&self, kind: &'static Kind, kube_namespace: &str, live: &Value) -> Result<Answer, CallError> {
         let text = |field: &str| live["metadata"][field].as_str().map(String::from);
         let params = DeleteParams {
             propagation_policy: Some(match kind.leaves {

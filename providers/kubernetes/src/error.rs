@@ -10,6 +10,9 @@ use portolan_provider_api::{CallError, ErrorClass};
 
 use crate::kinds::Kind;
 
+/// Code of what is not there.
+pub const NOT_FOUND: &str = "NotFound";
+
 /// A request that failed, answered or not.
 pub fn client(failure: Error) -> CallError {
     match failure {
@@ -54,7 +57,7 @@ fn class_of(status: &Status) -> (ErrorClass, &'static str) {
         (403, _) if message.contains("being terminated") => (ErrorClass::Conflict, "NamespaceTerminating"),
         (403, _) => (ErrorClass::Denied, "Forbidden"),
         (404, _) if message.starts_with("namespaces ") => (ErrorClass::Invalid, "NamespaceMissing"),
-        (404, _) => (ErrorClass::Conflict, "NotFound"),
+        (404, _) => (ErrorClass::Conflict, NOT_FOUND),
         (409, _) => (ErrorClass::Conflict, "Conflict"),
         // What a list goes on from is forgotten after some minutes: it begins anew.
         (410, _) => (retry(status), "Expired"),

@@ -136,12 +136,14 @@ impl Kind {
 
     /// Of all its objects in one KubeNamespace: `/apis/apps/v1/namespaces/shop/deployments`.
     pub fn path(&self, kube_namespace: &str) -> String {
+        self.path_in(Some(kube_namespace))
+    }
+
+    /// So, or of those in all of them: `/apis/apps/v1/deployments`.
+    pub fn path_in(&self, kube_namespace: Option<&str>) -> String {
         let root = if self.group.is_empty() { "/api" } else { "/apis" };
-        format!(
-            "{root}/{}/namespaces/{kube_namespace}/{}",
-            self.api_version(),
-            self.plural
-        )
+        let place = kube_namespace.map_or(String::new(), |name| format!("namespaces/{name}/"));
+        format!("{root}/{}/{place}{}", self.api_version(), self.plural)
     }
 
     /// `gateway.networking.k8s.io`; empty for the core group.
@@ -188,5 +190,6 @@ mod tests {
         ] {
             assert_eq!(kind.path("shop"), expected, "{reason}");
         }
+        assert_eq!(DEPLOYMENT.path_in(None), "/apis/apps/v1/deployments", "of all");
     }
 }

@@ -7,6 +7,7 @@
 //! It refuses to know how pods are run (kubelets do), and what is in a secret: a variable is taken from it by name and key,
 //! where the pod runs. Nothing waits or tries again here; the engine does. Read `render.rs` first, then `provider.rs`.
 
+mod cache;
 mod capabilities;
 mod client;
 mod diff;
@@ -32,7 +33,9 @@ use std::sync::Arc;
 use portolan_core::manifest::{GatewayReference, GpuAccess, KubernetesTarget};
 use portolan_provider_api::{CallError, Provider, Shape};
 
-use client::{Address, KubeCluster};
+use cache::CachedCluster;
+pub use cache::{Reach, Subject};
+use client::{Address, Cluster, KubeCluster};
 use render::KubernetesShape;
 
 /// What the Target says.
@@ -88,7 +91,7 @@ pub fn kubernetes(settings: KubernetesSettings) -> Provider {
         context: settings.context,
         kubeconfig: settings.kubeconfig,
     };
-    provider(KubeCluster::at(address), shape)
+    plain(KubeCluster::at(address), shape)
 }
 
 /// How its client is set up: to be built with something in between, which [`with_client`] then takes.
@@ -102,21 +105,67 @@ pub async fn client_config(settings: &KubernetesSettings) -> Result<kube::Config
 
 /// Over a client that there is already: one that somebody listens to, say.
 pub fn with_client(client: kube::Client, settings: &KubernetesSettings) -> Provider {
-    provider(KubeCluster::of(client), shape_of(settings))
+    plain(KubeCluster::of(client), shape_of(settings))
+}
+
+/// A cluster that is watched, for whoever keeps many apps there: their looks are answered from what is held of it here. It is
+/// watched from the first look on, and until this and all its providers are dropped.
+pub struct WatchedCluster {
+    plain: Arc<KubeCluster>,
+    cached: Arc<CachedCluster>,
+}
+
+impl WatchedCluster {
+    /// Over a client that there is already. Whose objects change is told, from their first look on.
+    pub fn new(client: kube::Client, reach: Reach, tell: impl Fn(Subject) + Send + Sync + 'static) -> Self {
+        Self::of(KubeCluster::of(client), reach, tell)
+    }
+
+    /// Of a kubeconfig's context.
+    pub fn at(settings: &KubernetesSettings, reach: Reach, tell: impl Fn(Subject) + Send + Sync + 'static) -> Self {
+        let address = Address {
+            context: settings.context.clone(),
+            kubeconfig: settings.kubeconfig.clone(),
+        };
+        Self::of(KubeCluster::at(address), reach, tell)
+    }
+
+    fn of(plain: KubeCluster, reach: Reach, tell: impl Fn(Subject) + Send + Sync + 'static) -> Self {
+        let plain = Arc::new(plain);
+        Self {
+            cached: Arc::new(CachedCluster::new(plain.clone(), reach, Arc::new(tell))),
+            plain,
+        }
+    }
+
+    /// For a Target that leads there.
+    pub fn provider(&self, settings: &KubernetesSettings) -> Provider {
+        let shape = KubernetesShape {
+            is_watched: true,
+            ..shape_of(settings)
+        };
+        provider(self.plain.clone(), self.cached.clone(), shape)
+    }
 }
 
 fn shape_of(settings: &KubernetesSettings) -> KubernetesShape {
     KubernetesShape {
         kube_namespace: settings.namespace.clone(),
         choices: settings.choices.clone(),
+        is_watched: false,
     }
 }
 
-fn provider(cluster: KubeCluster, shape: KubernetesShape) -> Provider {
-    let (cluster, shape) = (Arc::new(cluster), Arc::new(shape));
+fn plain(cluster: KubeCluster, shape: KubernetesShape) -> Provider {
+    let cluster = Arc::new(cluster);
+    provider(cluster.clone(), cluster, shape)
+}
+
+fn provider(cluster: Arc<KubeCluster>, looked_at: Arc<dyn Cluster>, shape: KubernetesShape) -> Provider {
+    let shape = Arc::new(shape);
     Provider {
         shape: shape.clone(),
-        calls: Arc::new(provider::KubernetesCalls::new(cluster.clone(), shape.clone())),
+        calls: Arc::new(provider::KubernetesCalls::new(looked_at, shape.clone())),
         logs: Some(Arc::new(logs::KubernetesLogs::new(cluster.clone(), shape.clone()))),
         stats: None,
         exec: Some(Arc::new(exec::KubernetesExec::new(cluster.clone(), shape.clone()))),

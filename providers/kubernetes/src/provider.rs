@@ -142,7 +142,7 @@ impl KubernetesCalls {
         }
         let object = write::applied_over(&live, write::object_of(scope, place, request)?, retry);
         match self.cluster.apply(kind, place, &object, request.take_over).await? {
-            Applied::Done => Ok(Accepted::done()),
+            Applied::Done(_) => Ok(Accepted::done()),
             Applied::Held(managers) => Err(error::held_by_others(&request.id, managers)),
             Applied::Moved => Err(error::moved(&request.id)),
         }
@@ -188,7 +188,7 @@ impl KubernetesCalls {
         let others = wanted.iter().filter(|id| !known.contains(id));
         let others = others.filter_map(|id| Some((Kind::of(id)?, id)));
         let others = others.map(|(kind, id)| async move {
-            let object = self.cluster.get(kind, place, &id.name).await?;
+            let object = self.cluster.get_of_others(kind, place, &id.name).await?;
             Ok::<_, CallError>(object.map(|object| (kind, object)))
         });
         objects.extend(try_join_all(others).await?.into_iter().flatten());
@@ -248,6 +248,10 @@ impl Calls for KubernetesCalls {
             .ok_or_else(|| error::bug("the cluster has no kube-system".into()))
     }
 
+    fn is_told_of_changes(&self) -> bool {
+        self.cluster.is_watched()
+    }
+
     async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {
         preflight::faults(&*self.cluster, self.place(scope), writes).await
     }
@@ -258,6 +262,7 @@ impl Calls for KubernetesCalls {
         wanted: &[ResourceId],
         _open: &[OpenOperation],
     ) -> Result<Observation, CallError> {
+        self.cluster.looked_at(scope, self.place(scope));
         let selector = selector_of(scope);
         let pods = self.cluster.list(&POD, self.place(scope), &selector);
         let (mut objects, mut pods) = try_join(self.objects(scope, wanted), pods).await?;
@@ -287,7 +292,7 @@ impl Calls for KubernetesCalls {
         let kind = write::kind_of(&request.id)?;
         let object = write::object_of(scope, self.place(scope), request)?;
         match self.cluster.create(kind, self.place(scope), &object).await? {
-            Created::Made => Ok(Accepted::done()),
+            Created::Made(_) => Ok(Accepted::done()),
             Created::IsThere => self.is_there(scope, kind, request).await,
         }
     }

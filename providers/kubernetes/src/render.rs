@@ -44,6 +44,8 @@ pub struct KubernetesShape {
     /// The KubeNamespace of all its apps; each app's own where the Target names none.
     pub kube_namespace: Option<String>,
     pub choices: Choices,
+    /// Whether looks cost the API server nothing, so that what is counted are writes.
+    pub is_watched: bool,
 }
 
 impl KubernetesShape {
@@ -90,9 +92,13 @@ impl Shape for KubernetesShape {
         std::time::Duration::ZERO
     }
 
-    /// A client of an API server is asked to keep to some tens; its own fairness does the rest.
+    /// A look is nine lists. What is written has the API server's own fairness between itself and others; the budget keeps
+    /// a mistake from taking all of it.
     fn requests_per_second(&self) -> u32 {
-        100
+        match self.is_watched {
+            true => 1_000,
+            false => 100,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portolan_core::diagnostic::Diagnostic;
-use portolan_engine::controller::Board;
+use portolan_engine::controller::{Board, Changes};
 use portolan_image::ReferencedImages;
 use portolan_operator::{Cluster, Operator, OperatorError, Settings};
 
@@ -23,11 +23,14 @@ pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResul
     let stop = interrupt::listen();
     let board = Arc::new(Board::default());
     let dashboard = serve(&arguments.listen, board.clone(), &stop, output).await?;
+    let changes = Arc::new(Changes::default());
+    let harbours = OfCluster::new(cluster.clone(), arguments.namespace.as_deref(), changes.clone());
     let operator = Operator {
-        harbours: Arc::new(OfCluster::new(cluster.clone())),
+        harbours: Arc::new(harbours),
         images: Arc::new(ReferencedImages::open()?),
         cluster,
         board,
+        changes,
         settings: Settings {
             controller,
             namespace: arguments.namespace,

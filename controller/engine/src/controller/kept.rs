@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use portolan_core::plan::Plan;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::pace::{Pace, Went};
+use super::room::{Room, Seat};
 use super::{Assignment, Board, Ended, Listener};
 use crate::driver::requests_per_second;
 use crate::engine::{Audience, Engine};
 use crate::error::EngineError;
 use crate::event::EngineEvent;
 use crate::journal::{AppKey, Orders};
+use crate::machine::PhaseName;
 use crate::outcome::{Outcome, OutcomeKind};
 use crate::work::{Wish, Work};
 
@@ -29,10 +31,13 @@ pub struct Kept {
     failures: u32,
     running: Option<Running>,
     awaits: Option<Approval>,
+    /// Whether its last turn had nothing to do.
+    rests: bool,
 }
 
 struct Running {
     stop: watch::Sender<bool>,
+    changed: Arc<Notify>,
     asked: Arc<Mutex<Option<Approval>>>,
 }
 
@@ -55,6 +60,7 @@ impl Kept {
             failures: 0,
             running: None,
             awaits: None,
+            rests: false,
         }
     }
 
@@ -120,6 +126,21 @@ impl Kept {
         self.running.is_some()
     }
 
+    pub fn is_told_of_changes(&self) -> bool {
+        self.assignment.provider.calls.is_told_of_changes()
+    }
+
+    pub fn rests(&self) -> bool {
+        self.rests
+    }
+
+    /// At the target, while it has its turn.
+    pub fn something_changed(&self) {
+        if let Some(running) = &self.running {
+            running.changed.notify_one();
+        }
+    }
+
     pub fn awaits_approval(&self) -> Option<&Approval> {
         self.awaits.as_ref()
     }
@@ -145,17 +166,20 @@ impl Kept {
         engine: &Arc<Engine>,
         board: &Arc<Board>,
         listener: &Arc<dyn Listener>,
+        room: &Arc<Room>,
     ) -> impl Future<Output = Ended> + Send + 'static {
         let (stop, stopped) = watch::channel(false);
-        let asked = Arc::default();
+        let (asked, changed) = (Arc::default(), Arc::<Notify>::default());
         let audience = Arc::new(Follower {
             key: key.clone(),
             board: board.clone(),
             listener: listener.clone(),
             approved: self.orders.approved.clone(),
             asked: Arc::clone(&asked),
+            changed: changed.clone(),
+            seat: Seat::in_room(room),
         });
-        self.running = Some(Running { stop, asked });
+        self.running = Some(Running { stop, changed, asked });
         let assigned = self.assignment.work.clone();
         let mut work = Work::clone(&assigned);
         if std::mem::take(&mut self.afresh) && !work.is_delete() {
@@ -183,12 +207,18 @@ impl Kept {
             true => Went::Superseded,
             false => self.went(result),
         };
+        self.rests = went == Went::Quiet;
         self.failures = match went {
             Went::Failed(times) => times,
             Went::Busy | Went::Superseded => self.failures,
             Went::Moving | Went::Quiet => 0,
         };
-        let pause = pace.after(went, self.pause, floor, random);
+        // Where changes are told nobody has to find out how seldom they come.
+        let before = match self.is_told_of_changes() {
+            true => pace.longest,
+            false => self.pause,
+        };
+        let pause = pace.after(went, before, floor, random);
         if !matches!(went, Went::Busy | Went::Superseded) {
             self.pause = pause;
         }
@@ -221,6 +251,8 @@ struct Follower {
     listener: Arc<dyn Listener>,
     approved: Option<String>,
     asked: Arc<Mutex<Option<Approval>>>,
+    changed: Arc<Notify>,
+    seat: Seat,
 }
 
 #[async_trait]
@@ -241,6 +273,14 @@ impl Audience for Follower {
             });
         }
         approved
+    }
+
+    fn phase(&self, phase: PhaseName) {
+        self.seat.phase(phase);
+    }
+
+    async fn changed(&self) {
+        self.changed.notified().await;
     }
 }
 

@@ -5,11 +5,13 @@
 //! (suspend, resume, reconcile now, approve) reaches it through the journal. [`Board`] shows how everything stands.
 
 mod board;
+mod changes;
 mod kept;
 mod pace;
 mod queue;
+mod room;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info};
 
 pub use board::{AppReport, Board, Counts, Standing, ToldEvent};
+pub use changes::Changes;
 pub use pace::Pace;
 
 use crate::driver::{Stop, blocking, random};
@@ -31,6 +34,7 @@ use crate::work::Work;
 use kept::Kept;
 use portolan_provider_api::Provider;
 use queue::Queue;
+use room::Room;
 
 /// An app that is to be kept, and the way to its target.
 #[derive(Clone)]
@@ -60,6 +64,8 @@ pub struct Settings {
     pub pace: Pace,
     /// Apps that are worked on at the same time.
     pub at_once: usize,
+    /// Apps that have their turn, those counted in that only watch what they have begun: each holds a file.
+    pub most: usize,
     /// How soon an order that came through the journal is heard.
     pub orders: Duration,
 }
@@ -69,6 +75,7 @@ impl Default for Settings {
         Self {
             pace: Pace::default(),
             at_once: 16,
+            most: 500,
             orders: Duration::from_millis(500),
         }
     }
@@ -78,8 +85,12 @@ pub struct Controller {
     engine: Arc<Engine>,
     settings: Settings,
     board: Arc<Board>,
+    changes: Arc<Changes>,
     listener: Arc<dyn Listener>,
 }
+
+/// What changes together is looked at together.
+const GATHERING: Duration = Duration::from_millis(200);
 
 type Ended = (AppKey, Arc<Work>, Result<Outcome, EngineError>);
 
@@ -89,6 +100,7 @@ struct Loop {
     kept: BTreeMap<AppKey, Kept>,
     queue: Queue,
     running: JoinSet<Ended>,
+    room: Arc<Room>,
     /// How many go to each target.
     apps: BTreeMap<String, usize>,
     orders: BTreeMap<AppKey, Orders>,
@@ -102,6 +114,7 @@ impl Controller {
             engine,
             settings,
             board: Arc::default(),
+            changes: Arc::default(),
             listener,
         }
     }
@@ -109,6 +122,11 @@ impl Controller {
     /// On a board that there is already: of a process that has shown something before its turn to write came.
     pub fn on(self, board: Arc<Board>) -> Self {
         Self { board, ..self }
+    }
+
+    /// With somebody who tells what changes at targets.
+    pub fn told_of(self, changes: Arc<Changes>) -> Self {
+        Self { changes, ..self }
     }
 
     pub fn board(&self) -> Arc<Board> {
@@ -143,6 +161,8 @@ impl Controller {
                     self.assign(&now, &mut state);
                 }
                 Some(ended) = state.running.join_next() => self.ended(ended, &mut state),
+                changed = self.changes.next() => self.heed(changed, &mut state),
+                () = state.room.made() => {}
                 _ = hear.tick() => self.hear_orders(&mut state).await?,
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
@@ -195,16 +215,37 @@ impl Controller {
         }
     }
 
+    /// Whoever has its turn looks at what has changed. Of the others those have one that have come to rest: what was written a
+    /// moment ago, or could not be, is looked at when its time comes, however much changes.
+    fn heed(&self, changed: BTreeSet<AppKey>, state: &mut Loop) {
+        for key in changed {
+            let Some(kept) = state.kept.get(&key) else { continue };
+            if kept.is_running() {
+                kept.something_changed();
+            } else if kept.rests() {
+                let after = GATHERING;
+                if state.queue.hurry(&key, Instant::now() + after) {
+                    self.board.due(&key, after);
+                }
+            }
+        }
+    }
+
     /// Starts as many as may run at once; answers when the next one is due if there is room for it.
     fn start_those_due(&self, state: &mut Loop) -> Option<Instant> {
-        while state.running.len() < self.settings.at_once {
+        let has_room = |state: &Loop| {
+            let running = state.running.len();
+            let at_work = running.saturating_sub(state.room.watching());
+            at_work < self.settings.at_once && running < self.settings.most
+        };
+        while has_room(state) {
             let Some(key) = state.queue.pop_due(Instant::now()) else {
                 return state.queue.earliest();
             };
             let Some(kept) = state.kept.get_mut(&key) else { continue };
             // Whoever is due again while at work has its turn when that has ended.
             if !kept.is_running() {
-                let run = kept.start(&key, &self.engine, &self.board, &self.listener);
+                let run = kept.start(&key, &self.engine, &self.board, &self.listener, &state.room);
                 state.running.spawn(run);
             }
         }
@@ -221,7 +262,10 @@ impl Controller {
         self.listener.ended(&key, &work, &result);
         let Some(mut kept) = kept else { return };
         let apps = state.apps.get(kept.target()).copied().unwrap_or_default();
-        let floor = self.settings.pace.floor(apps, kept.requests_per_second());
+        let floor = match kept.is_told_of_changes() {
+            true => Duration::ZERO,
+            false => self.settings.pace.floor(apps, kept.requests_per_second()),
+        };
         let after = kept.ended(&result, &self.settings.pace, floor, random());
         self.board.ended(&key, &result, kept.awaits_approval());
         self.schedule(&key, &kept, after, state);

@@ -21,6 +21,15 @@ impl Queue {
         self.of.insert(key, at);
     }
 
+    /// Due then at the latest, if it is due at all; answers whether that is sooner than it was.
+    pub fn hurry(&mut self, key: &AppKey, at: Instant) -> bool {
+        let is_sooner = self.of.get(key).is_some_and(|due| *due > at);
+        if is_sooner {
+            self.set(key.clone(), at);
+        }
+        is_sooner
+    }
+
     pub fn remove(&mut self, key: &AppKey) {
         if let Some(at) = self.of.remove(key) {
             self.due.remove(&(at, key.clone()));
@@ -65,12 +74,15 @@ mod tests {
             queue.set(key(app), at(seconds));
         }
         queue.remove(&key("d"));
+        assert!(!queue.hurry(&key("d"), at(0)), "it is not due at all");
+        assert!(!queue.hurry(&key("b"), at(2)), "it is due sooner");
         assert_eq!(queue.pop_due(start), None, "nobody's time has come");
         assert_eq!(queue.pop_due(at(5)), Some(key("b")));
         assert_eq!(queue.pop_due(at(5)), Some(key("c")));
         assert_eq!(queue.pop_due(at(5)), None, "`a` was put off");
         assert_eq!(queue.earliest(), Some(at(9)));
-        assert_eq!(queue.pop_due(at(9)), Some(key("a")));
+        assert!(queue.hurry(&key("a"), at(8)), "something has changed");
+        assert_eq!(queue.pop_due(at(8)), Some(key("a")));
         assert_eq!(queue.earliest(), None);
     }
 }

@@ -68,8 +68,10 @@ impl Caller {
             realm: realm.clone(),
             budget: self.accounts.budget(name, &realm, self.requests_per_second),
         });
-        // It counts too, in arrears.
-        self.with_budget(|budget, now| budget.take(now));
+        if !self.calls.is_told_of_changes() {
+            // It counts too, in arrears.
+            self.with_budget(|budget, now| budget.take(now));
+        }
         Ok(realm)
     }
 
@@ -80,7 +82,10 @@ impl Caller {
         open: &[OpenOperation],
     ) -> Result<Observation, CallError> {
         let call = self.calls.observe(scope, wanted, open);
-        self.within_budget(call, self.span("observe")).await
+        match self.calls.is_told_of_changes() {
+            true => call.instrument(self.span("observe")).await,
+            false => self.within_budget(call, self.span("observe")).await,
+        }
     }
 
     pub async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {

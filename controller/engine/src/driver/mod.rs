@@ -61,11 +61,12 @@ impl Driver {
             state = next;
             if state.phase() != phase {
                 debug!(app = %self.key, phase = ?state.phase(), "another phase");
+                self.audience.phase(state.phase());
             }
             if state.is_finished() {
                 break;
             }
-            event = under_way.next_event(wake, &mut stop).await;
+            event = under_way.next_event(wake, &mut stop, &*self.audience).await;
         }
         state.into_result().expect("the loop ends with a finished machine")
     }
@@ -127,7 +128,7 @@ impl UnderWay {
         }
     }
 
-    async fn next_event(&mut self, wake: Option<Instant>, stop: &mut Stop) -> Event {
+    async fn next_event(&mut self, wake: Option<Instant>, stop: &mut Stop, audience: &dyn Audience) -> Event {
         tokio::select! {
             biased;
             () = stop.wished() => Event::Interrupt,
@@ -135,6 +136,7 @@ impl UnderWay {
                 self.handles.remove(&id);
                 Event::Done(id, answer)
             }
+            () = audience.changed() => Event::Changed,
             () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => Event::Wake,
         }
     }

@@ -33,6 +33,8 @@ pub enum Event {
     Wake,
     /// The answer to an [`Effect::Ask`].
     Done(EffectId, Answer),
+    /// Something of the app has changed at the target, where somebody tells of that.
+    Changed,
     /// The user wants to stop.
     Interrupt,
 }

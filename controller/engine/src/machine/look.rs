@@ -23,6 +23,8 @@ pub struct Look {
     due: Timestamp,
     interval: Duration,
     failures: u32,
+    /// When to look for a change that was told since the last look was asked for.
+    told: Option<Timestamp>,
     /// Whether an observation has come that nobody has judged yet.
     unjudged: bool,
     shown: BTreeMap<ResourceId, Shown>,
@@ -38,6 +40,7 @@ impl Look {
             due: Timestamp::default(),
             interval: Duration::ZERO,
             failures: 0,
+            told: None,
             unjudged: false,
             shown: BTreeMap::new(),
         }
@@ -62,12 +65,27 @@ impl Look {
         self.due = at;
     }
 
+    /// A change was told: look once those that come with it are there too.
+    pub fn something_changed(&mut self, turn: &Turn) {
+        let at = turn.now.plus(turn.base.policy.changes_gather);
+        self.told.get_or_insert(at);
+        self.heed_changes();
+    }
+
+    fn heed_changes(&mut self) {
+        // A look that has failed is repeated when its time comes.
+        if let Some(at) = self.told.filter(|_| self.failures == 0) {
+            self.due = self.due.min(at);
+        }
+    }
+
     /// Asks for an observation once it is due, unless one is under way.
     pub fn ask_if_due(&mut self, scope: &Arc<Scope>, world: &World, turn: &mut Turn) {
         let under_way = turn.count(|purpose| matches!(purpose, Purpose::Observe { .. })) > 0;
         if under_way || !turn.is_due(self.due) {
             return;
         }
+        self.told = None;
         let answered = world.writes.answered;
         let ask = Ask::Observe {
             scope: scope.clone(),
@@ -85,6 +103,7 @@ impl Look {
         self.unjudged = true;
         self.due = turn.now.plus(self.interval);
         self.interval = turn.base.policy.next_interval(self.interval.max(first_interval(turn)));
+        self.heed_changes();
     }
 
     /// A look has failed, wholly or in part. Answers the error if it is no use to look again.

@@ -134,6 +134,12 @@ pub fn step(state: State, input: Input) -> (State, Vec<Effect>) {
     let mut turn = Turn::begin(base, input.now, input.random, input.lease);
     let mut next = match input.event {
         Event::Start | Event::Wake => Next::Again,
+        Event::Changed => {
+            if let Phase::Pursuing(pursuit) = &mut phase {
+                pursuit.look.something_changed(&turn);
+            }
+            Next::Again
+        }
         Event::Interrupt => interrupt(&mut phase, &mut turn),
         Event::Done(id, answer) => match turn.answered(id) {
             Some(purpose) => take(&mut phase, purpose, answer, &mut turn),

@@ -10,6 +10,8 @@ pub struct Policy {
     /// The first look after something was done comes this soon, and each later one after a longer while.
     pub poll_first: Duration,
     pub poll_longest: Duration,
+    /// Where changes are told, what comes within this time is looked at together.
+    pub changes_gather: Duration,
     /// Retries wait at most this long the first time and twice as long each next time, up to `retry_longest`.
     pub retry_first: Duration,
     pub retry_longest: Duration,
@@ -39,6 +41,7 @@ impl Default for Policy {
         Self {
             poll_first: Duration::from_millis(2),
             poll_longest: Duration::from_secs(2),
+            changes_gather: Duration::from_millis(300),
             retry_first: Duration::from_millis(200),
             retry_longest: Duration::from_secs(30),
             tries: 8,
@@ -55,6 +58,15 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Where changes are told nobody has to look for them: a look besides is for what time alone changes.
+    pub fn where_changes_are_told(self) -> Self {
+        Self {
+            poll_first: Duration::from_secs(2),
+            poll_longest: Duration::from_secs(10),
+            ..self
+        }
+    }
+
     /// The pause before the next look.
     pub fn next_interval(&self, interval: Duration) -> Duration {
         (interval * 3 / 2).min(self.poll_longest)

@@ -26,13 +26,23 @@ fn said(helm: &Path, arguments: &[&str]) -> String {
 /// By kind, namespace and name; YAML as kubectl reads it.
 fn objects(world: &World, manifests: &str) -> BTreeMap<String, Value> {
     let file = world.write("objects.yaml", manifests);
-    let arguments = ["create", "--dry-run=client", "--validate=false", "-o", "json", "-f", file.to_str().unwrap()];
+    let arguments = [
+        "create",
+        "--dry-run=client",
+        "--validate=false",
+        "-o",
+        "json",
+        "-f",
+        file.to_str().unwrap(),
+    ];
     let told = world.plane.kubectl(&arguments).unwrap();
     let objects = serde_json::Deserializer::from_str(&told).into_iter::<Value>();
-    let all = objects.map(Result::unwrap).flat_map(|one| match one["items"].as_array() {
-        Some(items) => items.clone(),
-        None => vec![one],
-    });
+    let all = objects
+        .map(Result::unwrap)
+        .flat_map(|one| match one["items"].as_array() {
+            Some(items) => items.clone(),
+            None => vec![one],
+        });
     let wanted = all.filter(|one| one["kind"] != "Namespace" && one["kind"] != "CustomResourceDefinition");
     wanted
         .map(|one| {
@@ -54,11 +64,26 @@ fn helm_makes_what_kustomize_makes() {
     let image = format!("image={IMAGE}");
     said(&helm, &["lint", "--strict", "--set", &image, chart]);
     for (kustomization, values) in [("cluster", "watchNamespace="), ("namespaced", "watchNamespace=apps")] {
-        let arguments = ["template", "portolan", chart, "-n", "portolan-system", "--set", &image, "--set", values];
+        let arguments = [
+            "template",
+            "portolan",
+            chart,
+            "-n",
+            "portolan-system",
+            "--set",
+            &image,
+            "--set",
+            values,
+        ];
         let made = objects(&world, &said(&helm, &arguments));
         let folder = deploy(kustomization);
-        let mut expected = objects(&world, &world.plane.kubectl(&["kustomize", folder.to_str().unwrap()]).unwrap());
-        let deployment = expected.get_mut("\"Deployment\" portolan-system/portolan-controller").unwrap();
+        let mut expected = objects(
+            &world,
+            &world.plane.kubectl(&["kustomize", folder.to_str().unwrap()]).unwrap(),
+        );
+        let deployment = expected
+            .get_mut("\"Deployment\" portolan-system/portolan-controller")
+            .unwrap();
         deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!(IMAGE);
         for (name, expected) in &expected {
             assert_eq!(made.get(name), Some(expected), "{kustomization}: {name}");
@@ -82,7 +107,16 @@ fn helm_installs_it_and_takes_it_away() {
     };
     let chart = deploy("helm/portolan");
     let image = format!("image={IMAGE}");
-    run(&["install", "another", chart.to_str().unwrap(), "--set", &image, "--set", "watchNamespace=team", "--skip-crds"]);
+    run(&[
+        "install",
+        "another",
+        chart.to_str().unwrap(),
+        "--set",
+        &image,
+        "--set",
+        "watchNamespace=team",
+        "--skip-crds",
+    ]);
     let deployment = world.get(&["-n", "team", "deployment", "portolan-controller"]).unwrap();
     assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], IMAGE);
     let role = world.get(&["-n", "team", "role", "portolan-controller"]);

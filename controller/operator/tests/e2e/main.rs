@@ -8,4 +8,5 @@ mod fleet;
 mod life;
 mod role;
 mod turns;
+mod watches;
 mod world;

@@ -105,16 +105,24 @@ impl World {
         self.operator_of(home, ACCOUNT, None)
     }
 
+    /// With another time between two looks at what does not move.
+    pub fn operator_that_rests(&self, home: &str, resync: &str) -> Running {
+        self.start_operator(home, (ACCOUNT, None), resync)
+    }
+
     pub fn operator_of(&self, home: &str, user: &str, group: Option<&str>) -> Running {
+        self.start_operator(home, (user, group), &format!("{}s", RESYNC.as_secs()))
+    }
+
+    fn start_operator(&self, home: &str, (user, group): (&str, Option<&str>), resync: &str) -> Running {
         let kubeconfig = self.kubeconfig(home, user, group);
         let folder = self.folder.path().join(home);
         fs::create_dir_all(&folder).unwrap();
         let log = folder.join("log");
         let out = File::options().create(true).append(true).open(&log).unwrap();
-        let resync = format!("{}s", RESYNC.as_secs());
         let mut command: Command = self.plane.command(program());
         command
-            .args(["controller", "--kubernetes", "--listen", "none", "--resync", &resync])
+            .args(["controller", "--kubernetes", "--listen", "none", "--resync", resync])
             .args(self.shipped.arguments())
             .env("PORTOLAN_HOME", folder.join("home"))
             .env("KUBECONFIG", kubeconfig)

@@ -65,6 +65,7 @@ fn shape() -> KubernetesShape {
     KubernetesShape {
         kube_namespace: None,
         choices: crate::Choices::default(),
+        is_watched: false,
     }
 }
 

@@ -11,7 +11,7 @@ use portolan_core::manifest::{KUBERNETES_PROVIDER, KubernetesTarget, Target};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use portolan_provider_api::{Images, Provider, WriteRequest};
-use portolan_provider_kubernetes::{KubernetesSettings, client_config, with_client};
+use portolan_provider_kubernetes::{KubernetesSettings, Reach, WatchedCluster, client_config, with_client};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -19,22 +19,27 @@ use crate::cluster::{administrator, ask, crash, list, next_kube_namespace, plane
 use crate::trouble::{Victim, permissions};
 use crate::wire::{Loss, Wire, tapped};
 
-pub struct Cluster {
+pub const PLAIN: bool = false;
+pub const WATCHED: bool = true;
+
+/// `IS` is one of these.
+pub struct Cluster<const IS: bool> {
     kube_namespace: String,
     user: String,
     administrator: Client,
     /// Through which its providers speak.
     tapped: Client,
     wire: Wire,
+    watched: Option<WatchedCluster>,
     kubelet: JoinHandle<()>,
 }
 
-impl Cluster {
+impl<const IS: bool> Cluster<IS> {
     async fn in_a_namespace(plane: &ControlPlane) -> Self {
         let kube_namespace = next_kube_namespace();
         let user = format!("portolan-{kube_namespace}");
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": kube_namespace } });
-        let objects = [namespace].into_iter().chain(permissions(&user, &kube_namespace));
+        let objects = [namespace].into_iter().chain(permissions(&user, &kube_namespace, IS));
         plane.apply(&list(objects).to_string()).unwrap();
         let settings = KubernetesSettings {
             kubeconfig: Some(plane.kubeconfig_of(&user, None).unwrap()),
@@ -43,9 +48,12 @@ impl Cluster {
         let administrator = administrator(plane).await;
         let itself = Client::try_from(client_config(&settings).await.unwrap()).unwrap();
         let wire = Wire::default();
+        let tapped = tapped(itself, &wire);
+        let watched = IS.then(|| WatchedCluster::new(tapped.clone(), Reach::KubeNamespaces, drop));
         Self {
             kubelet: tokio::spawn(crash(administrator.clone(), kube_namespace.clone(), "failing")),
-            tapped: tapped(itself, &wire),
+            tapped,
+            watched,
             kube_namespace,
             user,
             administrator,
@@ -85,8 +93,8 @@ fn place_of(kind: &str) -> (&'static str, String) {
 }
 
 #[async_trait]
-impl Account for Cluster {
-    const NAME: &'static str = "kubernetes";
+impl<const IS: bool> Account for Cluster<IS> {
+    const NAME: &'static str = if IS { "kubernetes, watched" } else { "kubernetes" };
 
     async fn new(check: &'static str) -> Option<Self> {
         let plane = plane(check)?;
@@ -98,13 +106,14 @@ impl Account for Cluster {
     }
 
     fn provider(&self) -> Provider {
-        with_client(
-            self.tapped.clone(),
-            &KubernetesSettings {
-                namespace: Some(self.kube_namespace.clone()),
-                ..KubernetesSettings::default()
-            },
-        )
+        let settings = KubernetesSettings {
+            namespace: Some(self.kube_namespace.clone()),
+            ..KubernetesSettings::default()
+        };
+        match &self.watched {
+            Some(watched) => watched.provider(&settings),
+            None => with_client(self.tapped.clone(), &settings),
+        }
     }
 
     fn images(&self) -> Arc<dyn Images> {
@@ -201,12 +210,17 @@ impl Account for Cluster {
 
     async fn lose_next_answer(&self, of: Request<'_>) {
         self.wire.lose_next(match of {
+            // It asks nothing, and believes what it was told for as long as somebody would tell it.
+            Request::Look if IS => return self.wire.cut().await,
             Request::Look => Loss::Look,
             Request::Write(id) => Loss::Write(id.name.clone()),
         });
     }
 
     async fn hide_a_part(&self) -> Result<(), Cannot> {
+        if IS {
+            return Err("a look shows what is held, which is whole once it is listed");
+        }
         self.wire.lose_next(Loss::Page);
         Ok(())
     }

@@ -37,7 +37,7 @@ impl Victim<'_> {
             .unwrap()
             .retain(|one| one != "configmaps");
         let rules = role["rules"].as_array_mut().unwrap();
-        rules.truncate(4);
+        rules.truncate(5);
         rules.push(json!({ "apiGroups": [""], "resources": ["configmaps"], "verbs": verbs }));
         ask(self.administrator, "PUT", &path, Some(&role)).await;
         let expected = verbs.contains(&"create");
@@ -82,10 +82,15 @@ const RBAC: &str = "rbac.authorization.k8s.io/v1";
 const ROLE: &str = "portolan";
 
 /// All that the provider asks for to bring an app up, and nothing else; and, of the cluster, who it is.
-pub fn permissions(user: &str, kube_namespace: &str) -> Vec<Value> {
+pub fn permissions(user: &str, kube_namespace: &str, watches: bool) -> Vec<Value> {
     let subject = json!([{ "kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io" }]);
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
-    let write = ["get", "list", "create", "patch", "delete"];
+    let looking: &[&str] = if watches {
+        &["get", "list", "watch"]
+    } else {
+        &["get", "list"]
+    };
+    let write = [looking, &["create", "patch", "delete"]].concat();
     let written = [
         "serviceaccounts",
         "configmaps",
@@ -115,13 +120,14 @@ pub fn permissions(user: &str, kube_namespace: &str) -> Vec<Value> {
         "keda.sh",
         "resource.k8s.io",
     ];
-    let looks = rule(&[""], &["pods", "events"], &["list"]);
+    let looks = rule(&[""], &["pods"], &looking[1..]);
+    let told = rule(&[""], &["events"], &["list"]);
     let reads = rule(&[""], &["pods/log", "secrets"], &["get"]);
     let gateways = rule(&["gateway.networking.k8s.io"], &["gateways"], &["get"]);
     let in_it = role(
         "Role",
         json!(kube_namespace),
-        json!([rule(&groups, &written, &write), looks, reads, gateways]),
+        json!([rule(&groups, &written, &write), looks, told, reads, gateways]),
     );
     let of_it = role(
         "ClusterRole",

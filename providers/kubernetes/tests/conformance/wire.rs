@@ -3,17 +3,47 @@
 //! Every object comes as a page of its own, so that all that is read is read over pages.
 
 use std::io::{Error, ErrorKind};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use http::{Method, Request, Response, Uri};
 use kube::Client;
 use kube::client::Body;
 use serde_json::Value;
+use tokio::sync::watch;
 use tower::BoxError;
 
 /// Between every client that it was put into and the server.
 #[derive(Clone, Default)]
-pub struct Wire(Arc<Mutex<Heard>>);
+pub struct Wire {
+    heard: Arc<Mutex<Heard>>,
+    /// Dropped and made anew where all watches are to end.
+    watches: Arc<Mutex<watch::Sender<()>>>,
+}
+
+/// An answer as it comes, and a watch's until it is cut off.
+struct Coming {
+    body: Body,
+    cut: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl http_body::Body for Coming {
+    type Data = <Body as http_body::Body>::Data;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, BoxError>>> {
+        let cut = self.cut.as_mut().map(|cut| cut.as_mut().poll(context));
+        if cut.is_some_and(|cut| cut.is_ready()) {
+            self.cut = None;
+            return Poll::Ready(Some(Err(Error::from(ErrorKind::ConnectionReset).into())));
+        }
+        Pin::new(&mut self.body).poll_frame(context).map_err(Into::into)
+    }
+}
 
 #[derive(Default)]
 struct Heard {
@@ -33,16 +63,28 @@ pub enum Loss {
 
 impl Wire {
     pub fn requests(&self) -> Vec<String> {
-        self.0.lock().unwrap().requests.clone()
+        self.heard.lock().unwrap().requests.clone()
     }
 
     pub fn lose_next(&self, loss: Loss) {
-        self.0.lock().unwrap().next = Some(loss);
+        self.heard.lock().unwrap().next = Some(loss);
+    }
+
+    /// Ends all watches, and waits until whoever watched has seen it.
+    pub async fn cut(&self) {
+        let open = std::mem::take(&mut *self.watches.lock().unwrap());
+        open.send_replace(());
+        open.closed().await;
+    }
+
+    fn end_of_watches(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut end = self.watches.lock().unwrap().subscribe();
+        Box::pin(async move { drop(end.changed().await) })
     }
 
     /// Writes it down, and tells what becomes of its answer.
     fn hear(&self, method: &Method, uri: &str, body: &[u8]) -> Option<Loss> {
-        let mut heard = self.0.lock().unwrap();
+        let mut heard = self.heard.lock().unwrap();
         heard
             .requests
             .push(format!("{method} {uri} {}", String::from_utf8_lossy(body)));
@@ -73,10 +115,11 @@ pub fn tapped(client: Client, wire: &Wire) -> Client {
     Client::new(service, kube_namespace)
 }
 
-async fn sent(client: Client, wire: Wire, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+async fn sent(client: Client, wire: Wire, request: Request<Body>) -> Result<Response<Coming>, BoxError> {
     let (mut parts, body) = request.into_parts();
     parts.uri = one_a_page(&parts.uri)?;
     let body = body.collect_bytes().await?;
+    let is_watch = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
     let loss = wire.hear(&parts.method, &parts.uri.to_string(), &body);
     if let Some(Loss::Page) = loss {
         return Ok(expired());
@@ -84,7 +127,10 @@ async fn sent(client: Client, wire: Wire, request: Request<Body>) -> Result<Resp
     let answer = client.send(Request::from_parts(parts, Body::from(body))).await?;
     match loss {
         Some(_) => Err(Error::from(ErrorKind::ConnectionReset).into()),
-        None => Ok(answer),
+        None => Ok(answer.map(|body| Coming {
+            body,
+            cut: is_watch.then(|| wire.end_of_watches()),
+        })),
     }
 }
 
@@ -99,13 +145,15 @@ fn one_a_page(uri: &Uri) -> Result<Uri, BoxError> {
     }
 }
 
-fn expired() -> Response<Body> {
+fn expired() -> Response<Coming> {
     let status = serde_json::json!({
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 410, "reason": "Expired",
         "message": "The provided continue parameter is too old",
     });
+    let body = Coming {
+        body: status.to_string().into_bytes().into(),
+        cut: None,
+    };
     let answer = Response::builder().status(410);
-    answer
-        .body(status.to_string().into_bytes().into())
-        .expect("it is well formed")
+    answer.body(body).expect("it is well formed")
 }

@@ -1,0 +1,174 @@
+//! A controller over a target that tells what changes there, on tokio's paused clock.
+
+mod harness;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use harness::manifests::{apply, hello, with};
+use portolan_core::observation::{Held, Observation};
+use portolan_core::plan::Scope;
+use portolan_core::resource::ResourceId;
+use portolan_engine::controller::{Assignment, Board, Changes, Controller, Listener, Settings, Standing};
+use portolan_engine::journal::{AppKey, MemoryJournal};
+use portolan_engine::{Engine, EngineError, EngineEvent, Outcome, Work};
+use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, Provider, WriteRequest};
+use portolan_provider_fake::kinds::SERVICE;
+use portolan_provider_fake::{Called, FakeCloud, FakeImages, FakeShape, object, provider};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const SOON: Duration = Duration::from_secs(1);
+
+/// The cloud in memory, as if somebody watched it.
+struct Watched(Arc<dyn Calls>);
+
+#[async_trait]
+impl Calls for Watched {
+    async fn realm(&self) -> Result<String, CallError> {
+        self.0.realm().await
+    }
+
+    fn is_told_of_changes(&self) -> bool {
+        true
+    }
+
+    async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {
+        self.0.preflight(scope, writes).await
+    }
+
+    async fn observe(
+        &self,
+        scope: &Scope,
+        wanted: &[ResourceId],
+        open: &[OpenOperation],
+    ) -> Result<Observation, CallError> {
+        self.0.observe(scope, wanted, open).await
+    }
+
+    async fn create(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
+        self.0.create(scope, request).await
+    }
+
+    async fn update(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
+        self.0.update(scope, request).await
+    }
+
+    async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
+        self.0.delete(scope, request).await
+    }
+
+    async fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError> {
+        self.0.note(scope, held).await
+    }
+}
+
+struct Silent;
+
+impl Listener for Silent {
+    fn event(&self, _key: &AppKey, _event: &EngineEvent) {}
+
+    fn ended(&self, _key: &AppKey, _work: &Arc<Work>, _result: &Result<Outcome, EngineError>) {}
+}
+
+struct World {
+    cloud: FakeCloud,
+    changes: Arc<Changes>,
+    board: Arc<Board>,
+    _stop: watch::Sender<bool>,
+}
+
+impl World {
+    fn start(settings: Settings, manifests: &[Value]) -> Self {
+        let began = Instant::now();
+        let cloud = FakeCloud::new(Arc::new(move || {
+            u64::try_from(began.elapsed().as_millis()).expect("a short test")
+        }));
+        let plain = provider(cloud.clone(), FakeShape::default());
+        let provider = Provider {
+            calls: Arc::new(Watched(plain.calls)),
+            ..plain
+        };
+        let assignment = |manifest: &Value| {
+            let Work {
+                app, target, folder, ..
+            } = apply(manifest.clone());
+            let work = Arc::new(Work::keep(app, target, folder));
+            let provider = provider.clone();
+            (work.key(), Assignment { provider, work })
+        };
+        let (assign, assigned) = watch::channel(Arc::new(manifests.iter().map(assignment).collect()));
+        let engine = Engine::new(Arc::new(MemoryJournal::default()), Arc::new(FakeImages::default()));
+        let changes = Arc::new(Changes::default());
+        let controller = Controller::new(Arc::new(engine), settings, Arc::new(Silent)).told_of(changes.clone());
+        let board = controller.board();
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            let _assign = assign;
+            controller.run(assigned, stopped).await.expect("a journal");
+        });
+        Self {
+            cloud,
+            changes,
+            board,
+            _stop: stop,
+        }
+    }
+
+    fn looks(&self) -> usize {
+        let calls = self.cloud.calls();
+        calls
+            .iter()
+            .filter(|call| matches!(call, Called::Observe { .. }))
+            .count()
+    }
+
+    fn standing(&self, app: &str) -> Standing {
+        let apps = self.board.apps();
+        apps.iter().find(|one| one.app == app).expect("it is kept").standing
+    }
+}
+
+fn service(manifest: &Value) -> ResourceId {
+    let work = apply(manifest.clone());
+    let scope = portolan_core::resolve::scope_of(&work.resolve_input("fake-account"));
+    object(&scope, SERVICE, "web")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_rests_is_looked_at_once_a_change_is_told_and_seldom_besides() {
+    let world = World::start(Settings::default(), &[hello()]);
+    sleep(HOUR).await;
+    let before = world.looks();
+    sleep(HOUR).await;
+    let quiet = world.looks() - before;
+    assert!((5..=6).contains(&quiet), "{quiet} looks in an hour");
+    let service = service(&hello());
+    world.cloud.remove_by_hand(&service);
+    let key = apply(hello()).key();
+    for _ in 0..50 {
+        world.changes.tell(key.clone());
+    }
+    let before = world.looks();
+    sleep(SOON).await;
+    assert!(world.cloud.objects().contains_key(&service), "it is back");
+    assert!(
+        world.looks() - before < 10,
+        "what changes together is looked at together"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_only_watches_keeps_nobody_waiting() {
+    let mut settings = Settings::default();
+    settings.at_once = 1;
+    let stuck = with(hello(), "/spec/services/web/env", json!({ "FAKE_NEVER_READY": "yes" }));
+    let other = with(hello(), "/metadata/name", json!("other"));
+    let world = World::start(settings, &[stuck, other]);
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.standing("hello"), Standing::Reconciling);
+    assert_eq!(world.standing("other"), Standing::Converged);
+}
