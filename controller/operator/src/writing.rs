@@ -139,7 +139,7 @@ impl Writer {
     async fn write(&self, change: Change) -> Option<Box<DynamicObject>> {
         let name = change.name.clone();
         let answer = {
-            let room = match write.is_news() {
+            let room = match change.write.is_news() {
                 true => &self.room_for_news,
                 false => &self.room,
             };

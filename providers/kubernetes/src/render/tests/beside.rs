@@ -12,10 +12,7 @@ use crate::Choices;
 const PORT: fn(bool) -> Value = |public| json!([{"name": "http", "port": 8080, "protocol": "http", "public": public}]);
 
 fn chosen(choices: Choices, extra: Value, container: Value) -> Resources {
-    let shape = KubernetesShape {
-        kube_namespace: None,
-        choices,
-    };
+    let shape = KubernetesShape { choices, ..shape() };
     shape
         .render(&desired(json!({ "web": service(container, extra) }), json!({})))
         .unwrap()
