@@ -44,6 +44,8 @@ fn what_is_deleted_by_hand_is_back_at_once_and_looks_ask_for_nothing() {
     let asked = asked
         .iter()
         .filter(|one| one.user == ACCOUNT && one.at.as_str() > since.as_str());
-    let lists: Vec<&Entry> = asked.filter(|one| one.verb == "list").collect();
+    // Whether a stranger has the name that is missing is asked for, for no watch shows it.
+    let of_ours = |one: &&Entry| one.verb == "list" && !one.uri.contains("%21portolan.dev");
+    let lists: Vec<&Entry> = asked.filter(of_ours).collect();
     assert!(lists.is_empty(), "{lists:#?}");
 }
