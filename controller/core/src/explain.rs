@@ -232,6 +232,8 @@ mod tests {
               Most replicas that there may be; `min` if left out.
           min  (whole number, default 1)
               Replicas that are always there.
+          on  (list of object)
+              By what the number moves between `min` and `max`; of several, by the one that asks for most.
         ");
         insta::assert_snapshot!(explain("app.spec.services.rollout.strategy").unwrap(), @"
         app.spec.services.rollout.strategy  (text)

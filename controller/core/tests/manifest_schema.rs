@@ -128,7 +128,7 @@ fn the_shape_has_every_list_of_named_things_merge_by_its_name() {
                 .for_each(|(name, shape)| visit(&format!("{path}.{name}"), shape)),
             ShapeKind::Map { values, .. } => visit(&format!("{path}.*"), values),
             ShapeKind::List { items, unique, .. } => {
-                let named = ["name", "path"].iter().any(|key| items.field(key).is_some());
+                let named = ["name", "path", "host"].iter().any(|key| items.field(key).is_some());
                 let by = matches!(unique, portolan_core::parse::Unique::By(_));
                 assert_eq!(named, by, "{path}");
                 visit(&format!("{path}[]"), items);

@@ -98,7 +98,14 @@ impl World {
             } = apply(manifest.clone());
             let work = Arc::new(Work::keep(app, target, folder));
             let provider = provider.clone();
-            (work.key(), Assignment { provider, work, suspended: false })
+            (
+                work.key(),
+                Assignment {
+                    provider,
+                    work,
+                    suspended: false,
+                },
+            )
         };
         let (assign, assigned) = watch::channel(Arc::new(manifests.iter().map(assignment).collect()));
         let engine = Engine::new(Arc::new(MemoryJournal::default()), Arc::new(FakeImages::default()));

@@ -54,7 +54,7 @@ pub struct AppSpec {
     #[schemars(extend("propertyNames" = grammar::name_schema()))]
     pub uses: BTreeMap<String, Use>,
     /// Differences by target, merged over `services`, `jobs` and `bindings`: maps merge; lists of named things merge
-    /// by `name`, files and volumes by `path`; other lists are replaced; `null` removes.
+    /// by `name`, files and volumes by `path`, domains by `host`; other lists are replaced; `null` removes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = grammar::label_schema()))]
     pub overrides: BTreeMap<String, Override>,

@@ -10,7 +10,7 @@ use super::grammar;
 #[serde(rename_all = "camelCase")]
 pub struct Domain {
     /// The name, such as `shop.example.com`; `*.example.com` is every name one level below.
-    #[schemars(length(max = 253), extend("pattern" = grammar::HOST.pattern))]
+    #[schemars(extend("pattern" = grammar::HOST.pattern))]
     pub host: String,
     /// Whether it is reached by `https`: `auto`, with a certificate that the target finds; `none`, by plain `http`.
     #[serde(default)]

@@ -18,7 +18,7 @@ pub struct Gpu {
     pub vendor: GpuVendor,
     /// Which product, as the target calls it: `NVIDIA-L4`; any if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), extend("pattern" = super::grammar::GPU_MODEL.pattern))]
+    #[schemars(extend("pattern" = super::grammar::GPU_MODEL.pattern))]
     pub model: Option<String>,
     /// Memory that each has at least.
     #[serde(default, skip_serializing_if = "Option::is_none")]

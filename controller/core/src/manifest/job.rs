@@ -28,7 +28,7 @@ pub struct Job {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = grammar::TIME_ZONE.pattern))]
     pub time_zone: Option<String>,
-    /// What its container is kept apart from the machine by.
+    /// What its container is kept apart from the machine by: `default`, `gvisor`, `kata` or `wasm`.
     #[serde(default, skip_serializing_if = "Runtime::is_default")]
     pub runtime: Runtime,
     /// How much is kept of what it writes.

@@ -3,18 +3,15 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Which runtime runs the containers of a workload.
+/// Which runtime runs the containers of a workload: the target's own; `gvisor`, a kernel in user space between a container
+/// and the machine's; `kata`, a small virtual machine for each replica; `wasm`, a WebAssembly module in place of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Runtime {
-    /// The target's own.
     #[default]
     Default,
-    /// A kernel in user space between the container and the machine's.
     Gvisor,
-    /// A small virtual machine for each replica.
     Kata,
-    /// A WebAssembly module in place of a Linux process.
     Wasm,
 }
 

@@ -19,7 +19,7 @@ pub struct Scale {
     pub max: Option<u32>,
     /// By what the number moves between `min` and `max`; of several, by the one that asks for most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub on: Vec<ScaleOn>,
 }
 
@@ -57,7 +57,7 @@ pub struct Queue {
     pub binding: String,
     /// Name of the queue there, or of the list of Redis; the binding's name if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1))]
     pub name: Option<String>,
     /// Messages for one replica.
     #[schemars(range(min = 1, max = 1_000_000))]

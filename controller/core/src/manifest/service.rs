@@ -33,7 +33,7 @@ pub struct Service {
     /// How a replica is stopped.
     #[serde(default)]
     pub stop: Stop,
-    /// What its containers are kept apart from the machine by.
+    /// What its containers are kept apart from the machine by: `default`, `gvisor`, `kata` or `wasm`.
     #[serde(default, skip_serializing_if = "Runtime::is_default")]
     pub runtime: Runtime,
     /// How much is kept of what its containers write.

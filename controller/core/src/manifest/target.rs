@@ -121,7 +121,7 @@ pub struct KubernetesTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = grammar::LABEL.pattern))]
     pub cluster_issuer: Option<String>,
-    /// How containers come to their GPUs.
+    /// How containers come to their GPUs: `devicePlugin`, as a resource of the node; `resourceClaim`, by a driver's claim.
     #[serde(default)]
     pub gpus: GpuAccess,
 }
@@ -139,14 +139,13 @@ pub struct GatewayReference {
     pub namespace: Option<String>,
 }
 
-/// How containers of a cluster come to their GPUs.
+/// How containers of a cluster come to their GPUs: as a resource of the node, which a device plugin offers
+/// (`nvidia.com/gpu`), or by a claim, which a driver for dynamic resource allocation fills (`gpu.nvidia.com`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum GpuAccess {
-    /// As a resource of the node, which a device plugin offers: `nvidia.com/gpu`.
     #[default]
     DevicePlugin,
-    /// By a claim, which a driver for dynamic resource allocation fills: `gpu.nvidia.com`.
     ResourceClaim,
 }
 

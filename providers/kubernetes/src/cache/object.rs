@@ -156,7 +156,8 @@ const TIMES_OF_PODS: &[&str] = &["lastTransitionTime"];
 
 /// When a condition was written last says nothing that is looked at, but for `kept`, and is most of what changes.
 fn forget_times(status: &mut Value, kept: &[&str]) {
-    for condition in status["conditions"].as_array_mut().into_iter().flatten() {
+    let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+    for condition in conditions.into_iter().flatten() {
         if let Some(condition) = condition.as_object_mut() {
             let told = ["type", "status", "reason", "message"];
             condition.retain(|field, _| told.contains(&field.as_str()) || kept.contains(&field.as_str()));

@@ -227,7 +227,7 @@ mod tests {
         let object = json!({
             "metadata": {
                 "name": "a", "namespace": "shop", "uid": uid, "resourceVersion": version.to_string(),
-                "labels": owner.map(|owner| json!({ "portolan.dev/owner": owner })).unwrap_or_default(),
+                "labels": owner.map_or_else(|| json!({}), |owner| json!({ "portolan.dev/owner": owner })),
             },
             "data": { "version": version },
         });
