@@ -19,6 +19,7 @@ pub fn plane(check: &str) -> Option<&'static ControlPlane> {
         .get_or_init(|| {
             let plane = or_skip(check, ControlPlane::start())?;
             plane.apply(&list((0..VOLUMES).map(volume)).to_string()).unwrap();
+            or_skip(check, plane.install_definitions())?;
             Some(plane)
         })
         .as_ref()
