@@ -21,7 +21,7 @@ use crate::desired::{
 use crate::facts::{BuildSource, ContainerPath, Facts, ImageSource};
 use crate::fault::Fault;
 use crate::manifest::{
-    App, Container, Health, Job, Logs, Port, Probe, ProbeAction, Protocol, Rollout, Service, Target, Use,
+    App, Container, Health, Job, Logs, Port, Probe, ProbeAction, Protocol, Rollout, Runtime, Service, Target, Use,
 };
 use crate::name::{OwnerId, hash_of};
 use crate::plan::Scope;
@@ -226,7 +226,7 @@ impl Resolver<'_> {
             after: after(self.input.app, &job.after),
         };
         if desired.container.image.digest.is_some() {
-            desired.revision = Some(revision_of(&desired.container));
+            desired.revision = Some(under(desired.runtime, &desired.container));
         }
         if let Some(revision) = &desired.revision {
             env::add_revision(&mut desired.container, revision);
@@ -433,7 +433,8 @@ fn logs(logs: &Logs) -> DesiredLogs {
     }
 }
 
-/// What makes a new revision: the containers, the ports, the probes and the way to stop. Scaling does not, nor do logs.
+/// What makes a new revision: the containers, the ports, the probes, the way to stop and the runtime. Scaling does not, nor do
+/// logs and domains.
 fn service_revision(service: &DesiredService) -> Option<String> {
     let sidecars = service.sidecars.values().map(|sidecar| &sidecar.container);
     let init = service.init.iter().map(|(_, container)| container);
@@ -442,15 +443,25 @@ fn service_revision(service: &DesiredService) -> Option<String> {
         .chain([&service.container])
         .all(|container| container.image.digest.is_some());
     pinned.then(|| {
-        revision_of(&(
+        let parts = (
             &service.container,
             &service.sidecars,
             &service.init,
             &service.ports,
             &service.probes,
             &service.stop,
-        ))
+        );
+        under(service.runtime, &parts)
     })
+}
+
+/// The revision of `spec` under that runtime. The target's own says nothing, so that revisions from before others could be
+/// asked for stay what they were.
+fn under(runtime: Runtime, spec: &impl serde::Serialize) -> String {
+    match runtime {
+        Runtime::Default => revision_of(spec),
+        other => revision_of(&(spec, other)),
+    }
 }
 
 /// Ten hex digits: enough to tell the revisions of one workload apart, short enough to be read out.

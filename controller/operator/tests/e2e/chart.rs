@@ -66,6 +66,8 @@ fn helm_makes_what_kustomize_makes() {
     for (kustomization, values) in [("cluster", "watchNamespace="), ("namespaced", "watchNamespace=apps")] {
         let arguments = [
             "template",
+            "--kube-version",
+            "1.36.0",
             "portolan",
             chart,
             "-n",
