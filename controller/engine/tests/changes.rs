@@ -170,8 +170,10 @@ async fn what_rests_is_looked_at_once_a_change_is_told_and_seldom_besides() {
 
 #[tokio::test(start_paused = true)]
 async fn who_only_watches_keeps_nobody_waiting() {
-    let mut settings = Settings::default();
-    settings.at_once = 1;
+    let settings = Settings {
+        at_once: 1,
+        ..Settings::default()
+    };
     let stuck = with(hello(), "/spec/services/web/env", json!({ "FAKE_NEVER_READY": "yes" }));
     let other = with(hello(), "/metadata/name", json!("other"));
     let world = World::start(settings, &[stuck, other]);

@@ -374,7 +374,10 @@ impl Cluster for CachedCluster {
 type Strangers = Option<Arc<BTreeSet<String>>>;
 
 /// What was answered a moment ago, and is answered to whoever asks meanwhile.
-struct Memo<K, V>(Mutex<HashMap<K, Arc<tokio::sync::Mutex<Option<(Instant, V)>>>>>);
+struct Memo<K, V>(Mutex<HashMap<K, Cell<V>>>);
+
+/// One answer, and when it was asked for. Whoever asks holds it.
+type Cell<V> = Arc<tokio::sync::Mutex<Option<(Instant, V)>>>;
 
 impl<K, V> Default for Memo<K, V> {
     fn default() -> Self {
