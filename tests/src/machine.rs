@@ -59,6 +59,7 @@ fn mounts() -> Vec<String> {
         .collect()
 }
 
+/// Those named after us, and all below them.
 fn cgroups() -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![PathBuf::from("/sys/fs/cgroup")];
@@ -67,7 +68,7 @@ fn cgroups() -> Vec<PathBuf> {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            if entry.file_name().to_string_lossy().contains("portolan") {
+            if entry.path().to_string_lossy().contains("portolan") {
                 found.push(entry.path());
             }
             open.push(entry.path());
