@@ -122,6 +122,8 @@ pub enum Pause {
     Time,
     /// Somebody's `portolan promote`.
     Promotion,
+    /// Nothing any more: it goes on with the next write, since the platform itself takes no steps.
+    Over,
 }
 
 impl ResourceState {

@@ -118,6 +118,26 @@ fn a_pause_in_time_is_waited_for_beyond_the_deadline() {
     assert!(sim.now_ms() - began > 2 * 60 * 60 * 1000, "two hours");
 }
 
+#[test]
+fn a_rollout_that_the_platform_does_not_walk_is_walked_by_writes() {
+    let sim = Sim::new();
+    let api = json!({ "image": "registry.example/api:1", "after": ["web"] });
+    let manifest = with(version(1, Some("FAKE_IS_WALKED")), "/spec/services/api", api);
+    let walked = apply(manifest);
+    assert_eq!(sim.run(&walked).kind(), OutcomeKind::Converged);
+    let writes = sim.cloud.writes().len();
+    assert_eq!(writes, 3 + 9, "network, web, its steps, and api after them");
+    assert_eq!(sim.run(&walked).outcome().kind, OutcomeKind::Converged);
+    assert_eq!(sim.cloud.writes().len(), writes, "it has arrived");
+
+    let standing = apply(version(2, Some("FAKE_STANDS_STILL")));
+    let told = sim.run(&standing).kind();
+    assert!(
+        matches!(told, OutcomeKind::RolledBack { .. }),
+        "a step that leads nowhere is not taken for ever: {told:?}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn promoting_goes_on_with_what_the_journal_holds() {
     let bench = Bench::new();

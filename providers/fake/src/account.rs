@@ -356,6 +356,8 @@ impl Account {
             .as_ref()
             .and_then(|known| known.serves(&rules.kind, now))
             .map(String::from);
+        let steps = known.as_ref().filter(|known| known.revision == revision);
+        let steps = steps.map_or(0, |known| known.steps + 1);
         let object = Object {
             uses: uses(&request.body),
             body: request.body.clone(),
@@ -367,6 +369,7 @@ impl Account {
             deleted_at: None,
             retained: false,
             promoted,
+            steps,
             slower_by: slower_by(fault),
             made_at: known.as_ref().map_or(now, |known| known.made_at),
             etag: self.next_etag(),

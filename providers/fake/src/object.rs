@@ -21,6 +21,8 @@ pub struct Object {
     pub retained: bool,
     /// Whether its rollout was told to go on.
     pub promoted: bool,
+    /// How often it was written again in this revision.
+    pub steps: u32,
     /// What it takes longer than others of its kind.
     pub slower_by: u64,
     pub made_at: u64,
@@ -57,6 +59,7 @@ impl Object {
             deleted_at: None,
             retained: false,
             promoted: false,
+            steps: 0,
             slower_by: 0,
             made_at: 0,
             etag: 0,
@@ -94,6 +97,8 @@ impl Object {
         let paused = match () {
             () if has(&self.body, PAUSES) && !self.promoted => Pause::Promotion,
             () if has(&self.body, RESTS) && now < rests_until => Pause::Time,
+            () if has(&self.body, IS_WALKED) && self.steps < STEPS => Pause::Over,
+            () if has(&self.body, STANDS_STILL) => Pause::Over,
             () => return ResourceState::Ready,
         };
         ResourceState::Progressing {
@@ -135,6 +140,14 @@ pub const PAUSES: &str = "FAKE_PAUSES";
 
 /// One with this variable pauses for [`REST_MS`].
 pub const RESTS: &str = "FAKE_RESTS";
+
+/// One with this variable is brought from step to step by writes, of which it takes [`STEPS`].
+pub const IS_WALKED: &str = "FAKE_IS_WALKED";
+
+pub const STEPS: u32 = 9;
+
+/// One with this variable wants another write after each.
+pub const STANDS_STILL: &str = "FAKE_STANDS_STILL";
 
 pub const REST_MS: u64 = 2 * 60 * 60 * 1000;
 

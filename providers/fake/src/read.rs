@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use portolan_core::mutant::Mutant;
-use portolan_core::observation::{Observation, ObservedResource, Ownership, ResourceState};
+use portolan_core::observation::{Observation, ObservedResource, Ownership, Pause, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
 use serde_json::{Value, json};
 
-use crate::object::Object;
+use crate::object::{Object, STEPS};
 use crate::rules::KindRules;
 
 /// What a read that breaks off half way shows.
@@ -28,11 +28,7 @@ pub fn observed(scope: &Scope, rules: &KindRules, id: &ResourceId, object: &Obje
         id: id.clone(),
         native_id: format!("fake/{id}"),
         etag: rules.etag.then(|| object.etag.to_string()),
-        body: if object.retained {
-            Value::Null
-        } else {
-            object.body.clone()
-        },
+        body: body(object, &state),
         ownership: ownership(scope, object),
         revision: object.revision.clone(),
         outputs: outputs(id, rules, object, &state, now),
@@ -43,6 +39,23 @@ pub fn observed(scope: &Scope, rules: &KindRules, id: &ResourceId, object: &Obje
         retained: object.retained,
         replicas: None,
     }
+}
+
+/// Of a rollout that waits for its next write it says so.
+fn body(object: &Object, state: &ResourceState) -> Value {
+    let mut body = if object.retained {
+        Value::Null
+    } else {
+        object.body.clone()
+    };
+    if let ResourceState::Progressing {
+        paused: Some(Pause::Over),
+        ..
+    } = state
+    {
+        body["step"] = json!(object.steps.min(STEPS));
+    }
+    body
 }
 
 fn ownership(scope: &Scope, object: &Object) -> Ownership {

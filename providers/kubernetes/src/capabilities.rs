@@ -19,9 +19,9 @@ pub const CAPABILITIES: &[Capability] = &[
     row("services.*.scale.on.*.queue", KEDA),
     row("services.*.runtime", RUNTIME_CLASS),
     exact("services.*.runtime=default"),
-    row("services.*.rollout.strategy=canary", NO_SHARES),
-    row("services.*.rollout.strategy=blueGreen", NO_SHARES),
-    row("services.*.rollout.steps", NO_SHARES),
+    row("services.*.rollout.strategy=canary", SHARES),
+    row("services.*.rollout.strategy=blueGreen", SWITCHES),
+    row("services.*.rollout.steps", SHARES),
     row("services.*.rollout.deadline", WHOLE_SECONDS),
     row("services.*.stop.signal", NO_SIGNAL),
     row("services.*.stop.drain", SLEEPS),
@@ -76,7 +76,14 @@ const ITS_CONTROLLERS: Support = Support::Emulated(
 const POLICY: Support = Support::Emulated(
     "a NetworkPolicy for each service with ports, which is kept where the cluster's network keeps such policies",
 );
-const NO_SHARES: Support = Support::Impossible("connections are not yet shared out between two revisions of a service");
+const SHARES: Support = Support::Emulated(
+    "a second Deployment, which whoever applies brings from step to step; a canary's share is its number of replicas beside \
+     all old ones, to the half at most, or exact by the weights of an HTTPRoute; with a GPU old replicas stop first, without steps",
+);
+const SWITCHES: Support = Support::Emulated(
+    "a second Deployment, to which the service's KubeServices are switched until the first has the new revision too; with a \
+     GPU old replicas stop first, without a switch",
+);
 const NO_SIGNAL: Support =
     Support::Impossible("a kubelet sends what the image's STOPSIGNAL says, else SIGTERM: say it in the image");
 const WHOLE_SECONDS: Support = Support::Emulated("in whole seconds, rounded up");

@@ -510,7 +510,7 @@ fn log_path(kube_namespace: &str, log: &LogRequest<'_>) -> String {
 }
 
 /// `2026-01-02T03:04:05Z`
-fn whole_second(time: SystemTime) -> Timestamp {
+pub fn whole_second(time: SystemTime) -> Timestamp {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)

@@ -79,6 +79,14 @@ impl<'a> Pods<'a> {
         self.wanted.iter().filter_map(|pod| unready_since(pod)).max()
     }
 
+    /// Since when all of them that are ready are so.
+    pub fn ready_since(&self) -> Option<&'a str> {
+        let ready = self.wanted.iter().filter(|pod| is_ready(pod));
+        ready
+            .filter_map(|pod| text(readiness(pod)?, "/lastTransitionTime"))
+            .max()
+    }
+
     fn last_failed(&self) -> Option<&'a Value> {
         let failed = self
             .wanted

@@ -24,6 +24,7 @@ mod quantity;
 mod read;
 mod render;
 mod replicas;
+mod rollout;
 mod scale;
 mod write;
 
@@ -163,14 +164,15 @@ fn plain(cluster: KubeCluster, shape: KubernetesShape) -> Provider {
 
 fn provider(cluster: Arc<KubeCluster>, looked_at: Arc<dyn Cluster>, shape: KubernetesShape) -> Provider {
     let shape = Arc::new(shape);
+    let calls = Arc::new(provider::KubernetesCalls::new(looked_at, shape.clone()));
     Provider {
         shape: shape.clone(),
-        calls: Arc::new(provider::KubernetesCalls::new(looked_at, shape.clone())),
+        calls: calls.clone(),
         logs: Some(Arc::new(logs::KubernetesLogs::new(cluster.clone(), shape.clone()))),
         stats: None,
         exec: Some(Arc::new(exec::KubernetesExec::new(cluster.clone(), shape.clone()))),
         port_forward: Some(Arc::new(forward::KubernetesPortForward::new(cluster, shape))),
         run_job: None,
-        promote: None,
+        promote: Some(calls),
     }
 }

@@ -36,9 +36,22 @@ pub mod annotation {
     pub const HELD: &str = "portolan.dev/held";
     /// On a pod: which `retry` it is of. Another one makes other pods, of the same revision.
     pub const RETRIED: &str = "portolan.dev/retried";
-    /// On a workload: the rollout's strategy and deadline, where its kind has no field for them.
+    /// On a workload: the rollout's strategy and deadline, where its kind has no field for them. On what leads to the pods of
+    /// one: that a rollout says which.
     pub const STRATEGY: &str = "portolan.dev/rollout-strategy";
     pub const DEADLINE: &str = "portolan.dev/rollout-deadline";
+    /// On a Deployment whose rollouts are walked: its steps, in JSON, and how connections are shared out.
+    pub const STEPS: &str = "portolan.dev/rollout-steps";
+    pub const SHARES: &str = "portolan.dev/rollout-shares";
+    /// So: how far its rollout has come. As it is rendered it says that it has arrived.
+    pub const AT: &str = "portolan.dev/rollout-at";
+    /// On the Deployment of a new revision: whose place it takes, and since when it stands at its step.
+    pub const BESIDE: &str = "portolan.dev/rollout-beside";
+    pub const SINCE: &str = "portolan.dev/rollout-since";
+    /// So: up to which step it was promoted, and in which revision.
+    pub const PROMOTED: &str = "portolan.dev/promoted";
+    /// On a Deployment whose rollouts are walked: the revisions that have served everybody before.
+    pub const SERVED: &str = "portolan.dev/served";
     /// On a workload that something scales: from how many to how many. Every number between is as it shall be.
     pub const REPLICAS: &str = "portolan.dev/replicas";
     /// Who makes the certificate of an Ingress, in the words of cert-manager.
@@ -88,7 +101,31 @@ impl Names<'_> {
 
     /// What the pods of a workload are chosen by.
     pub fn selector(self, name: &str) -> BTreeMap<String, String> {
-        labels([(label::OWNER, self.0.owner.as_str()), (label::INSTANCE, &self.of(name))])
+        self.selector_of(&self.of(name))
+    }
+
+    /// So, by the native name of the workload.
+    pub fn selector_of(self, workload: &str) -> BTreeMap<String, String> {
+        labels([(label::OWNER, self.0.owner.as_str()), (label::INSTANCE, workload)])
+    }
+
+    /// What the pods of a service are chosen by, whichever revision they are of, where two stand beside each other.
+    pub fn selector_of_service(self, name: &str) -> BTreeMap<String, String> {
+        labels([
+            (label::OWNER, self.0.owner.as_str()),
+            (label::NAME, name),
+            (label::COMPONENT, "service"),
+        ])
+    }
+
+    /// Of the KubeService by which the world reaches a service.
+    pub fn public(self, name: &str) -> String {
+        self.beside(name, "public")
+    }
+
+    /// Of the Deployment of a service's new revision, while its rollout is walked.
+    pub fn next(self, name: &str) -> String {
+        self.beside(name, "next")
     }
 
     /// What the pods of another app are chosen by, on the same Target.

@@ -1,6 +1,10 @@
-//! The calls: each one change at the API server, and a look at what it changes before it.
+//! The calls: each one change at the API server, and a look at what it changes before it. A rollout's step may be several
+//! (`walk.rs`).
 
-use std::collections::BTreeSet;
+mod promote;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -14,11 +18,12 @@ use serde_json::Value;
 
 use crate::client::{Answer, Applied, Cluster, Created, LogRequest};
 use crate::explain::events;
-use crate::kinds::{JOB, Kind, POD, RENDERED, SERVICE_ACCOUNT};
-use crate::names::{Names, annotation, selector_of};
+use crate::kinds::{DEPLOYMENT, HTTP_ROUTE, JOB, Kind, POD, RENDERED, SERVICE_ACCOUNT};
+use crate::names::{Names, annotation, label, selector_of};
 use crate::read::{self, Read, Seen};
 use crate::render::KubernetesShape;
-use crate::{error, preflight, write};
+use crate::{error, preflight, rollout, write};
+use walk::Rollout;
 
 /// So many of a container's last lines make evidence.
 const LAST_LINES: usize = 10;
@@ -32,6 +37,8 @@ pub struct KubernetesCalls {
 struct Found {
     object: Value,
     seen: ObservedResource,
+    /// Of a Deployment: what stands beside it.
+    rollout: Option<Rollout>,
 }
 
 impl KubernetesCalls {
@@ -45,7 +52,10 @@ impl KubernetesCalls {
 
     async fn found(&self, scope: &Scope, kind: &'static Kind, name: &str) -> Result<Option<Found>, CallError> {
         let object = self.cluster.get(kind, self.place(scope), name).await?;
-        Ok(object.map(|object| found(scope, kind, object, &[])))
+        match object.map(|object| found(scope, kind, object, &[])) {
+            Some(found) if kind == &DEPLOYMENT => self.with_next(scope, found).await.map(Some),
+            found => Ok(found),
+        }
     }
 
     /// What runs may have failed in the very revision that is put again, which its pods tell.
@@ -58,6 +68,10 @@ impl KubernetesCalls {
     ) -> Result<(Found, bool), CallError> {
         if !kind.has_pods() || found.seen.revision != request.revision {
             return Ok((found, false));
+        }
+        if found.rollout.is_some() {
+            let has_failed = found.seen.failure().is_some();
+            return Ok((found, has_failed));
         }
         let mut pods = self.cluster.list(&POD, self.place(scope), &selector_of(scope)).await?;
         let mut objects = [(kind, found.object)];
@@ -130,21 +144,35 @@ impl KubernetesCalls {
         scope: &Scope,
         kind: &'static Kind,
         request: &WriteRequest,
-        mut live: Value,
+        live: Value,
         retry: Option<&str>,
     ) -> Result<Accepted, CallError> {
         let place = self.place(scope);
-        if let Some(patch) = write::adoption(&live) {
-            live = match self.cluster.adopt(kind, place, &request.id.name, patch).await? {
-                Answer::Done(adopted) => adopted,
-                Answer::Moved | Answer::Gone => return Err(error::moved(&request.id)),
-            };
-        }
+        let live = self.adopted(scope, kind, &request.id, live).await?;
         let object = write::applied_over(&live, write::object_of(scope, place, request)?, retry);
+        let object = self.stays_led(scope, kind, &live, object).await?;
         match self.cluster.apply(kind, place, &object, request.take_over).await? {
             Applied::Done(_) => Ok(Accepted::done()),
             Applied::Held(managers) => Err(error::held_by_others(&request.id, managers)),
             Applied::Moved => Err(error::moved(&request.id)),
+        }
+    }
+
+    /// As apply knows it.
+    async fn adopted(
+        &self,
+        scope: &Scope,
+        kind: &'static Kind,
+        id: &ResourceId,
+        live: Value,
+    ) -> Result<Value, CallError> {
+        let Some(patch) = write::adoption(&live) else {
+            return Ok(live);
+        };
+        let name = read::text(&live, "/metadata/name").unwrap_or_default();
+        match self.cluster.adopt(kind, self.place(scope), name, patch).await? {
+            Answer::Done(adopted) => Ok(adopted),
+            Answer::Moved | Answer::Gone => Err(error::moved(id)),
         }
     }
 
@@ -219,7 +247,48 @@ impl KubernetesCalls {
 fn found(scope: &Scope, kind: &'static Kind, object: Value, pods: &[Value]) -> Found {
     let now = SystemTime::now();
     let seen = Seen { scope, pods, now }.read(kind, &object).resource;
-    Found { object, seen }
+    Found {
+        object,
+        seen,
+        rollout: None,
+    }
+}
+
+/// Each object, and both Deployments of a rollout as one.
+fn read_all(seen: &Seen<'_>, objects: &[(&'static Kind, Value)]) -> Vec<Read> {
+    let of_kind = |kind: &'static Kind| {
+        objects
+            .iter()
+            .filter(move |(one, _)| *one == kind)
+            .map(|(_, object)| object)
+    };
+    let stands = |name: &str| of_kind(&DEPLOYMENT).any(|own| rollout::name(own) == name && !read::is_deleting(own));
+    let nexts = of_kind(&DEPLOYMENT).filter_map(|next| Some((rollout::beside(next)?, next)));
+    let nexts: BTreeMap<&str, &Value> = nexts
+        .filter(|(own, next)| stands(own) && walk::is_beside(seen.scope, own, next))
+        .collect();
+    let read = |(kind, object): &(&'static Kind, Value)| {
+        let name = rollout::name(object);
+        match nexts.get(name) {
+            _ if nexts.values().any(|next| std::ptr::eq(*next, object)) => None,
+            Some(next) if *kind == &DEPLOYMENT => {
+                let route = of_kind(&HTTP_ROUTE).find(|route| rollout::name(route) == name);
+                Some(walk::joined(seen, object, next, route).0)
+            }
+            _ => {
+                let mut read = seen.read(kind, object);
+                let own = object["metadata"]["labels"][label::INSTANCE]
+                    .as_str()
+                    .unwrap_or_default();
+                if rollout::is_led(kind, object) && nexts.contains_key(own) {
+                    // Where a rollout leads it is where it shall be.
+                    rollout::home(kind, own).lead(&mut read.resource.body);
+                }
+                Some(read)
+            }
+        }
+    };
+    objects.iter().filter_map(read).collect()
 }
 
 fn id_of(kind: &Kind, object: &Value) -> ResourceId {
@@ -277,9 +346,8 @@ impl Calls for KubernetesCalls {
             ..Observation::default()
         };
         let account = SERVICE_ACCOUNT.id(Names(scope).app());
-        let read = objects
-            .iter()
-            .map(|(kind, object)| self.told(scope, seen.read(kind, object)));
+        let read = read_all(&seen, &objects).into_iter();
+        let read = read.map(|read| self.told(scope, read));
         for resource in join_all(read).await {
             observation.resources.insert(resource.id.clone(), resource);
         }
@@ -307,6 +375,10 @@ impl Calls for KubernetesCalls {
             return Err(error::still_going(&request.id));
         }
         match self.has_failed(scope, kind, found, request).await? {
+            (found, has_failed) if kind == &DEPLOYMENT => {
+                let retry = has_failed.then_some(request.idempotency_token.as_str());
+                self.walk(scope, request, found, retry).await
+            }
             (found, false) => self.apply(scope, kind, request, found.object, None).await,
             (found, true) if kind == &JOB => self.run_again(scope, request, &found.object).await,
             (found, true) => {
@@ -327,6 +399,9 @@ impl Calls for KubernetesCalls {
         may_be_written(&found.seen, request)?;
         if found.seen.holds_data && !request.erase_data {
             return self.keep(scope, kind, request, &found).await;
+        }
+        if let Some(rollout) = &found.rollout {
+            self.delete_next(scope, &request.id, &rollout.next).await?;
         }
         match self.cluster.delete(kind, self.place(scope), &found.object).await? {
             Answer::Done(_) | Answer::Gone => Ok(Accepted::done()),

@@ -3,8 +3,9 @@
 mod state;
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use portolan_core::name::OwnerId;
 use portolan_core::observation::{Held, ObservedResource, Ownership, Replicas};
 use portolan_core::plan::Scope;
@@ -66,6 +67,13 @@ pub fn number(object: &Value, pointer: &str) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+/// RFC 3339, in whole seconds.
+pub fn time_of(timestamp: &str) -> Option<SystemTime> {
+    let time: Time = serde_json::from_value(timestamp.into()).ok()?;
+    let seconds = u64::try_from(time.0.as_second()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+}
+
 pub fn is_deleting(object: &Value) -> bool {
     text(object, "/metadata/deletionTimestamp").is_some()
 }
@@ -104,10 +112,13 @@ pub fn ownership(scope: &Scope, object: &Value) -> Ownership {
     }
 }
 
-const RENDERED_ANNOTATIONS: [&str; 5] = [
+const RENDERED_ANNOTATIONS: [&str; 8] = [
     annotation::APPLIED,
     annotation::STRATEGY,
     annotation::DEADLINE,
+    annotation::STEPS,
+    annotation::SHARES,
+    annotation::AT,
     annotation::REPLICAS,
     annotation::ISSUER,
 ];

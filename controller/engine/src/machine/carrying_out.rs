@@ -43,7 +43,8 @@ impl Pursuit {
         if !waits {
             return Next::Wait;
         }
-        if execution.only_waits() && self.has_lost_something(turn) {
+        if execution.only_waits() && self.look.take_unjudged() && (self.has_lost_something(turn) || self.goes_on(turn))
+        {
             return Next::Again;
         }
         if self.is_waiting() && self.waits_for_promotion() {
@@ -61,9 +62,6 @@ impl Pursuit {
     /// What the plan left alone, because it was as desired, is so no more, or was not so but in a read that was too old: no
     /// step mends it.
     fn has_lost_something(&mut self, turn: &mut Turn) -> bool {
-        if !self.look.take_unjudged() {
-            return false;
-        }
         let lost = self.lost(turn).map(ToString::to_string);
         if let Some(id) = &lost {
             let failure = Failure::new("NotConverging", format!("{id} is not as it was when the plan was made"));
@@ -159,12 +157,31 @@ impl Pursuit {
         if judged && (self.world.is_settled() || self.world.is_something_missing() || self.lost(turn).is_some()) {
             return self.decide_again(turn);
         }
+        if judged && self.goes_on(turn) {
+            return Next::Again;
+        }
         if judged && self.waits_for_promotion() {
             self.paused(turn);
             return Next::Again;
         }
         self.look.ask_if_due(&self.scope, &self.world, turn);
         self.stay_patient(turn)
+    }
+
+    /// A rollout that the platform does not walk takes its next step: a write like any other, and a plan of its own. The same
+    /// plan twice is no step.
+    fn goes_on(&mut self, turn: &mut Turn) -> bool {
+        if !self.world.goes_on(|id| self.is_pending(id)) {
+            return false;
+        }
+        if self.walked.is_some() && self.walked == self.plan {
+            let failure = Failure::new("NotConverging", "a rollout stands where it stood before its last step");
+            self.wind(Winding::Anew(failure), turn);
+        } else {
+            self.walked = self.plan.clone();
+            self.observe_anew(turn.now);
+        }
+        true
     }
 
     /// After everything was done a plan should be empty. Where it is not the world has moved, which it may do only so often.
@@ -213,7 +230,8 @@ impl Pursuit {
 
     /// A pause that the manifest asks for is no standstill.
     fn stay_patient(&mut self, turn: &mut Turn) -> Next {
-        if self.world.goal.is_forward() && self.world.is_paused(|id| self.is_pending(id), |_| true) {
+        let rests = |pause| pause != Pause::Over;
+        if self.world.goal.is_forward() && self.world.is_paused(|id| self.is_pending(id), rests) {
             self.last_progress = turn.now;
         }
         let busy = turn.calls_under_way() > 0;

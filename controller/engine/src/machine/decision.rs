@@ -155,7 +155,9 @@ impl Pursuit {
 
     /// What has moved since the plan was made that alone may be carried out.
     fn departs_from_the_saved(&self, plan: &Plan, turn: &Turn) -> Option<Vec<Problem>> {
-        let saved = turn.base.work.only.as_ref().filter(|_| self.world.goal.is_forward())?;
+        // What follows a step of a rollout stands in no plan yet.
+        let is_bound = self.world.goal.is_forward() && self.walked.is_none();
+        let saved = turn.base.work.only.as_ref().filter(|_| is_bound)?;
         let seen = self.world.seen.as_ref()?;
         let goal = &self.world.goal;
         let begun = goal.is_begun(turn.record());

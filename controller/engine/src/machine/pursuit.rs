@@ -39,6 +39,8 @@ pub struct Pursuit {
     pub(super) told: Option<Arc<Plan>>,
     /// How often a plan had to be made anew.
     pub(super) replans: u32,
+    /// The plan after which a rollout took its next step.
+    pub(super) walked: Option<Arc<Plan>>,
     /// What the plan before this one ended with, if it was a conflict.
     pub(super) conflict: Option<Conflict>,
     pub(super) last_progress: Timestamp,
@@ -105,6 +107,7 @@ impl Pursuit {
             approved: None,
             told: None,
             replans: 0,
+            walked: None,
             conflict: None,
             last_progress: Timestamp::default(),
             winding: None,

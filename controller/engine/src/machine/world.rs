@@ -239,6 +239,12 @@ impl World {
         left.peek().is_some() && left.all(|resource| self.pause(resource).is_some_and(&wanted))
     }
 
+    /// Whether something goes on with the next write, and nothing is about to be written to it.
+    pub fn goes_on(&self, pending: impl Fn(&ResourceId) -> bool) -> bool {
+        let mut resources = self.goal.resources.values();
+        resources.any(|resource| !pending(&resource.id) && self.pause(resource) == Some(Pause::Over))
+    }
+
     fn pause(&self, resource: &Resource) -> Option<Pause> {
         let seen = self.fresh(&resource.id)?;
         seen.pause().filter(|_| seen.revision == resource.revision)

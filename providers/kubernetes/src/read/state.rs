@@ -2,11 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use portolan_core::observation::{Failure, ResourceState};
 use serde_json::Value;
 
-use super::{is_accepted, is_deleting, items, note, number, text};
+use super::{is_accepted, is_deleting, items, note, number, text, time_of};
 use crate::explain::{self, Log, Pods};
 use crate::kinds::{CLAIM, DEPLOYMENT, HTTP_ROUTE, JOB, Kind, SCALED_OBJECT, STATEFUL_SET};
 use crate::names::annotation;
@@ -90,12 +89,6 @@ fn is_late(object: &Value, pods: &Pods<'_>, now: SystemTime) -> bool {
         (Some(seconds), Some(begun)) => begun + Duration::from_secs(seconds) < now,
         _ => false,
     }
-}
-
-fn time_of(timestamp: &str) -> Option<SystemTime> {
-    let time: Time = serde_json::from_value(timestamp.into()).ok()?;
-    let seconds = u64::try_from(time.0.as_second()).ok()?;
-    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 fn replicas(object: &Value, pods: &Pods<'_>) -> ResourceState {

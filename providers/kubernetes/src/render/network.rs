@@ -1,11 +1,16 @@
 //! How a service is reached: inside the cluster, from outside, and what its app calls another app's.
 
+use std::collections::BTreeMap;
+
 use portolan_core::desired::{DesiredPort, DesiredService, DesiredUse};
-use portolan_core::manifest::Protocol;
+use portolan_core::manifest::{Protocol, RolloutStrategy};
 use serde_json::{Value, json};
 
+use super::workload::is_walked;
 use super::{Part, Renderer};
 use crate::kinds::SERVICE;
+use crate::names::annotation;
+use crate::rollout::Shares;
 
 /// Almost every cluster's. What is named by an alias has to be named in full.
 const CLUSTER_DOMAIN: &str = "cluster.local";
@@ -15,21 +20,55 @@ impl Renderer<'_> {
         let ports: Vec<&DesiredPort> = ports(service).collect();
         let public: Vec<&DesiredPort> = ports.iter().copied().filter(|port| port.public).collect();
         let name = self.names.of(&service.name);
-        self.kube_service(service, name, "ClusterIP", &ports);
-        let name = self.names.beside(&service.name, "public");
-        self.kube_service(service, name, "LoadBalancer", &public);
+        let selector = self.selector(service);
+        self.kube_service(service, name, "ClusterIP", &selector, &ports);
+        let name = self.names.public(&service.name);
+        self.kube_service(service, name, "LoadBalancer", &selector, &public);
+        if is_walked(service) && self.shares(service) == Shares::Weights {
+            for (name, deployment) in self.backends(service) {
+                let selector = self.names.selector_of(&deployment);
+                self.kube_service(service, name, "ClusterIP", &selector, &ports);
+            }
+        }
     }
 
-    fn kube_service(&mut self, service: &DesiredService, name: String, sort: &str, ports: &[&DesiredPort]) {
+    /// Of a canary all pods, so that it has the share of its replicas; of blue and green those of one revision.
+    fn selector(&self, service: &DesiredService) -> BTreeMap<String, String> {
+        match service.rollout.strategy {
+            RolloutStrategy::Canary => self.selector_of_all(service),
+            _ => self.names.selector(&service.name),
+        }
+    }
+
+    /// The KubeServices between which a route weighs, of the old revision and of the new one, and the Deployment behind each.
+    pub(super) fn backends(&self, service: &DesiredService) -> [(String, String); 2] {
+        let name = &service.name;
+        [
+            (self.names.beside(name, "stable"), self.names.of(name)),
+            (self.names.beside(name, "canary"), self.names.next(name)),
+        ]
+    }
+
+    fn kube_service(
+        &mut self,
+        service: &DesiredService,
+        name: String,
+        sort: &str,
+        selector: &BTreeMap<String, String>,
+        ports: &[&DesiredPort],
+    ) {
         if ports.is_empty() {
             return;
         }
         let body = json!({ "spec": {
             "type": sort,
-            "selector": self.names.selector(&service.name),
+            "selector": selector,
             "ports": ports.iter().map(|port| kube_port(port)).collect::<Vec<_>>(),
         }});
-        let rendered = self.object(&SERVICE, name, Part::service(service), body);
+        let mut rendered = self.object(&SERVICE, name, Part::service(service), body);
+        if is_walked(service) && service.rollout.strategy == RolloutStrategy::BlueGreen {
+            rendered.body["metadata"]["annotations"] = json!({ annotation::STRATEGY: "blueGreen" });
+        }
         self.add(rendered);
     }
 

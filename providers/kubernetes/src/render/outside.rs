@@ -4,9 +4,11 @@ use portolan_core::desired::{DesiredDomain, DesiredService};
 use portolan_core::manifest::{GatewayReference, Tls};
 use serde_json::{Value, json};
 
+use super::workload::is_walked;
 use super::{Part, Renderer, exists};
 use crate::kinds::{HTTP_ROUTE, INGRESS, SERVICE};
 use crate::names::annotation;
+use crate::rollout::Shares;
 
 impl Renderer<'_> {
     pub(super) fn outside(&mut self, service: &DesiredService) {
@@ -14,6 +16,7 @@ impl Renderer<'_> {
             return;
         }
         let shape = self.shape;
+        let weighs = is_walked(service) && self.shares(service) == Shares::Weights;
         let (kind, body) = match &shape.choices.gateway {
             Some(gateway) => (&HTTP_ROUTE, self.route(service, gateway)),
             None => (&INGRESS, self.ingress(service)),
@@ -22,6 +25,11 @@ impl Renderer<'_> {
         let mut rendered = self.object(kind, name.clone(), Part::service(service), body);
         if let (None, Some(issuer)) = (&shape.choices.gateway, &shape.choices.cluster_issuer) {
             rendered.body["metadata"]["annotations"] = json!({ annotation::ISSUER: issuer });
+        }
+        if weighs && kind == &HTTP_ROUTE {
+            rendered.body["metadata"]["annotations"] = json!({ annotation::STRATEGY: "canary" });
+            let backends = self.backends(service).map(|(backend, _)| exists(SERVICE.id(backend)));
+            rendered.edges.extend(backends);
         }
         rendered.edges.push(exists(SERVICE.id(name)));
         self.add(rendered);
@@ -60,14 +68,20 @@ impl Renderer<'_> {
         }
         let hosts: Vec<&str> = service.domains.iter().map(|domain| domain.host.as_str()).collect();
         let port = service.domains.first().map(|domain| domain.port);
+        let backend = |name: String, weight: u8| json!({ "group": "", "kind": "Service", "name": name, "port": port, "weight": weight });
+        let backends = match is_walked(service) && self.shares(service) == Shares::Weights {
+            true => {
+                let [(old, _), (new, _)] = self.backends(service);
+                vec![backend(old, 100), backend(new, 0)]
+            }
+            false => vec![backend(self.names.of(&service.name), 1)],
+        };
         json!({ "spec": {
             "parentRefs": [parent],
             "hostnames": hosts,
             "rules": [{
                 "matches": [{ "path": { "type": "PathPrefix", "value": "/" } }],
-                "backendRefs": [{
-                    "group": "", "kind": "Service", "name": self.names.of(&service.name), "port": port, "weight": 1,
-                }],
+                "backendRefs": backends,
             }],
         }})
     }

@@ -24,7 +24,7 @@ impl Renderer<'_> {
         let everybody = (!open.is_empty()).then(|| json!({ "ports": open }));
         let ingress: Vec<Value> = [own].into_iter().chain(others).chain(everybody).collect();
         let body = json!({ "spec": {
-            "podSelector": { "matchLabels": self.names.selector(&service.name) },
+            "podSelector": { "matchLabels": self.selector_of_all(service) },
             "policyTypes": ["Ingress"],
             "ingress": ingress,
         }});

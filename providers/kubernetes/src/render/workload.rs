@@ -14,6 +14,7 @@ use crate::kinds::{
     CLAIM, CLAIM_TEMPLATE, CONFIG_MAP, DEPLOYMENT, DISRUPTION_BUDGET, JOB, Kind, SERVICE_ACCOUNT, STATEFUL_SET,
 };
 use crate::names::{annotation, label};
+use crate::rollout::{self, Shares};
 
 /// Old ReplicaSets: one to look at. A rollback applies what the journal holds.
 const REVISIONS_KEPT: u32 = 1;
@@ -31,7 +32,8 @@ impl Renderer<'_> {
         };
         let mut workload = self.object(kind, self.names.of(&service.name), Part::service(service), body);
         say_revision(&mut workload, service.revision.as_deref());
-        let annotations = annotations(service, kind);
+        let mut annotations = annotations(service, kind);
+        annotations.extend(self.way(service));
         if !annotations.is_empty() {
             workload.body["metadata"]["annotations"] = json!(annotations);
         }
@@ -77,16 +79,26 @@ impl Renderer<'_> {
         }})
     }
 
-    /// A StatefulSet goes one by one; all at once is the same only where there is one.
+    /// A StatefulSet goes one by one; all at once is the same only where there is one. A volume is written to by one pod at a
+    /// time, so that no two revisions stand beside each other.
     fn check_rollout(&mut self, service: &DesiredService) {
-        let recreates = service.rollout.strategy == RolloutStrategy::Recreate;
-        if !recreates || service.replicas < 2 || kind_of(service) == &DEPLOYMENT {
+        if kind_of(service) == &DEPLOYMENT {
             return;
         }
-        let message = "replicas with a volume are replaced one by one in a cluster, and cannot all stop first";
+        let (message, hint) = match service.rollout.strategy {
+            RolloutStrategy::Recreate if service.replicas > 1 => (
+                "replicas with a volume are replaced one by one in a cluster, and cannot all stop first",
+                "say `rolling`, or one replica",
+            ),
+            RolloutStrategy::Canary | RolloutStrategy::BlueGreen => (
+                "a new revision cannot stand beside the old one: one pod at a time writes to the volume",
+                "say `rolling`",
+            ),
+            _ => return,
+        };
         let pointer = format!("{}/rollout/strategy", service.origin);
         let fault = Fault::new("RolloutUnsupported", message, pointer);
-        self.faults.push(fault.with_hint("say `rolling`, or one replica"));
+        self.faults.push(fault.with_hint(hint));
     }
 
     /// Each set of files has a ConfigMap of its own, so that what a revision that is on its way out reads stays as it was.
@@ -118,11 +130,41 @@ impl Renderer<'_> {
         }
         let body = json!({ "spec": {
             "maxUnavailable": 1,
-            "selector": { "matchLabels": self.names.selector(&service.name) },
+            "selector": { "matchLabels": self.selector_of_all(service) },
         }});
         let name = self.names.of(&service.name);
         let budget = self.object(&DISRUPTION_BUDGET, name, Part::service(service), body);
         self.add(budget);
+    }
+
+    /// What the pods of a service are chosen by, of both revisions where two stand beside each other.
+    pub(super) fn selector_of_all(&self, service: &DesiredService) -> BTreeMap<String, String> {
+        match is_walked(service) {
+            true => self.names.selector_of_service(&service.name),
+            false => self.names.selector(&service.name),
+        }
+    }
+
+    /// How its rollouts are walked, if they are.
+    fn way(&self, service: &DesiredService) -> BTreeMap<&'static str, String> {
+        let mut way = BTreeMap::new();
+        if is_walked(service) {
+            let rollout = &service.rollout;
+            way.insert(annotation::STRATEGY, rollout.strategy.as_str().to_string());
+            way.insert(annotation::STEPS, rollout::steps(rollout));
+            way.insert(annotation::AT, rollout::ARRIVED.to_string());
+            way.insert(annotation::SHARES, self.shares(service).as_str().to_string());
+        }
+        way
+    }
+
+    /// What leads to a canary.
+    pub(super) fn shares(&self, service: &DesiredService) -> Shares {
+        let weighed = self.shape.choices.gateway.is_some() && !service.domains.is_empty();
+        match weighed && service.rollout.strategy == RolloutStrategy::Canary {
+            true => Shares::Weights,
+            false => Shares::Replicas,
+        }
     }
 
     pub(super) fn edges(&self, containers: &[&DesiredContainer], files: &Files, after: &[After]) -> Vec<Edge> {
@@ -170,6 +212,12 @@ pub(super) fn kind_of(service: &DesiredService) -> &'static Kind {
         true => &STATEFUL_SET,
         false => &DEPLOYMENT,
     }
+}
+
+/// Whether its new revision stands beside the old one for a while. Where it needs a GPU there is seldom another one free, and
+/// the old replicas stop first, one by one.
+pub(super) fn is_walked(service: &DesiredService) -> bool {
+    rollout::is_walked(service.rollout.strategy) && kind_of(service) == &DEPLOYMENT && !gpu::has_gpu(service)
 }
 
 pub(super) fn say_revision(workload: &mut Resource, revision: Option<&str>) {

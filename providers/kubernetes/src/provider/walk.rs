@@ -1,0 +1,299 @@
+//! Walking a rollout: which of its writes comes next, and the write itself. Each call takes one step, and what it has done is
+//! seen before the next one; a call that is broken off half way is made again from what is there.
+
+use std::time::SystemTime;
+
+use portolan_core::manifest::RolloutStrategy;
+use portolan_core::observation::{Ownership, ResourceState};
+use portolan_core::plan::Scope;
+use portolan_core::resource::ResourceId;
+use portolan_provider_api::{Accepted, CallError, WriteRequest};
+use serde_json::{Value, json};
+
+use super::{Found, KubernetesCalls};
+use crate::client::{Answer, Applied, Created, whole_second};
+use crate::explain::Pods;
+use crate::kinds::{DEPLOYMENT, HTTP_ROUTE, Kind, POD, SERVICE};
+use crate::names::{Names, annotation, label, selector_of};
+use crate::read::{self, Read, Seen};
+use crate::rollout::{self, Move, Pair, Shares, Stand, Traffic, Way};
+use crate::{error, write};
+
+/// A rollout that is under way.
+pub(super) struct Rollout {
+    pub next: Value,
+    pub stand: Stand,
+}
+
+/// Whether `next` stands beside the Deployment of that name, and is ours.
+pub(super) fn is_beside(scope: &Scope, own: &str, next: &Value) -> bool {
+    let ours = matches!(read::ownership(scope, next), Ownership::Ours { .. });
+    ours && rollout::beside(next) == Some(own) && !read::is_deleting(next)
+}
+
+/// Both Deployments as the one resource that they are.
+pub(super) fn joined(seen: &Seen<'_>, own: &Value, next: &Value, route: Option<&Value>) -> (Read, Stand) {
+    let [first, second] = [own, next].map(|one| seen.read(&DEPLOYMENT, one));
+    let pair = Pair { own, next };
+    let (state, log) = match pair.is_ending() {
+        true => (&first.resource.state, first.log),
+        false => (&second.resource.state, second.log),
+    };
+    let ready_since = Pods::of(seen.pods, next).ready_since();
+    let weight = route.and_then(|route| match rollout::leads(&HTTP_ROUTE, route)? {
+        Traffic::Weight(weight) => Some(weight),
+        Traffic::To(_) => None,
+    });
+    let stand = pair.stand(state, ready_since, weight, seen.now);
+    let resource = pair.joined(first.resource, second.resource, &stand);
+    (Read { resource, log }, stand)
+}
+
+impl KubernetesCalls {
+    /// A Deployment with the one beside it, if there is one.
+    pub(super) async fn with_next(&self, scope: &Scope, mut found: Found) -> Result<Found, CallError> {
+        let own = rollout::name(&found.object);
+        let next = match service_of(&found.object) {
+            Some(service) if found.seen.state != ResourceState::Deleting => self.next(scope, own, service).await?,
+            _ => None,
+        };
+        let Some(next) = next else { return Ok(found) };
+        let place = self.place(scope);
+        let route = match Way::of(&next).is_some_and(|way| way.shares == Shares::Weights) {
+            true => self.cluster.get(&HTTP_ROUTE, place, own).await?,
+            false => None,
+        };
+        let pods = self.cluster.list(&POD, place, &selector_of(scope)).await?;
+        let seen = Seen {
+            scope,
+            pods: &pods,
+            now: SystemTime::now(),
+        };
+        let (read, stand) = joined(&seen, &found.object, &next, route.as_ref());
+        found.seen = read.resource;
+        found.rollout = Some(Rollout { next, stand });
+        Ok(found)
+    }
+
+    async fn next(&self, scope: &Scope, own: &str, service: &str) -> Result<Option<Value>, CallError> {
+        let name = Names(scope).next(service);
+        let next = self.cluster.get(&DEPLOYMENT, self.place(scope), &name).await?;
+        Ok(next.filter(|next| is_beside(scope, own, next)))
+    }
+
+    /// One write of a rollout; with a token to retry by, fresh pods of the revision that has failed.
+    pub(super) async fn walk(
+        &self,
+        scope: &Scope,
+        request: &WriteRequest,
+        found: Found,
+        retry: Option<&str>,
+    ) -> Result<Accepted, CallError> {
+        let own = &found.object;
+        let wanted = request.revision.as_deref();
+        let is_walked = Way::of(&request.body).is_some();
+        let served = rollout::served_before(own, None);
+        let at_once = !is_walked
+            || revision(own) == wanted
+            || !rollout::serves(own)
+            || wanted.is_some_and(|wanted| served.iter().any(|one| one == wanted));
+        match &found.rollout {
+            Some(rollout) if is_walked && revision(&rollout.next) == wanted => {
+                self.go_on(scope, request, own, rollout, retry).await
+            }
+            Some(rollout) if at_once => self.end(scope, request, own, &rollout.next).await,
+            None if at_once => self.apply_own(scope, request, own, retry).await,
+            Some(rollout) => {
+                self.lead_home(scope, own, &rollout.next).await?;
+                self.put_next(scope, request, own, Some(&rollout.next), 0, None).await
+            }
+            None => self.put_next(scope, request, own, None, 0, None).await,
+        }
+    }
+
+    async fn go_on(
+        &self,
+        scope: &Scope,
+        request: &WriteRequest,
+        own: &Value,
+        rollout: &Rollout,
+        retry: Option<&str>,
+    ) -> Result<Accepted, CallError> {
+        let next = &rollout.next;
+        let pair = Pair { own, next };
+        match &rollout.stand {
+            Stand::Due(Move::Step(at)) => self.put_next(scope, request, own, Some(next), *at, None).await,
+            Stand::Due(Move::Weigh(weight)) => {
+                let traffic = Traffic::Weight(*weight);
+                self.lead(scope, &HTTP_ROUTE, rollout::name(own), &traffic).await?;
+                Ok(Accepted::done())
+            }
+            Stand::Due(Move::Take) => {
+                if Way::of(next).is_some_and(|way| way.strategy == RolloutStrategy::BlueGreen) {
+                    self.lead_services(scope, own, rollout::name(next)).await?;
+                }
+                self.apply_own(scope, request, own, None).await
+            }
+            Stand::Due(Move::End) => self.end(scope, request, own, next).await,
+            Stand::Starting | Stand::Resting { .. } if pair.is_ending() => {
+                self.apply_own(scope, request, own, retry).await
+            }
+            Stand::Starting | Stand::Resting { .. } => {
+                self.put_next(scope, request, own, Some(next), pair.at(), retry).await
+            }
+        }
+    }
+
+    /// The service's own has what is wanted, and every connection; the next goes.
+    async fn end(
+        &self,
+        scope: &Scope,
+        request: &WriteRequest,
+        own: &Value,
+        next: &Value,
+    ) -> Result<Accepted, CallError> {
+        self.lead_home(scope, own, next).await?;
+        self.apply_own(scope, request, own, None).await?;
+        self.delete_next(scope, &request.id, next).await
+    }
+
+    pub(super) async fn delete_next(
+        &self,
+        scope: &Scope,
+        id: &ResourceId,
+        next: &Value,
+    ) -> Result<Accepted, CallError> {
+        match self.cluster.delete(&DEPLOYMENT, self.place(scope), next).await? {
+            Answer::Done(_) | Answer::Gone => Ok(Accepted::done()),
+            Answer::Moved => Err(error::moved(id)),
+        }
+    }
+
+    async fn apply_own(
+        &self,
+        scope: &Scope,
+        request: &WriteRequest,
+        own: &Value,
+        retry: Option<&str>,
+    ) -> Result<Accepted, CallError> {
+        let mut request = request.clone();
+        if Way::of(&request.body).is_some() {
+            let served = rollout::served_before(own, request.revision.as_deref());
+            request.body["metadata"]["annotations"][annotation::SERVED] = json!(served.join(" "));
+        }
+        self.apply(scope, &DEPLOYMENT, &request, own.clone(), retry).await
+    }
+
+    /// What is wanted, under the name of the next, at a step.
+    async fn put_next(
+        &self,
+        scope: &Scope,
+        request: &WriteRequest,
+        own: &Value,
+        next: Option<&Value>,
+        at: usize,
+        retry: Option<&str>,
+    ) -> Result<Accepted, CallError> {
+        let Some(service) = service_of(own) else {
+            return Err(error::bug(format!("{} stands for no service", request.id)));
+        };
+        let place = self.place(scope);
+        let all = Pair { own, next: own }.all();
+        let name = Names(scope).next(service);
+        let rendered = write::object_of(scope, place, request)?;
+        // Another try of a step begins it anew.
+        let since = whole_second(SystemTime::now()).to_string();
+        let object = rollout::next_of(rendered, &name, at, all, &since);
+        let Some(next) = next else {
+            return match self.cluster.create(&DEPLOYMENT, place, &object).await? {
+                Created::Made(_) => Ok(Accepted::done()),
+                // Of somebody else, or on its way out.
+                Created::IsThere => Err(error::still_going(&DEPLOYMENT.id(name))),
+            };
+        };
+        let replicas = object["spec"]["replicas"].clone();
+        let live = self.adopted(scope, &DEPLOYMENT, &request.id, next.clone()).await?;
+        let mut object = write::applied_over(&live, object, retry);
+        object["spec"]["replicas"] = replicas;
+        match self
+            .cluster
+            .apply(&DEPLOYMENT, place, &object, request.take_over)
+            .await?
+        {
+            Applied::Done(_) => Ok(Accepted::done()),
+            Applied::Held(managers) => Err(error::held_by_others(&request.id, managers)),
+            Applied::Moved => Err(error::moved(&request.id)),
+        }
+    }
+
+    /// Every connection goes to the service's own pods again.
+    async fn lead_home(&self, scope: &Scope, own: &Value, next: &Value) -> Result<(), CallError> {
+        let Some(way) = Way::of(next) else { return Ok(()) };
+        match (way.strategy, way.shares) {
+            (RolloutStrategy::BlueGreen, _) => self.lead_services(scope, own, rollout::name(own)).await,
+            (_, Shares::Weights) => {
+                let home = Traffic::Weight(0);
+                self.lead(scope, &HTTP_ROUTE, rollout::name(own), &home).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn lead_services(&self, scope: &Scope, own: &Value, to: &str) -> Result<(), CallError> {
+        let traffic = Traffic::To(to.to_string());
+        self.lead(scope, &SERVICE, rollout::name(own), &traffic).await?;
+        match service_of(own) {
+            Some(service) => {
+                self.lead(scope, &SERVICE, &Names(scope).public(service), &traffic)
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What is not there, or is not led by rollouts, is left alone.
+    async fn lead(&self, scope: &Scope, kind: &'static Kind, name: &str, traffic: &Traffic) -> Result<(), CallError> {
+        let place = self.place(scope);
+        let Some(live) = self.cluster.get(kind, place, name).await? else {
+            return Ok(());
+        };
+        let ours = matches!(read::ownership(scope, &live), Ownership::Ours { .. });
+        let is_there = rollout::leads(kind, &live).as_ref() == Some(traffic);
+        if !ours || !rollout::is_led(kind, &live) || is_there {
+            return Ok(());
+        }
+        match self.cluster.adopt(kind, place, name, traffic.patch(&live)).await? {
+            Answer::Done(_) => Ok(()),
+            Answer::Moved | Answer::Gone => Err(error::moved(&kind.id(name))),
+        }
+    }
+
+    /// What is written over an object that a rollout leads stays led there for as long as the rollout is under way.
+    pub(super) async fn stays_led(
+        &self,
+        scope: &Scope,
+        kind: &'static Kind,
+        live: &Value,
+        mut object: Value,
+    ) -> Result<Value, CallError> {
+        let labels = &object["metadata"]["labels"];
+        let (own, service) = (labels[label::INSTANCE].as_str(), labels[label::NAME].as_str());
+        if rollout::is_led(kind, &object)
+            && let (Some(own), Some(service)) = (own, service)
+            && self.next(scope, own, service).await?.is_some()
+            && let Some(traffic) = rollout::leads(kind, live)
+        {
+            traffic.lead(&mut object);
+        }
+        Ok(object)
+    }
+}
+
+/// The service whose Deployment it is.
+fn service_of(deployment: &Value) -> Option<&str> {
+    deployment["metadata"]["labels"].get(label::NAME)?.as_str()
+}
+
+fn revision(deployment: &Value) -> Option<&str> {
+    rollout::revision(deployment)
+}
