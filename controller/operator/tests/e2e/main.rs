@@ -8,5 +8,6 @@ mod fleet;
 mod life;
 mod role;
 mod turns;
+mod walks;
 mod watches;
 mod world;

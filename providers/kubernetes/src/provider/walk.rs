@@ -126,7 +126,8 @@ impl KubernetesCalls {
             Stand::Due(Move::Weigh(weight)) => {
                 let traffic = Traffic::Weight(*weight);
                 self.lead(scope, &HTTP_ROUTE, rollout::name(own), &traffic).await?;
-                Ok(Accepted::done())
+                // Its pause begins now.
+                self.put_next(scope, request, own, Some(next), pair.at(), None).await
             }
             Stand::Due(Move::Take) => {
                 if Way::of(next).is_some_and(|way| way.strategy == RolloutStrategy::BlueGreen) {

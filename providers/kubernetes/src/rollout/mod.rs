@@ -105,3 +105,5 @@ impl Way {
         }
     }
 }
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,8 @@ impl Pair<'_> {
             _ if promoted.is_some_and(|to| to >= at) => None,
             None => Some(Pause::Promotion),
             Some(seconds) => {
-                let until = since.unwrap_or(now) + Duration::from_secs(seconds);
+                // Times are written in whole seconds, rounded down.
+                let until = since.unwrap_or(now) + Duration::from_secs(seconds + 1);
                 (until > now).then_some(Pause::Time)
             }
         };
