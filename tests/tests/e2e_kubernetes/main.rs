@@ -34,6 +34,8 @@ fn a_shop_lives_on_real_pods() {
     an_update_costs_no_request(&mut shop);
     breaks_and_says_why(&mut shop);
     goes_back_and_forward(&shop);
+    a_canary_answers_for_its_share(&mut shop);
+    blue_and_green_cost_no_request(&mut shop);
     scales(&mut shop);
     data_outlives_a_delete(&shop);
     so_does_the_example_for_clusters(&shop);
@@ -327,6 +329,63 @@ fn goes_back_and_forward(shop: &Harbour) {
         newest,
         "`apply` brings what the manifest says, as ever"
     );
+}
+
+/// Half of the replicas, until somebody says yes.
+fn a_canary_answers_for_its_share(shop: &mut Harbour) {
+    let before = shop.manifest();
+    let [_, old, _] = shop.whoami();
+    let canary = json!({ "strategy": "canary", "steps": [{ "weight": "30%", "pause": "1s" }, { "weight": "50%" }] });
+    shop.set("services/web/rollout", canary);
+    shop.set("services/web/env/GREETING", json!("A canary."));
+    while_asked(shop, Kept::Closed, || {
+        let said = timed("a canary", || shop.says(&["apply"], 0));
+        assert!(said.contains("paused; `portolan promote shop` goes on"), "{said}");
+    });
+    let answers: Vec<String> = (0..60).map(|_| shop.whoami()[1].clone()).collect();
+    let revisions: BTreeSet<&String> = answers.iter().collect();
+    assert!(
+        revisions.len() == 2 && revisions.contains(&old),
+        "both answer: {revisions:?}"
+    );
+    let status = shop.says(&["status"], 0);
+    assert!(
+        status.contains("step 2 of 2: 2 of 4 replicas are of the new revision"),
+        "{status}"
+    );
+    while_asked(shop, Kept::Closed, || {
+        let said = timed("a promotion", || shop.says(&["promote"], 0));
+        assert!(said.contains(": Ready"), "{said}");
+        only_one_revision_answers(shop);
+    });
+    assert_ne!(shop.whoami()[1], old);
+    unchanged_is_silent(shop);
+    while_asked(shop, Kept::Closed, || {
+        let said = timed("back from a canary", || shop.says(&["rollback", "--yes"], 0));
+        assert!(said.contains(": Ready"), "{said}");
+        only_one_revision_answers(shop);
+    });
+    shop.restore(before);
+    assert_eq!(shop.report(&["apply"])["outcome"], "converged");
+    assert_eq!(shop.whoami()[1], old);
+}
+
+fn blue_and_green_cost_no_request(shop: &mut Harbour) {
+    let before = shop.manifest();
+    shop.set("services/web/rollout", json!({ "strategy": "blueGreen" }));
+    for (kept, greeting) in [(Kept::Closed, "Green."), (Kept::Open, "And blue.")] {
+        let [_, old, _] = shop.whoami();
+        shop.set("services/web/env/GREETING", json!(greeting));
+        while_asked(shop, kept, || {
+            let report = timed("a switch", || shop.report(&["apply"]));
+            assert_eq!(report["outcome"], "converged", "{report}");
+            only_one_revision_answers(shop);
+        });
+        assert_ne!(shop.whoami()[1], old);
+    }
+    shop.restore(before);
+    assert_eq!(shop.report(&["apply"])["outcome"], "converged");
+    only_one_revision_answers(shop);
 }
 
 fn scales(shop: &mut Harbour) {

@@ -102,7 +102,7 @@ impl KubernetesCalls {
                 self.go_on(scope, request, own, rollout, retry).await
             }
             Some(rollout) if at_once => self.end(scope, request, own, &rollout.next).await,
-            None if at_once => self.apply_own(scope, request, own, retry).await,
+            None if at_once => self.apply_own(scope, request, own, None, retry).await,
             Some(rollout) => {
                 self.lead_home(scope, own, &rollout.next).await?;
                 self.put_next(scope, request, own, Some(&rollout.next), 0, None).await
@@ -133,11 +133,11 @@ impl KubernetesCalls {
                 if Way::of(next).is_some_and(|way| way.strategy == RolloutStrategy::BlueGreen) {
                     self.lead_services(scope, own, rollout::name(next)).await?;
                 }
-                self.apply_own(scope, request, own, None).await
+                self.apply_own(scope, request, own, Some(next), None).await
             }
             Stand::Due(Move::End) => self.end(scope, request, own, next).await,
             Stand::Starting | Stand::Resting { .. } if pair.is_ending() => {
-                self.apply_own(scope, request, own, retry).await
+                self.apply_own(scope, request, own, Some(next), retry).await
             }
             Stand::Starting | Stand::Resting { .. } => {
                 self.put_next(scope, request, own, Some(next), pair.at(), retry).await
@@ -154,7 +154,7 @@ impl KubernetesCalls {
         next: &Value,
     ) -> Result<Accepted, CallError> {
         self.lead_home(scope, own, next).await?;
-        self.apply_own(scope, request, own, None).await?;
+        self.apply_own(scope, request, own, None, None).await?;
         self.delete_next(scope, &request.id, next).await
     }
 
@@ -170,17 +170,24 @@ impl KubernetesCalls {
         }
     }
 
+    /// While the next stands in for as many of its replicas, that many may be replaced at a time, and none is started beside
+    /// them: a node that has room for both has room for this.
     async fn apply_own(
         &self,
         scope: &Scope,
         request: &WriteRequest,
         own: &Value,
+        beside: Option<&Value>,
         retry: Option<&str>,
     ) -> Result<Accepted, CallError> {
         let mut request = request.clone();
         if Way::of(&request.body).is_some() {
             let served = rollout::served_before(own, request.revision.as_deref());
             request.body["metadata"]["annotations"][annotation::SERVED] = json!(served.join(" "));
+        }
+        if let Some(next) = beside {
+            let stand_in = read::number(next, "/spec/replicas").max(1);
+            request.body["spec"]["strategy"]["rollingUpdate"] = json!({ "maxUnavailable": stand_in, "maxSurge": 0 });
         }
         self.apply(scope, &DEPLOYMENT, &request, own.clone(), retry).await
     }

@@ -158,7 +158,15 @@ impl Pair<'_> {
     pub fn joined(&self, own: ObservedResource, next: ObservedResource, stand: &Stand) -> ObservedResource {
         let [first, second] = [&own, &next].map(|one| one.etag.clone().unwrap_or_default());
         let ending = self.is_ending();
-        let mut body = if ending { own.body } else { self.body_of_own(next.body) };
+        let mut body = match ending {
+            true => {
+                // The next stands in for replicas that are replaced meanwhile.
+                let mut body = own.body;
+                body["spec"]["strategy"] = self.next["spec"]["strategy"].clone();
+                body
+            }
+            false => self.body_of_own(next.body),
+        };
         body["metadata"]["annotations"][annotation::AT] = json!(self.told(stand));
         let mut depends_on = [own.depends_on, next.depends_on].concat();
         depends_on.sort();
