@@ -87,6 +87,11 @@ pub enum Command {
     Check(CheckArgs),
     /// Show what `apply` would do, field by field; `-o markdown` for a pull request
     Plan(PlanArgs),
+    /// Print what a target is given, in its own words; `--app`: the App as a Kubernetes object
+    Render(RenderArgs),
+    /// Write the manifest of Deployments that a cluster has already
+    #[cfg(feature = "kubernetes")]
+    Import(ImportAppArgs),
     /// Build, push, apply, and wait until all is ready
     Apply(ApplyArgs),
     /// `apply` on this machine
@@ -157,6 +162,9 @@ impl Command {
             Self::Validate(_) => "validate",
             Self::Check(_) => "check",
             Self::Plan(_) => "plan",
+            Self::Render(_) => "render",
+            #[cfg(feature = "kubernetes")]
+            Self::Import(_) => "import",
             Self::Apply(_) => "apply",
             Self::Up(_) => "up",
             Self::Promote(_) => "promote",
@@ -349,6 +357,35 @@ pub struct ApproveArgs {
     /// Do not ask
     #[arg(short, long)]
     pub yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    #[command(flatten)]
+    pub select: SelectArgs,
+    /// The App itself instead, as an object for the controller of a cluster: for one target, with its overrides merged in
+    #[arg(long)]
+    pub app: bool,
+    /// Build what has a `build`, push it below REPOSITORY, and name it by its digest
+    #[arg(long, value_name = "REPOSITORY", requires = "app")]
+    pub push: Option<String>,
+}
+
+#[cfg(feature = "kubernetes")]
+#[derive(Debug, Args)]
+pub struct ImportAppArgs {
+    /// Deployments [default: all that Portolan has not made]
+    #[arg(value_name = "DEPLOYMENT")]
+    pub deployments: Vec<String>,
+    /// Namespace of the cluster that they are in
+    #[arg(short, long, value_name = "NAME", default_value = "default")]
+    pub namespace: String,
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// What the App is called
+    #[arg(long, value_name = "NAME", default_value = "imported")]
+    pub app: String,
 }
 
 #[derive(Debug, Args)]

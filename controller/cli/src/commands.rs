@@ -10,6 +10,8 @@ mod doctor;
 mod exec;
 mod history;
 mod image;
+#[cfg(feature = "kubernetes")]
+mod import;
 mod logs;
 mod manifest;
 mod manual;
@@ -19,6 +21,7 @@ mod orders;
 mod plan;
 mod port_forward;
 mod promote;
+mod render;
 mod rollback;
 mod run;
 mod stats;
@@ -43,6 +46,9 @@ pub fn run(command: Command, entered: &Entered, output: Output) -> CommandResult
         Command::Validate(arguments) => manifest::validate(&arguments, output),
         Command::Check(arguments) => check::check(&arguments, output),
         Command::Plan(arguments) => wait(plan::plan(arguments, output)),
+        Command::Render(arguments) => wait(render::render(arguments, output)),
+        #[cfg(feature = "kubernetes")]
+        Command::Import(arguments) => wait(import::import(arguments, output)),
         Command::Apply(arguments) => wait(apply::apply(arguments, output)),
         Command::Up(arguments) => wait(apply::up(arguments, output)),
         Command::Promote(arguments) => wait(promote::promote(arguments, output)),

@@ -91,8 +91,9 @@ fn json_line(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("diagnostics hold only string keys")
 }
 
-/// JSON is YAML; block style is nicer to read. Strings are quoted as JSON does, which YAML 1.2 reads the same.
-fn yaml(value: &impl Serialize) -> String {
+/// JSON is YAML; block style is nicer to read. What could be anything else than a text is quoted as JSON does, which YAML 1.2
+/// reads the same.
+pub fn yaml(value: &impl Serialize) -> String {
     let value = serde_json::to_value(value).expect("answers hold only string keys");
     let mut text = String::new();
     block(&value, 0, &mut text);
@@ -105,7 +106,7 @@ fn block(value: &serde_json::Value, depth: usize, text: &mut String) {
     match value {
         Value::Object(fields) if !fields.is_empty() => {
             for (key, value) in fields {
-                text.push_str(&format!("{indent}{}:", serde_json::Value::from(key.as_str())));
+                text.push_str(&format!("{indent}{}:", word(&Value::from(key.as_str()))));
                 nested(value, depth, text);
             }
         }
@@ -115,8 +116,23 @@ fn block(value: &serde_json::Value, depth: usize, text: &mut String) {
                 nested(item, depth, text);
             }
         }
-        leaf => text.push_str(&format!("{indent}{leaf}\n")),
+        leaf => text.push_str(&format!("{indent}{}\n", word(leaf))),
     }
+}
+
+fn word(leaf: &serde_json::Value) -> String {
+    match leaf.as_str() {
+        Some(text) if is_plain(text) => text.to_string(),
+        _ => leaf.to_string(),
+    }
+}
+
+/// No word that YAML 1.1 takes for a boolean or for nothing, and of letters that mean nothing in it.
+fn is_plain(text: &str) -> bool {
+    let words = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
+    let begins = text.starts_with(|first: char| first.is_ascii_alphabetic());
+    let goes_on = |one: char| one.is_ascii_alphanumeric() || "_-./".contains(one);
+    begins && text.chars().all(goes_on) && !words.contains(&text.to_ascii_lowercase().as_str())
 }
 
 fn nested(value: &serde_json::Value, depth: usize, text: &mut String) {
@@ -126,7 +142,7 @@ fn nested(value: &serde_json::Value, depth: usize, text: &mut String) {
         text.push('\n');
         block(value, depth + 1, text);
     } else {
-        text.push_str(&format!(" {value}\n"));
+        text.push_str(&format!(" {}\n", word(value)));
     }
 }
 
@@ -137,10 +153,10 @@ mod tests {
 
     #[test]
     fn yaml_is_block_style() {
-        let value = json!({"a": 1, "b": [{"c": "x: y"}, []], "d": {}});
+        let value = json!({"a": 1, "b": [{"c": "x: y"}, []], "d": {}, "no": null, "1": "e"});
         assert_eq!(
             yaml(&value),
-            "\"a\": 1\n\"b\":\n  -\n    \"c\": \"x: y\"\n  - []\n\"d\": {}\n"
+            "a: 1\nb:\n  -\n    c: \"x: y\"\n  - []\nd: {}\n\"no\": null\n\"1\": e\n"
         );
     }
 }

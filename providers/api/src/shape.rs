@@ -6,8 +6,9 @@ use portolan_core::capability::Capability;
 use portolan_core::desired::DesiredState;
 use portolan_core::fault::Fault;
 use portolan_core::observation::ObservedResource;
-use portolan_core::plan::FieldChange;
+use portolan_core::plan::{FieldChange, Scope};
 use portolan_core::resource::{Resource, ResourceId, Resources};
+use serde_json::Value;
 
 /// What a provider knows without asking anybody. Every method is a function of its arguments: the same input gives the
 /// same output, to the byte, on every machine.
@@ -25,6 +26,11 @@ pub trait Shape: Send + Sync {
     /// Bodies are complete requests; what is not known yet is open in them and never guessed. Names are derived from the
     /// scope and are valid in the platform's grammar. Faults are returned as a list, all of them.
     fn render(&self, desired: &DesiredState) -> Result<Resources, Vec<Fault>>;
+
+    /// What a user of the platform's own tools would write for the resource.
+    fn document(&self, _scope: &Scope, resource: &Resource) -> Value {
+        resource.body.clone()
+    }
 
     /// What an update would change. Empty means that nothing would: a default that the platform filled in, another order
     /// or another spelling of the same is no difference. An open value differs from whatever is there.

@@ -17,6 +17,8 @@ pub struct Variation {
     pub pointer: String,
     from: Value,
     to: Value,
+    /// What is taken away before, because the field cannot be there beside it.
+    without: &'static [&'static str],
 }
 
 impl Variation {
@@ -27,15 +29,30 @@ impl Variation {
             pointer,
             from,
             to,
+            without: &[],
         }
     }
 
+    fn without(self, pointers: &'static [&'static str]) -> Self {
+        Self {
+            without: pointers,
+            ..self
+        }
+    }
+
+    fn beside(&self, manifest: &Value) -> Value {
+        let pointers = self.without.iter();
+        pointers.fold(manifest.clone(), |manifest, pointer| {
+            with(manifest, pointer, Value::Null)
+        })
+    }
+
     pub fn before(&self, manifest: &Value) -> Value {
-        with(manifest.clone(), &self.pointer, self.from.clone())
+        with(self.beside(manifest), &self.pointer, self.from.clone())
     }
 
     pub fn after(&self, manifest: &Value) -> Value {
-        with(manifest.clone(), &self.pointer, self.to.clone())
+        with(self.beside(manifest), &self.pointer, self.to.clone())
     }
 
     /// What a provider's table says of the new value.
@@ -125,6 +142,13 @@ pub fn full<A: Account>(bench: &Bench<A>) -> Value {
 }
 
 const WEB: &str = "/spec/services/web";
+
+/// Two revisions that stand beside each other cannot both write to one.
+const VOLUMES: &[&str] = &[
+    "/spec/services/web/volumes",
+    "/spec/services/web/sidecars/proxy/volumes",
+    "/spec/services/web/init/0/volumes",
+];
 
 fn everything<A: Account>(account: &A) -> Value {
     let web = [
@@ -485,12 +509,11 @@ fn of_the_rest(all: &mut Vec<Variation>) {
         ),
     ];
     for (field, inside, from, to) in web {
-        all.push(Variation::new(
-            format!("services.*.{field}"),
-            format!("{WEB}/{inside}"),
-            from,
-            to,
-        ));
+        let variation = Variation::new(format!("services.*.{field}"), format!("{WEB}/{inside}"), from, to);
+        all.push(match field.starts_with("rollout.steps") {
+            true => variation.without(VOLUMES),
+            false => variation,
+        });
     }
     let of_use = [
         ("app", json!("catalog"), json!("another")),

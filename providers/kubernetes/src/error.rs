@@ -192,6 +192,18 @@ pub fn namespace_missing(kube_namespace: &str) -> CallError {
     CallError::new(ErrorClass::Invalid, "NamespaceMissing", message).with_hint(hint)
 }
 
+pub fn no_deployment(name: &str, kube_namespace: &str) -> CallError {
+    let message = format!("the namespace `{kube_namespace}` has no Deployment `{name}`");
+    CallError::new(ErrorClass::Invalid, "NotRunning", message)
+        .with_hint("`kubectl get deployments` lists them; --namespace names another namespace")
+}
+
+pub fn nothing_to_import(kube_namespace: &str) -> CallError {
+    let message = format!("the namespace `{kube_namespace}` has no Deployment that somebody else has made");
+    CallError::new(ErrorClass::Invalid, "NotRunning", message)
+        .with_hint("--namespace names another namespace; one of Portolan's own is taken where it is named")
+}
+
 pub fn unknown_workload(scope: &Scope, name: &str) -> CallError {
     let message = format!(
         "{}/{} has no service or job `{name}` with pods",

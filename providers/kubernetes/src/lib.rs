@@ -15,6 +15,7 @@ mod error;
 mod exec;
 mod explain;
 mod forward;
+mod import;
 mod kinds;
 mod logs;
 mod names;
@@ -37,6 +38,7 @@ use portolan_provider_api::{CallError, Provider, Shape};
 use cache::CachedCluster;
 pub use cache::{Reach, Subject};
 use client::{Address, Cluster, KubeCluster};
+pub use import::{Imported, import};
 use render::KubernetesShape;
 
 /// What the Target says.

@@ -25,16 +25,16 @@ use portolan_core::desired::{DesiredService, DesiredState, DesiredVolume};
 use portolan_core::fault::Fault;
 use portolan_core::manifest::ByteQuantity;
 use portolan_core::observation::ObservedResource;
-use portolan_core::plan::FieldChange;
+use portolan_core::plan::{FieldChange, Scope};
 use portolan_core::resource::{Edge, EdgeCondition, KnownAfter, Open, Resource, ResourceId, Resources, is_closed};
 use portolan_provider_api::Shape;
 use serde_json::{Value, json};
 
 use crate::Choices;
 use crate::capabilities::CAPABILITIES;
-use crate::diff;
 use crate::kinds::{CLAIM, Kind, SERVICE_ACCOUNT};
 use crate::names::{Names, annotation, hash_of_text, label};
+use crate::{diff, write};
 
 /// What a claim asks for where the manifest names no size; a cluster has to be told one.
 const USUAL_VOLUME_BYTES: u64 = 1 << 30;
@@ -81,6 +81,17 @@ impl Shape for KubernetesShape {
             true => Ok(renderer.resources),
             false => Err(renderer.faults),
         }
+    }
+
+    fn document(&self, scope: &Scope, resource: &Resource) -> Value {
+        let mut object = resource.body.clone();
+        write::tag(
+            &mut object,
+            scope,
+            self.kube_namespace(&scope.namespace),
+            &resource.id.name,
+        );
+        object
     }
 
     fn diff(&self, resource: &Resource, observed: &ObservedResource) -> Vec<FieldChange> {

@@ -20,13 +20,18 @@ pub fn object_of(scope: &Scope, kube_namespace: &str, request: &WriteRequest) ->
     if !object.is_object() {
         return Err(error::bug(format!("{} has no body", request.id)));
     }
+    tag(&mut object, scope, kube_namespace, &request.id.name);
+    object["metadata"]["labels"][label::GENERATION] = json!(request.generation.to_string());
+    Ok(object)
+}
+
+/// Its place, and whose it is.
+pub fn tag(object: &mut Value, scope: &Scope, kube_namespace: &str, name: &str) {
     let metadata = &mut object["metadata"];
-    metadata["name"] = json!(request.id.name);
+    metadata["name"] = json!(name);
     metadata["namespace"] = json!(kube_namespace);
     metadata["labels"][label::OWNER] = json!(scope.owner);
-    metadata["labels"][label::GENERATION] = json!(request.generation.to_string());
     metadata["annotations"][annotation::SOURCE] = json!(scope.source);
-    Ok(object)
 }
 
 /// What is applied over `live`, and only over it: whoever writes in between makes it a conflict. Where `live` has failed its

@@ -23,7 +23,7 @@ pub const PLACE: &str = "shops";
 const OF_THE_MACHINE: &[&str] = &["docker-registry", "wrk", "curl"];
 
 /// The registry as it is called where the node is: without TLS one is believed on loopback alone.
-const PUSHED_TO: &str = "127.0.0.1:5000";
+pub const PUSHED_TO: &str = "127.0.0.1:5000";
 
 /// Everything ends with the value: the node, with all that runs in its namespaces, before the home that it uses is removed.
 pub struct Harbour {
@@ -31,7 +31,7 @@ pub struct Harbour {
     registry: Child,
     pub home: Home,
     /// The shop's source.
-    source: PathBuf,
+    pub source: PathBuf,
     /// Where the manifest is that is applied, and where commands run.
     folder: PathBuf,
     /// What the manifest says of this Target alone.

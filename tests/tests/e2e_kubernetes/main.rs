@@ -6,6 +6,7 @@
 
 mod harbour;
 mod load;
+mod object;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -57,6 +58,16 @@ fn a_shop_lives_in_containers_of_our_own_runtime() {
     a_crash_loop(&mut shop, &serving);
     goes_back_and_forward(&shop);
     data_outlives_a_delete(&shop);
+    leaves_nothing(shop);
+}
+
+#[test]
+fn a_shop_that_is_an_object_lives_on_real_pods() {
+    let test = "a_shop_that_is_an_object_lives_on_real_pods";
+    let Some(mut shop) = Harbour::open(test, Node::start) else {
+        return;
+    };
+    object::lives_as_an_object(&mut shop);
     leaves_nothing(shop);
 }
 

@@ -79,7 +79,7 @@ async fn build_apps(arguments: BuildArgs, output: Output) -> Result<Vec<Built>, 
     }
 }
 
-fn requests(deployments: &[Deployment]) -> Result<Vec<(&Deployment, PinRequest)>, Failure> {
+pub fn requests(deployments: &[Deployment]) -> Result<Vec<(&Deployment, PinRequest)>, Failure> {
     let mut wanted = Vec::new();
     for deployment in deployments {
         let input = ResolveInput {

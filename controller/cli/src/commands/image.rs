@@ -1,7 +1,7 @@
 //! `portolan push` and `pull`, and `portolan image`: the local image store and registries.
 
 use portolan_core::diagnostic::Diagnostic;
-use portolan_core::reference::ImageReference;
+use portolan_core::reference::{Digest, ImageReference};
 use portolan_image::import::{ImportOptions, import};
 use portolan_image::registry::Platforms;
 use portolan_image::store::StoredImage;
@@ -28,23 +28,31 @@ pub async fn push(arguments: PushArgs, output: Output) -> CommandResult {
     let image = reference(&arguments.image)?;
     let destination = arguments.destination.as_deref().map_or(Ok(image.clone()), reference)?;
     let session = ImageSession::open(output)?;
+    let digest = push_to(&session, &image, &destination).await?;
+    answer(vec![row(&session, &destination.familiar(), &digest)?], output)
+}
+
+/// Sends an image of the store to its registry, or to another one.
+pub async fn push_to(
+    session: &ImageSession,
+    image: &ImageReference,
+    destination: &ImageReference,
+) -> Result<Digest, Failure> {
     let store = session.images.store();
-    let descriptor = store
-        .resolve(&image)
-        .map_err(|error| failed("find the image", &error))?;
-    let descriptor = descriptor.ok_or_else(|| missing(&image))?;
+    let descriptor = store.resolve(image).map_err(|error| failed("find the image", &error))?;
+    let descriptor = descriptor.ok_or_else(|| missing(image))?;
     let name = destination.familiar();
     let progress = TransferProgress::new(session.progress.clone(), name.clone());
     let pushing = session
         .images
         .registry()
-        .push(store, &descriptor, &destination, &progress);
+        .push(store, &descriptor, destination, &progress);
     tokio::select! {
         pushed = pushing => pushed.map_err(|error| failed(&format!("push {name}"), &error))?,
         () = interrupt::interrupted(interrupt::listen()) => return Err(Failure::interrupted()),
     }
     session.progress.clear();
-    answer(vec![row(&session, &name, &descriptor.digest)?], output)
+    Ok(descriptor.digest)
 }
 
 pub async fn pull(arguments: PullArgs, output: Output) -> CommandResult {

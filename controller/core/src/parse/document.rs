@@ -41,6 +41,11 @@ impl Document {
         }
     }
 
+    /// As the file says it, defaults left out.
+    pub fn value(&self) -> serde_json::Value {
+        self.spans.root.to_json()
+    }
+
     /// The document with the overrides for `target` merged in, and none left; itself if it is a Target. What an override
     /// touches stands at the override's line. Whatever target it is, `parse_files` has checked the result.
     ///

@@ -1,0 +1,78 @@
+//! Ports: what containers say of theirs, and what KubeServices make of them.
+
+use serde_json::{Value, json};
+
+use super::{Found, Told, name_of};
+use crate::read::{items, number, text};
+
+/// Of the service's own container. In a manifest a port has one number, inside and for others.
+pub fn of(found: &Found, deployment: &Value, main: &Value, told: &mut Told) -> Vec<Value> {
+    let mut ports = of_container(main);
+    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+    for service in found.services.iter().filter(|service| chooses(service, labels)) {
+        for port in items(service, "/spec/ports") {
+            let number = target_of(port, main);
+            let one = match ports.iter_mut().find(|one| one["port"] == number) {
+                Some(one) => one,
+                None => {
+                    ports.push(json!({ "name": name(port, number), "port": number, "protocol": protocol(port) }));
+                    ports.last_mut().expect("it was pushed")
+                }
+            };
+            if text(port, "/appProtocol") == Some("http") {
+                one["protocol"] = json!("http");
+            }
+            if matches!(text(service, "/spec/type"), Some("LoadBalancer" | "NodePort")) {
+                one["public"] = json!(true);
+            }
+            if port["port"] != number {
+                let asked = &port["port"];
+                told.leaves(format!(
+                    "Service/{}: port {asked} leads to {number}, which is its number for others then",
+                    name_of(service)
+                ));
+            }
+        }
+    }
+    ports
+}
+
+pub fn of_container(container: &Value) -> Vec<Value> {
+    let ports = items(container, "/ports").map(|port| {
+        let number = number(port, "/containerPort");
+        json!({ "name": name(port, number), "port": number, "protocol": protocol(port) })
+    });
+    ports.collect()
+}
+
+fn chooses(service: &Value, labels: &Value) -> bool {
+    let selector = service["spec"]["selector"].as_object();
+    selector.is_some_and(|selector| {
+        !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+    })
+}
+
+/// The number in the container.
+fn target_of(port: &Value, main: &Value) -> u32 {
+    match &port["targetPort"] {
+        Value::String(name) => items(main, "/ports")
+            .find(|one| one["name"] == *name)
+            .map_or(0, |one| number(one, "/containerPort")),
+        Value::Null => number(port, "/port"),
+        _ => number(port, "/targetPort"),
+    }
+}
+
+fn name(port: &Value, number: u32) -> String {
+    text(port, "/name").map_or_else(|| format!("port-{number}"), String::from)
+}
+
+/// A port whose name says so speaks http, as meshes have it.
+fn protocol(port: &Value) -> &'static str {
+    let name = text(port, "/name").unwrap_or_default();
+    match text(port, "/protocol") {
+        Some("UDP") => "udp",
+        _ if name == "http" || name.starts_with("http-") => "http",
+        _ => "tcp",
+    }
+}
