@@ -41,6 +41,7 @@ const KUBERNETES_WORDS: &[&str] = &[
     "InvalidImageName",
     "LoadBalancer",
     "NetworkPolicy",
+    "NodePort",
     "OnRootMismatch",
     "PathPrefix",
     "PersistentVolumeClaim",

@@ -156,7 +156,7 @@ mod tests {
         let value = json!({"a": 1, "b": [{"c": "x: y"}, []], "d": {}, "no": null, "1": "e"});
         assert_eq!(
             yaml(&value),
-            "a: 1\nb:\n  -\n    c: \"x: y\"\n  - []\nd: {}\n\"no\": null\n\"1\": e\n"
+            "\"1\": e\na: 1\nb:\n  -\n    c: \"x: y\"\n  - []\nd: {}\n\"no\": null\n"
         );
     }
 }

@@ -1,3 +1,5 @@
+//! Tables of Deployments, and what a manifest says of them.
+
 use portolan_core::parse::{SourceFile, parse_files};
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! Where rollouts stand, by tables.
+
 use std::time::{Duration, SystemTime};
 
 use portolan_core::observation::ResourceState;
