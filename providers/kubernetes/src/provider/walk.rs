@@ -25,6 +25,33 @@ pub(super) struct Rollout {
     pub stand: Stand,
 }
 
+/// Where the next is put.
+struct Step<'a> {
+    at: usize,
+    /// Since when it stands there; from now on if nothing is said.
+    since: Option<&'a str>,
+    /// A token to retry by.
+    retry: Option<&'a str>,
+}
+
+impl<'a> Step<'a> {
+    fn begun(at: usize) -> Self {
+        Self {
+            at,
+            since: None,
+            retry: None,
+        }
+    }
+
+    /// Where it stands already.
+    fn again(pair: &Pair<'a>) -> Self {
+        Self {
+            since: read::note(pair.next, annotation::SINCE),
+            ..Self::begun(pair.at())
+        }
+    }
+}
+
 /// Whether `next` stands beside the Deployment of that name, and is ours.
 pub(super) fn is_beside(scope: &Scope, own: &str, next: &Value) -> bool {
     let ours = matches!(read::ownership(scope, next), Ownership::Ours { .. });
@@ -105,9 +132,10 @@ impl KubernetesCalls {
             None if at_once => self.apply_own(scope, request, own, None, retry).await,
             Some(rollout) => {
                 self.lead_home(scope, own, &rollout.next).await?;
-                self.put_next(scope, request, own, Some(&rollout.next), 0, None).await
+                self.put_next(scope, request, own, Some(&rollout.next), Step::begun(0))
+                    .await
             }
-            None => self.put_next(scope, request, own, None, 0, None).await,
+            None => self.put_next(scope, request, own, None, Step::begun(0)).await,
         }
     }
 
@@ -122,12 +150,17 @@ impl KubernetesCalls {
         let next = &rollout.next;
         let pair = Pair { own, next };
         match &rollout.stand {
-            Stand::Due(Move::Step(at)) => self.put_next(scope, request, own, Some(next), *at, None).await,
+            // The service has grown or shrunk meanwhile, which is no reason to stay for longer.
+            Stand::Due(Move::Step(at)) if *at == pair.at() => {
+                self.put_next(scope, request, own, Some(next), Step::again(&pair)).await
+            }
+            Stand::Due(Move::Step(at)) => self.put_next(scope, request, own, Some(next), Step::begun(*at)).await,
             Stand::Due(Move::Weigh(weight)) => {
                 let traffic = Traffic::Weight(*weight);
                 self.lead(scope, &HTTP_ROUTE, rollout::name(own), &traffic).await?;
                 // Its pause begins now.
-                self.put_next(scope, request, own, Some(next), pair.at(), None).await
+                self.put_next(scope, request, own, Some(next), Step::begun(pair.at()))
+                    .await
             }
             Stand::Due(Move::Take) => {
                 if Way::of(next).is_some_and(|way| way.strategy == RolloutStrategy::BlueGreen) {
@@ -140,7 +173,11 @@ impl KubernetesCalls {
                 self.apply_own(scope, request, own, Some(next), retry).await
             }
             Stand::Starting | Stand::Resting { .. } => {
-                self.put_next(scope, request, own, Some(next), pair.at(), retry).await
+                let step = Step {
+                    retry,
+                    ..Step::again(&pair)
+                };
+                self.put_next(scope, request, own, Some(next), step).await
             }
         }
     }
@@ -199,8 +236,7 @@ impl KubernetesCalls {
         request: &WriteRequest,
         own: &Value,
         next: Option<&Value>,
-        at: usize,
-        retry: Option<&str>,
+        step: Step<'_>,
     ) -> Result<Accepted, CallError> {
         let Some(service) = service_of(own) else {
             return Err(error::bug(format!("{} stands for no service", request.id)));
@@ -209,9 +245,9 @@ impl KubernetesCalls {
         let all = Pair { own, next: own }.all();
         let name = Names(scope).next(service);
         let rendered = write::object_of(scope, place, request)?;
-        // Another try of a step begins it anew.
-        let since = whole_second(SystemTime::now()).to_string();
-        let object = rollout::next_of(rendered, &name, at, all, &since);
+        let since = step.since.map(String::from);
+        let since = since.unwrap_or_else(|| whole_second(SystemTime::now()).to_string());
+        let object = rollout::next_of(rendered, &name, step.at, all, &since);
         let Some(next) = next else {
             return match self.cluster.create(&DEPLOYMENT, place, &object).await? {
                 Created::Made(_) => Ok(Accepted::done()),
@@ -221,7 +257,7 @@ impl KubernetesCalls {
         };
         let replicas = object["spec"]["replicas"].clone();
         let live = self.adopted(scope, &DEPLOYMENT, &request.id, next.clone()).await?;
-        let mut object = write::applied_over(&live, object, retry);
+        let mut object = write::applied_over(&live, object, step.retry);
         object["spec"]["replicas"] = replicas;
         match self
             .cluster
