@@ -98,6 +98,7 @@ pub fn nothing_of(name: &AppName, target: &str) -> App {
         },
         spec: AppSpec {
             targets: vec![target.to_string()],
+            replicas: None,
             services: BTreeMap::new(),
             jobs: BTreeMap::new(),
             bindings: BTreeMap::new(),
