@@ -4,9 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod chart;
+mod definitions;
 mod fleet;
+mod health;
 mod life;
+mod refusals;
 mod role;
 mod turns;
 mod watches;
+mod webhook;
 mod world;
+mod wrong;
