@@ -10,6 +10,7 @@ mod health;
 mod life;
 mod refusals;
 mod role;
+mod secrets;
 mod turns;
 mod watches;
 mod webhook;
