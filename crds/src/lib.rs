@@ -6,6 +6,7 @@
 //! (`docs/decisions/0002-crds-without-a-client.md`). Read `definition.rs` first.
 
 mod definition;
+mod validations;
 mod yaml;
 
 use portolan_core::schema::manifest_schema;

@@ -22,6 +22,8 @@ const NO_CODES: &[&str] = &[
 
 /// Words of Kubernetes' own: kinds, values of fields, and reasons that are told under a code of ours.
 const KUBERNETES_WORDS: &[&str] = &[
+    "AdmissionReview",
+    "ClusterSecretStore",
     "ConfigMap",
     "ContainerCreating",
     "ContainerResource",
@@ -33,8 +35,13 @@ const KUBERNETES_WORDS: &[&str] = &[
     "ExactCount",
     "ExitCode",
     "ExternalName",
+    "ExternalSecret",
     "FailedCreate",
     "FieldManagerConflict",
+    "Failure",
+    "FieldValueForbidden",
+    "FieldValueInvalid",
+    "FieldValueRequired",
     "HorizontalPodAutoscaler",
     "IfNotPresent",
     "ImagePullBackOff",
@@ -55,6 +62,8 @@ const KUBERNETES_WORDS: &[&str] = &[
     "RuntimeDefault",
     "ScaledObject",
     "ScheduleAnyway",
+    "SecretProviderClass",
+    "SecretStore",
     "ServiceAccount",
     "StartError",
     "StatefulSet",

@@ -126,6 +126,9 @@ fn limits(field: &Value) -> String {
             .collect();
         return format!(" One of {}.", words.join(", "));
     }
+    if let Some(most) = field["maxItems"].as_u64().or(field["maxProperties"].as_u64()) {
+        return format!(" At most {most}.");
+    }
     match (field["minimum"].as_i64(), field["maximum"].as_i64()) {
         (Some(least), Some(most)) => format!(" From {least} to {most}."),
         (Some(least), None) => format!(" At least {least}."),

@@ -329,6 +329,14 @@ pub struct ControllerArgs {
     #[cfg(feature = "kubernetes")]
     #[arg(long, value_name = "NAME", requires = "kubernetes")]
     pub namespace: Option<String>,
+    /// With --kubernetes: also say no to wrong Apps and Targets before they are stored, at this address [default: do not]
+    #[cfg(feature = "kubernetes")]
+    #[arg(long, value_name = "ADDRESS", requires_all = ["kubernetes", "webhook_certificate"])]
+    pub webhook: Option<std::net::SocketAddr>,
+    /// With --webhook: the folder with its tls.crt and tls.key, which are read anew when they change
+    #[cfg(feature = "kubernetes")]
+    #[arg(long, value_name = "DIR", requires = "webhook")]
+    pub webhook_certificate: Option<std::path::PathBuf>,
     /// With --kubernetes: the kubeconfig's context [default: the current one, or the cluster that this runs in]
     #[cfg(feature = "kubernetes")]
     #[arg(long, value_name = "NAME", requires = "kubernetes")]

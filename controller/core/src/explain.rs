@@ -286,7 +286,7 @@ mod tests {
             ("app.spec.services.health.ready.interval.x", "it has no fields at all"),
             (
                 "frobnicate",
-                "it has bindings, jobs, overrides, services, targets, uses",
+                "it has bindings, jobs, overrides, replicas, services, targets, uses",
             ),
         ];
         for (path, hint) in cases {

@@ -23,5 +23,6 @@ pub mod plan;
 pub mod reference;
 pub mod resolve;
 pub mod resource;
+pub mod rules;
 pub mod schema;
 pub mod status;

@@ -127,7 +127,8 @@ impl Resolver<'_> {
             init: self.init(&path, &origin, service, &needs),
             ports: ports(&service.ports),
             probes: probes(&service.health, &service.ports),
-            replicas: service.scale.min,
+            // Said of the app, it is of its one service: a rule of the manifest.
+            replicas: self.input.app.spec.replicas.unwrap_or(service.scale.min),
             autoscale: outside::autoscale(self.input.app, &service.scale),
             domains: outside::domains(service),
             runtime: service.runtime,

@@ -22,13 +22,16 @@ fn each<'a>(schema: &'a Value, path: String, visit: &mut impl FnMut(&str, &'a Va
 
 #[test]
 fn the_schema_is_structural() {
-    const KNOWN: [&str; 20] = [
+    const KNOWN: [&str; 23] = [
         "additionalProperties",
         "anyOf",
         "default",
         "description",
         "enum",
         "items",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
         "maximum",
         "minItems",
         "minLength",

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::intent::{self, Intent, Refusal};
 use crate::object::{APPROVE, AppName, Head, ORPHAN, RECONCILE_AT, SUSPEND};
 use crate::slot::{Harbour, Place, Slot, Wanted, Way};
-use crate::status::{self, Parts};
+use crate::status::{self, Parts, Scaled};
 use crate::told::Told;
 
 pub struct KeptApp {
@@ -257,9 +257,21 @@ impl KeptApp {
             without_entry,
             kept,
             reconcile_at: reconciled.or_else(|| self.head.status["lastHandledReconcileAt"].as_str()),
+            scaled: self.scaled(),
             before: &self.head.status,
             now,
         }))
+    }
+
+    /// The one service of an App that says `replicas`, on each of its targets.
+    fn scaled(&self) -> Option<Scaled<'_>> {
+        let app = self.intent.as_ref().ok()?.values().next()?;
+        app.spec.replicas?;
+        let service = app.spec.services.keys().next()?;
+        Some(Scaled {
+            app: &self.name.name,
+            service,
+        })
     }
 
     /// Once all targets have told; sooner where something is not as it shall be, or has to be on record before it is begun. So

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use portolan_core::diagnostic::Diagnostic;
+use portolan_core::diagnostic::{Diagnostic, Style};
 use portolan_core::manifest::{
     API_VERSION, ApiVersion, App, AppKind, AppMetadata, AppSpec, Container, LOCAL_PROVIDER, Target,
 };
@@ -37,8 +37,33 @@ impl Refusal {
     }
 }
 
+/// A fault, before it is put into words.
+enum Fault {
+    Read(Box<Diagnostic>),
+    Unfit(Refusal),
+}
+
 /// Of an App's object, by its `spec`.
 pub fn app(name: &AppName, spec: &Value) -> Result<Intent, Vec<Refusal>> {
+    read_app(name, spec).map_err(refusals)
+}
+
+/// What is wrong with an App's object, each as the command line would say it; nothing of a good one.
+pub fn words_of_app(name: &AppName, spec: &Value) -> Vec<String> {
+    read_app(name, spec).err().iter().flatten().map(Fault::words).collect()
+}
+
+/// The same of a Target's.
+pub fn words_of_target(name: &str, spec: &Value) -> Vec<String> {
+    read_target(name, spec)
+        .err()
+        .iter()
+        .flatten()
+        .map(Fault::words)
+        .collect()
+}
+
+fn read_app(name: &AppName, spec: &Value) -> Result<Intent, Vec<Fault>> {
     let manifest = json!({
         "apiVersion": API_VERSION,
         "kind": "App",
@@ -52,7 +77,7 @@ pub fn app(name: &AppName, spec: &Value) -> Result<Intent, Vec<Refusal>> {
     let everywhere = without_source(app);
     let (mut intent, mut refused) = (Intent::new(), Vec::new());
     for target in &app.spec.targets {
-        let merged = document.merged(target).map_err(|faults| refusals(&faults))?;
+        let merged = document.merged(target).map_err(read)?;
         let merged = merged.manifest.as_app().cloned();
         let merged = merged.unwrap_or_else(|| nothing_of(name, target));
         for refusal in without_source(&merged) {
@@ -68,19 +93,23 @@ pub fn app(name: &AppName, spec: &Value) -> Result<Intent, Vec<Refusal>> {
     }
     match refused.is_empty() {
         true => Ok(intent),
-        false => Err(refused),
+        false => Err(refused.into_iter().map(Fault::Unfit).collect()),
     }
 }
 
 /// Of a Target's object.
 pub fn target(name: &str, spec: &Value) -> Result<Target, Vec<Refusal>> {
+    read_target(name, spec).map_err(refusals)
+}
+
+fn read_target(name: &str, spec: &Value) -> Result<Target, Vec<Fault>> {
     let manifest = json!({ "apiVersion": API_VERSION, "kind": "Target", "metadata": { "name": name }, "spec": spec });
     let document = document(&format!("kubernetes/{name}"), &manifest)?;
     let Some(target) = document.manifest.as_target().cloned() else {
         return Err(Vec::new());
     };
     match of_this_machine(&target) {
-        Some(refusal) => Err(vec![refusal]),
+        Some(refusal) => Err(vec![Fault::Unfit(refusal)]),
         None => Ok(target),
     }
 }
@@ -98,6 +127,7 @@ pub fn nothing_of(name: &AppName, target: &str) -> App {
         },
         spec: AppSpec {
             targets: vec![target.to_string()],
+            replicas: None,
             services: BTreeMap::new(),
             jobs: BTreeMap::new(),
             bindings: BTreeMap::new(),
@@ -133,7 +163,7 @@ pub fn path_of(pointer: &str) -> String {
     pointer.trim_start_matches('/').replace('/', ".")
 }
 
-fn document(source: &str, manifest: &Value) -> Result<Document, Vec<Refusal>> {
+fn document(source: &str, manifest: &Value) -> Result<Document, Vec<Fault>> {
     let file = SourceFile {
         path: PathBuf::from(source),
         // JSON is YAML.
@@ -143,12 +173,36 @@ fn document(source: &str, manifest: &Value) -> Result<Document, Vec<Refusal>> {
     let faults: Vec<Diagnostic> = diagnostics.into_iter().filter(Diagnostic::is_error).collect();
     match documents.pop() {
         Some(document) if faults.is_empty() => Ok(document),
-        _ => Err(refusals(&faults)),
+        _ => Err(read(faults)),
     }
 }
 
-fn refusals(faults: &[Diagnostic]) -> Vec<Refusal> {
-    faults.iter().map(refusal).collect()
+fn read(faults: Vec<Diagnostic>) -> Vec<Fault> {
+    faults.into_iter().map(|fault| Fault::Read(Box::new(fault))).collect()
+}
+
+fn refusals(faults: Vec<Fault>) -> Vec<Refusal> {
+    let refusal = |fault| match fault {
+        Fault::Read(diagnostic) => refusal(&diagnostic),
+        Fault::Unfit(refusal) => refusal,
+    };
+    faults.into_iter().map(refusal).collect()
+}
+
+impl Fault {
+    /// As the command line says it, with the field where that has the line of a file.
+    fn words(&self) -> String {
+        let diagnostic = match self {
+            Self::Read(diagnostic) => diagnostic,
+            Self::Unfit(refusal) => return format!("error[{}]: {}\n", refusal.code, refusal.message),
+        };
+        let mut bare = Diagnostic::clone(diagnostic);
+        let place = bare.location.take().and_then(|location| location.pointer);
+        let text = bare.render(Style::Plain);
+        let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
+        let place = place.map_or(String::new(), |pointer| format!("  at {}\n", path_of(&pointer)));
+        format!("{first}\n{place}{rest}")
+    }
 }
 
 /// What containers may say in a file and not in an object. Only with a target's overrides merged in can it be told of an App.

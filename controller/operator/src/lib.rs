@@ -7,7 +7,7 @@
 //! Who may do so is settled by [`election`] first, and [`memory`] is what stays from one process to the next.
 //!
 //! It refuses to know providers: whoever starts it says how a Target is reached ([`Harbours`]). Nothing here writes to what
-//! an app becomes; the engine does. Read `desk.rs` first.
+//! an app becomes; the engine does. Read `desk.rs` first. Beside all this [`webhook`] may say no to an object before it is stored.
 
 #[cfg(test)]
 mod answering;
@@ -25,8 +25,10 @@ mod slot;
 mod status;
 mod told;
 mod watching;
+mod webhook;
 mod writing;
 
 pub use cluster::Cluster;
 pub use error::OperatorError;
 pub use operator::{Harbours, Operator, Settings};
+pub use webhook::Webhook;

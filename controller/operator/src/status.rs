@@ -24,10 +24,18 @@ pub struct Parts<'a> {
     /// Entries that stay as they are: of targets that say nothing now.
     pub kept: Map<String, Value>,
     pub reconcile_at: Option<&'a str>,
+    /// The app's one service, and whose it is, where the App says `replicas`: it can be scaled as a whole.
+    pub scaled: Option<Scaled<'a>>,
     /// What is there now.
     pub before: &'a Value,
     /// RFC 3339, in seconds.
     pub now: &'a str,
+}
+
+/// What an App is scaled by.
+pub struct Scaled<'a> {
+    pub app: &'a str,
+    pub service: &'a str,
 }
 
 /// The four conditions' names.
@@ -42,10 +50,28 @@ pub fn status(parts: &Parts<'_>) -> Value {
     if !targets.is_empty() {
         status["targets"] = Value::Object(targets);
     }
+    if let Some(scaled) = &parts.scaled {
+        status["replicas"] = json!(replicas(parts));
+        // As the provider labels pods.
+        status["selector"] = json!(format!(
+            "portolan.dev/app={},app.kubernetes.io/name={}",
+            scaled.app, scaled.service
+        ));
+    }
     if let Some(at) = parts.reconcile_at {
         status["lastHandledReconcileAt"] = json!(at);
     }
     status
+}
+
+/// Those that are ready, where the fewest are.
+fn replicas(parts: &Parts<'_>) -> u32 {
+    let ready = |told: &Told| -> u32 {
+        let replicas = told.resources.iter().filter_map(|one| one.replicas);
+        replicas.map(|replicas| replicas.ready).sum()
+    };
+    let of_targets = parts.told.iter().filter(|(name, _)| !name.is_empty());
+    of_targets.map(|(_, told)| ready(told)).min().unwrap_or(0)
 }
 
 /// Of a Target: whether apps can go there, as far as it can be told without asking anybody.
@@ -198,6 +224,7 @@ mod tests {
             without_entry: BTreeSet::new(),
             kept: Map::new(),
             reconcile_at: None,
+            scaled: None,
             before,
             now,
         }

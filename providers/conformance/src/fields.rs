@@ -78,6 +78,7 @@ impl Variation {
 pub const OF_NO_TARGET: &[(&str, &str)] = &[
     ("targets", "says which targets there are"),
     ("overrides", "is merged before anything is resolved"),
+    ("replicas", "is put in the place of `scale.min` when it is resolved"),
     ("bindings", "says which values a Target may give; those are variables"),
     (
         "services.*.after",

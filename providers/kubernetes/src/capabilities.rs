@@ -5,6 +5,7 @@ use portolan_core::capability::{Capability, Support};
 /// Rows as in [`Capability`]: the longest path that matches speaks.
 pub const CAPABILITIES: &[Capability] = &[
     exact("targets"),
+    exact("replicas"),
     exact("overrides"),
     exact("bindings"),
     row("uses", ALIAS),

@@ -131,6 +131,17 @@ pub fn gateway_missing(id: &ResourceId, name: &str, kube_namespace: &str) -> Cal
         .with_hint("create it, or name another one in the Target: `kubernetes: {gateway: {name, namespace}}`")
 }
 
+/// The class by which a CSI driver brings secrets; or there is no such driver.
+pub fn secret_class_missing(id: &ResourceId, name: &str, kube_namespace: &str) -> CallError {
+    let message =
+        format!("{kube_namespace} has no SecretProviderClass {name}, by which {id} would come to its secrets");
+    CallError::new(ErrorClass::Invalid, "SecretClassMissing", message)
+        .about(id)
+        .with_hint(
+            "install the Secrets Store CSI driver and create it, or leave out `secretProviderClass` in the Target",
+        )
+}
+
 /// Ours: what cannot happen unless this crate is wrong.
 pub fn bug(message: String) -> CallError {
     CallError::new(ErrorClass::Bug, "Bug", message)
@@ -162,6 +173,20 @@ pub fn gone_since(id: &ResourceId) -> CallError {
 pub fn moved(id: &ResourceId) -> CallError {
     let message = format!("{id} has just been changed by its controller");
     CallError::new(ErrorClass::Retry { after: None }, "Moved", message).about(id)
+}
+
+/// There is none that could run again.
+pub fn job_not_there(id: &ResourceId) -> CallError {
+    CallError::new(ErrorClass::Invalid, "NotRunning", format!("{id} is not there"))
+        .about(id)
+        .with_hint("`portolan apply` makes it, and it runs then")
+}
+
+/// One run of it is not over.
+pub fn job_runs(id: &ResourceId) -> CallError {
+    CallError::new(ErrorClass::Invalid, "JobRuns", format!("{id} runs already"))
+        .about(id)
+        .with_hint("wait for its end: `portolan logs JOB --follow`")
 }
 
 /// Its name is free once it has gone.

@@ -65,6 +65,8 @@ pub const JOB: Kind = Kind {
     leaves: Leaves::After,
     ..kind("Job", "batch", "v1", "jobs")
 };
+/// One whose pods have ended: nothing runs beside what comes after it, and its name is free at once.
+pub const ENDED_JOB: Kind = kind("Job", "batch", "v1", "jobs");
 pub const CRON_JOB: Kind = Kind {
     leaves: Leaves::After,
     ..kind("CronJob", "batch", "v1", "cronjobs")
@@ -82,6 +84,8 @@ pub const NETWORK_POLICY: Kind = kind("NetworkPolicy", "networking.k8s.io", "v1"
 pub const HTTP_ROUTE: Kind = installed("HTTPRoute", "gateway.networking.k8s.io", "v1", "httproutes");
 /// Of KEDA.
 pub const SCALED_OBJECT: Kind = installed("ScaledObject", "keda.sh", "v1alpha1", "scaledobjects");
+/// Of External Secrets.
+pub const EXTERNAL_SECRET: Kind = installed("ExternalSecret", "external-secrets.io", "v1", "externalsecrets");
 /// Since Kubernetes 1.34.
 pub const CLAIM_TEMPLATE: Kind = installed(
     "ResourceClaimTemplate",
@@ -94,6 +98,13 @@ pub const CLAIM_TEMPLATE: Kind = installed(
 pub const POD: Kind = kind("Pod", "", "v1", "pods");
 pub const EVENT: Kind = kind("Event", "", "v1", "events");
 pub const SECRET: Kind = kind("Secret", "", "v1", "secrets");
+/// Of the Secrets Store CSI driver.
+pub const SECRET_CLASS: Kind = installed(
+    "SecretProviderClass",
+    "secrets-store.csi.x-k8s.io",
+    "v1",
+    "secretproviderclasses",
+);
 pub const GATEWAY: Kind = installed("Gateway", "gateway.networking.k8s.io", "v1", "gateways");
 
 /// Every kind that is rendered: what a look lists.
@@ -112,6 +123,7 @@ pub const RENDERED: &[&Kind] = &[
     &NETWORK_POLICY,
     &HTTP_ROUTE,
     &SCALED_OBJECT,
+    &EXTERNAL_SECRET,
     &CLAIM_TEMPLATE,
 ];
 

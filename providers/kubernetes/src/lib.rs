@@ -25,6 +25,7 @@ mod quantity;
 mod read;
 mod render;
 mod replicas;
+mod rerun;
 mod rollout;
 mod scale;
 mod write;
@@ -32,7 +33,7 @@ mod write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use portolan_core::manifest::{GatewayReference, GpuAccess, KubernetesTarget};
+use portolan_core::manifest::{GatewayReference, GpuAccess, KubernetesTarget, SecretStore};
 use portolan_provider_api::{CallError, Provider, Shape};
 
 use cache::CachedCluster;
@@ -62,6 +63,10 @@ pub struct Choices {
     pub ingress_class: Option<String>,
     /// A ClusterIssuer of cert-manager.
     pub cluster_issuer: Option<String>,
+    /// Where secrets come from; they have to be there if none is named.
+    pub secret_store: Option<SecretStore>,
+    /// Or by whose volume pods come to them.
+    pub secret_class: Option<String>,
     pub gpus: GpuAccess,
 }
 
@@ -76,6 +81,8 @@ impl KubernetesSettings {
                 gateway: target.gateway,
                 ingress_class: target.ingress_class,
                 cluster_issuer: target.cluster_issuer,
+                secret_store: target.secret_store,
+                secret_class: target.secret_provider_class,
                 gpus: target.gpus,
             },
         }
@@ -173,8 +180,11 @@ fn provider(cluster: Arc<KubeCluster>, looked_at: Arc<dyn Cluster>, shape: Kuber
         logs: Some(Arc::new(logs::KubernetesLogs::new(cluster.clone(), shape.clone()))),
         stats: None,
         exec: Some(Arc::new(exec::KubernetesExec::new(cluster.clone(), shape.clone()))),
-        port_forward: Some(Arc::new(forward::KubernetesPortForward::new(cluster, shape))),
-        run_job: None,
+        port_forward: Some(Arc::new(forward::KubernetesPortForward::new(
+            cluster.clone(),
+            shape.clone(),
+        ))),
+        run_job: Some(Arc::new(rerun::KubernetesRunJob::new(cluster, shape))),
         promote: Some(calls),
     }
 }

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::client::Cluster;
 use crate::error;
-use crate::kinds::{GATEWAY, HTTP_ROUTE, SECRET, template};
+use crate::kinds::{EXTERNAL_SECRET, GATEWAY, HTTP_ROUTE, SECRET, SECRET_CLASS, template};
 use crate::read::{items, text};
+use crate::render::stored;
 
 /// All faults at once.
 pub async fn faults(
@@ -30,8 +31,13 @@ pub async fn faults(
     let mut faults = Vec::new();
     for (secret, id) in secrets(writes) {
         let exists = cluster.exists(&SECRET, kube_namespace, secret).await;
-        if unless_denied(exists)? == Some(false) {
+        if unless_denied(exists)? == Some(false) && !is_made(cluster, kube_namespace, writes, secret).await? {
             faults.push(error::secret_missing(id, secret, kube_namespace));
+        }
+    }
+    for (write, class) in classes(writes) {
+        if unless_denied(cluster.exists(&SECRET_CLASS, kube_namespace, class).await)? == Some(false) {
+            faults.push(error::secret_class_missing(&write.id, class, kube_namespace));
         }
     }
     for (write, gateway) in gateways(writes) {
@@ -42,6 +48,22 @@ pub async fn faults(
         }
     }
     Ok(faults)
+}
+
+/// Whether an ExternalSecret makes it, or will: they bear its name.
+async fn is_made(
+    cluster: &dyn Cluster,
+    kube_namespace: &str,
+    writes: &[WriteRequest],
+    secret: &str,
+) -> Result<bool, CallError> {
+    let id = EXTERNAL_SECRET.id(secret);
+    if let Some(write) = writes.iter().find(|write| write.id == id) {
+        return Ok(write.verb != Verb::Delete);
+    }
+    let exists = cluster.exists(&EXTERNAL_SECRET, kube_namespace, secret).await;
+    // Where there is no such kind there is none of them.
+    Ok(unless_denied(exists)? == Some(true))
 }
 
 /// Every gateway that a route is to be attached to.
@@ -60,10 +82,23 @@ fn unless_denied<T>(answer: Result<T, CallError>) -> Result<Option<T>, CallError
     }
 }
 
-/// Every secret that is asked for, once, with the first that asks for it.
+/// The class of each workload whose secrets a CSI driver brings.
+fn classes(writes: &[WriteRequest]) -> impl Iterator<Item = (&WriteRequest, &str)> {
+    let written = writes.iter().filter(|write| write.verb != Verb::Delete);
+    written.filter_map(|write| Some((write, class_in(&write.body)?)))
+}
+
+fn class_in(body: &Value) -> Option<&str> {
+    let mut volumes = items(template(body)?, "/spec/volumes");
+    let volume = volumes.find(|volume| text(volume, "/name") == Some(stored::VOLUME))?;
+    text(volume, "/csi/volumeAttributes/secretProviderClass")
+}
+
+/// Every secret that is asked for and has to be there before its pods are, once, with the first that asks for it.
 fn secrets(writes: &[WriteRequest]) -> BTreeMap<&str, &ResourceId> {
     let mut all = BTreeMap::new();
-    for write in writes.iter().filter(|write| write.verb != Verb::Delete) {
+    let written = writes.iter().filter(|write| write.verb != Verb::Delete);
+    for write in written.filter(|write| class_in(&write.body).is_none()) {
         for secret in secrets_in(&write.body) {
             all.entry(secret).or_insert(&write.id);
         }
@@ -71,7 +106,7 @@ fn secrets(writes: &[WriteRequest]) -> BTreeMap<&str, &ResourceId> {
     all
 }
 
-fn secrets_in(body: &Value) -> BTreeSet<&str> {
+pub fn secrets_in(body: &Value) -> BTreeSet<&str> {
     let containers = template(body)
         .into_iter()
         .flat_map(|pod| items(pod, "/spec/containers").chain(items(pod, "/spec/initContainers")));

@@ -14,6 +14,7 @@ mod outside;
 mod pod;
 mod policy;
 mod scaling;
+pub mod stored;
 #[cfg(test)]
 mod tests;
 mod workload;
@@ -35,6 +36,7 @@ use crate::capabilities::CAPABILITIES;
 use crate::kinds::{CLAIM, Kind, SERVICE_ACCOUNT};
 use crate::names::{Names, annotation, hash_of_text, label};
 use crate::{diff, write};
+use stored::Stored;
 
 /// What a claim asks for where the manifest names no size; a cluster has to be told one.
 const USUAL_VOLUME_BYTES: u64 = 1 << 30;
@@ -70,6 +72,7 @@ impl Shape for KubernetesShape {
             names: Names(&desired.scope),
             desired,
             resources: Resources::new(),
+            stored: Stored::new(),
             faults: Vec::new(),
         };
         renderer.account();
@@ -77,6 +80,7 @@ impl Shape for KubernetesShape {
         desired.jobs.values().for_each(|job| renderer.job(job));
         desired.services.values().for_each(|service| renderer.service(service));
         desired.uses.iter().for_each(|(name, used)| renderer.used(name, used));
+        renderer.external_secrets();
         match renderer.faults.is_empty() {
             true => Ok(renderer.resources),
             false => Err(renderer.faults),
@@ -118,6 +122,7 @@ struct Renderer<'a> {
     names: Names<'a>,
     desired: &'a DesiredState,
     resources: Resources,
+    stored: Stored,
     faults: Vec<Fault>,
 }
 

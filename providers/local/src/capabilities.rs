@@ -20,6 +20,7 @@ fn table(limits: bool, users: bool) -> Vec<Capability> {
 /// Rows as in [`Capability`]: the longest path that matches speaks.
 const CAPABILITIES: &[Capability] = &[
     exact("targets"),
+    exact("replicas"),
     exact("overrides"),
     exact("bindings"),
     exact("uses"),

@@ -100,6 +100,20 @@ impl ControlPlane {
         Ok(path)
     }
 
+    /// Writes `tls.crt` and `tls.key`, as cert-manager would mount them, for a server at an address; signed by
+    /// [`ControlPlane::authority`].
+    pub fn certify(&self, address: IpAddr, folder: &Path) -> Result<()> {
+        self.authority
+            .server("a test's server", &[address], &[])?
+            .write(folder, "tls")?;
+        Ok(())
+    }
+
+    /// The certificate of its authority, as PEM.
+    pub fn authority(&self) -> String {
+        self.authority.certificate()
+    }
+
     /// `https://ADDRESS:PORT`
     pub fn server(&self) -> String {
         format!("https://{}:{API_PORT}", self.place.address)
@@ -149,10 +163,16 @@ impl ControlPlane {
         Ok(answer)
     }
 
-    /// Installs the definitions of the Gateway API and of KEDA, without what keeps them.
+    /// Installs the definitions of the Gateway API, of KEDA, of External Secrets and of the Secrets Store, without what keeps them.
     pub fn install_definitions(&self) -> Result<()> {
         let folder = tools::definitions()?;
-        for name in ["gateways", "httproutes", "scaledobjects"] {
+        for name in [
+            "gateways",
+            "httproutes",
+            "scaledobjects",
+            "externalsecrets",
+            "secretproviderclasses",
+        ] {
             let path = folder.join(format!("{name}.yaml"));
             let definition = fs::read_to_string(&path).map_err(Error::system(format!("read {}", path.display())))?;
             self.apply(&definition)?;

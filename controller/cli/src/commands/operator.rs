@@ -5,7 +5,9 @@ use std::sync::Arc;
 use portolan_core::diagnostic::Diagnostic;
 use portolan_engine::controller::{Board, Changes};
 use portolan_image::ReferencedImages;
-use portolan_operator::{Cluster, Operator, OperatorError, Settings};
+use portolan_operator::{Cluster, Operator, OperatorError, Settings, Webhook};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use super::controller::{serve, settings};
 use crate::args::ControllerArgs;
@@ -23,6 +25,7 @@ pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResul
     let stop = interrupt::listen();
     let board = Arc::new(Board::default());
     let dashboard = serve(&arguments.listen, board.clone(), &stop, output).await?;
+    let webhook = judge(&arguments, &stop, output).await?;
     let changes = Arc::new(Changes::default());
     let harbours = OfCluster::new(cluster.clone(), arguments.namespace.as_deref(), changes.clone());
     let operator = Operator {
@@ -39,9 +42,30 @@ pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResul
     };
     let ended = operator.run(stop).await;
     dashboard.abort();
+    webhook.abort();
     ended.map_err(|error| failure(&error))?;
     output.say("stopped: what runs goes on, and the next controller takes it up");
     Ok(exit::DONE)
+}
+
+/// The webhook, if one is wanted: before the Lease is, since those who stand by answer too.
+async fn judge(
+    arguments: &ControllerArgs,
+    stop: &watch::Receiver<bool>,
+    output: Output,
+) -> Result<JoinHandle<()>, Failure> {
+    let Some((address, folder)) = arguments.webhook.zip(arguments.webhook_certificate.clone()) else {
+        return Ok(tokio::spawn(async {}));
+    };
+    let refused = |error: std::io::Error| {
+        Failure::new("WebhookUnusable", format!("no webhook can be offered at {address}"))
+            .because(error.to_string())
+            .hint("--webhook takes an address that is free, --webhook-certificate a folder with tls.crt and tls.key")
+    };
+    let webhook = Webhook::bind(address, folder).await.map_err(refused)?;
+    let address = webhook.address().map_err(refused)?;
+    output.say(&format!("what is wrong is refused by: https://{address}/validate"));
+    Ok(tokio::spawn(webhook.run(stop.clone())))
 }
 
 fn failure(error: &OperatorError) -> Failure {

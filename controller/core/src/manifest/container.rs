@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ByteQuantity, CpuQuantity, FileMount, Gpu, SecretReference, VolumeMount, grammar};
+use super::{ByteQuantity, CpuQuantity, FileMount, Gpu, SecretReference, VolumeMount, grammar, limits};
 
 /// One container: its image, its process, and what is put into it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,19 +37,19 @@ pub struct Container {
     /// Environment. A value may hold `${services.NAME.url}`, `.host` and `.port`, and `${bindings.NAME.KEY}`;
     /// `$${` stands for a plain `${`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("propertyNames" = grammar::env_name_schema()))]
+    #[schemars(extend("propertyNames" = grammar::env_name_schema(), "maxProperties" = limits::VARIABLES))]
     pub env: BTreeMap<String, String>,
     /// Environment taken from secrets, by reference: the value is read by the target alone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("propertyNames" = grammar::env_name_schema()))]
+    #[schemars(extend("propertyNames" = grammar::env_name_schema(), "maxProperties" = limits::VARIABLES))]
     pub secrets: BTreeMap<String, SecretReference>,
     /// Small text files put into the container, read-only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
+    #[schemars(length(max = limits::FILES), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub files: Vec<FileMount>,
     /// Named volumes put into the container. A volume outlives updates and deletes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
+    #[schemars(length(max = limits::VOLUMES), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub volumes: Vec<VolumeMount>,
     /// How much of the machine it may use; without a limit, all of it.
     #[serde(default, skip_serializing_if = "Resources::is_empty")]

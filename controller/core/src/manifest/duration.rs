@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::grammar;
+use super::{grammar, limits};
 
 /// A duration in whole milliseconds. Its text reads back as the same value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,7 +108,7 @@ impl JsonSchema for HumanDuration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": grammar::DURATION.pattern })
+        json_schema!({ "type": "string", "pattern": grammar::DURATION.pattern, "maxLength": limits::SHORT_TEXT })
     }
 
     fn inline_schema() -> bool {

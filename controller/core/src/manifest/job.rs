@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Container, HumanDuration, Logs, Runtime, grammar};
+use super::{Container, HumanDuration, Logs, Runtime, grammar, limits};
 
 /// A container that runs to its end: by its `schedule`, or else once for each revision of the job. That it has run is
 /// recorded at the target, so that a lost journal repeats nothing; `portolan run JOB` repeats it on purpose.
@@ -36,7 +36,7 @@ pub struct Job {
     pub logs: Logs,
     /// Jobs that must have succeeded, and services that must be ready, before this one runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(inner(regex(pattern = grammar::NAME.pattern)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = limits::AFTER), inner(regex(pattern = grammar::NAME.pattern)), extend("x-kubernetes-list-type" = "set"))]
     pub after: Vec<String>,
 }
 

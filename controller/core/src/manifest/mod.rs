@@ -18,6 +18,7 @@ mod gpu;
 pub mod grammar;
 mod health;
 mod job;
+pub mod limits;
 mod logs;
 mod metadata;
 mod percent;
@@ -56,7 +57,7 @@ pub use service::{InitContainer, Port, Protocol, Service, Sidecar, Stop, StopSig
 pub use sharing::{AllowedApp, Traffic, Use};
 pub use target::{
     Approval, Budget, Egress, GatewayReference, GpuAccess, KUBERNETES_PROVIDER, KubernetesTarget, LOCAL_PROVIDER,
-    LocalTarget, PROVIDERS, Target, TargetKind, TargetSecrets, TargetSpec,
+    LocalTarget, PROVIDERS, SecretStore, SecretStoreKind, Target, TargetKind, TargetSecrets, TargetSpec,
 };
 pub use volume::{FileMount, VolumeMount};
 

@@ -65,7 +65,7 @@ impl JsonSchema for Percent {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": grammar::PERCENT.pattern })
+        json_schema!({ "type": "string", "pattern": grammar::PERCENT.pattern, "maxLength": 4 })
     }
 
     fn inline_schema() -> bool {

@@ -9,6 +9,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::grammar::{self, Grammar};
+use super::limits;
 
 /// Processor time in thousandths of a core. Its text reads back as the same value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -168,6 +169,7 @@ fn int_or_string(grammar: &Grammar) -> Schema {
         "x-kubernetes-int-or-string": true,
         "anyOf": [{ "type": "integer" }, { "type": "string" }],
         "pattern": grammar.pattern,
+        "maxLength": limits::SHORT_TEXT,
     })
 }
 

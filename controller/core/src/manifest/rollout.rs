@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{HumanDuration, Percent};
+use super::{HumanDuration, Percent, limits};
 
 /// How a new revision takes the place of the old one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,6 +17,7 @@ pub struct Rollout {
     /// For `canary`: the shares, the smallest first; after the last one the new revision gets everything. For `blueGreen`: at
     /// most one, of `0%`, to look at the new revision before the switch.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::STEPS))]
     pub steps: Vec<RolloutStep>,
     /// How long a new revision may go without a further replica becoming ready; pauses do not count. After that it has
     /// failed, and the old one stays.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Percent, grammar};
+use super::{Percent, grammar, limits};
 
 /// How many replicas a service has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +19,7 @@ pub struct Scale {
     pub max: Option<u32>,
     /// By what the number moves between `min` and `max`; of several, by the one that asks for most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = limits::SCALE_ON), extend("x-kubernetes-list-type" = "atomic"))]
     pub on: Vec<ScaleOn>,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Container, Domain, Drift, Health, HumanDuration, Logs, Rollout, Runtime, Scale, Traffic, grammar};
+use super::{Container, Domain, Drift, Health, HumanDuration, Logs, Rollout, Runtime, Scale, Traffic, grammar, limits};
 
 /// A long-running container, in one or more replicas.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,11 +15,11 @@ pub struct Service {
     pub container: Container,
     /// Ports that the process listens on. The first is also the process's `PORT`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = limits::PORTS), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub ports: Vec<Port>,
     /// Names by which it is reached from outside, at its first port that speaks `http`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["host"]))]
+    #[schemars(length(max = limits::DOMAINS), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["host"]))]
     pub domains: Vec<Domain>,
     /// How to see that a replica has started, can serve, and is alive.
     #[serde(default, skip_serializing_if = "Health::is_empty")]
@@ -47,15 +47,15 @@ pub struct Service {
     pub drift: Drift,
     /// Containers beside each replica, by name. They share its network (so `localhost`) and start before it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("propertyNames" = grammar::name_schema()))]
+    #[schemars(extend("propertyNames" = grammar::name_schema(), "maxProperties" = limits::SIDECARS))]
     pub sidecars: BTreeMap<String, Sidecar>,
     /// Containers that run to their end, one after the other, before each replica starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = limits::INIT), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub init: Vec<InitContainer>,
     /// Jobs that must have succeeded, and services that must be ready, before this one starts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(inner(regex(pattern = grammar::NAME.pattern)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = limits::AFTER), inner(regex(pattern = grammar::NAME.pattern)), extend("x-kubernetes-list-type" = "set"))]
     pub after: Vec<String>,
 }
 
@@ -67,7 +67,7 @@ pub struct Sidecar {
     pub container: Container,
     /// Ports that the sidecar listens on. Their numbers and names differ from those of the service.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = limits::SIDECAR_PORTS), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub ports: Vec<Port>,
     /// How to see that the sidecar has started, can serve, and is alive.
     #[serde(default, skip_serializing_if = "Health::is_empty")]

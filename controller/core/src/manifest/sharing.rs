@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Protocol, grammar};
+use super::{Protocol, grammar, limits};
 
 /// A service of another app, on the same target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +33,7 @@ pub struct Use {
 pub struct Traffic {
     /// Apps on the same target that may use the service. What connects by one that is taken away ends at once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = limits::ALLOWED_APPS))]
     pub allow: Vec<AllowedApp>,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiVersion, BindingValue, TargetMetadata, grammar};
+use super::{ApiVersion, BindingValue, HumanDuration, TargetMetadata, grammar, limits};
 
 /// Name of the provider of this machine, and of the Target that needs no document.
 pub const LOCAL_PROVIDER: &str = "local";
@@ -52,7 +52,10 @@ pub struct TargetSpec {
     pub kubernetes: Option<KubernetesTarget>,
     /// Values for the bindings of apps: by name of the binding, then by key (`url`, `host`, `port`, ...).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("propertyNames" = grammar::name_schema()))]
+    #[schemars(
+        extend("propertyNames" = grammar::name_schema(), "maxProperties" = limits::BINDINGS),
+        transform = few_keys
+    )]
     pub bindings: BTreeMap<String, BTreeMap<String, BindingValue>>,
     /// Where secrets are found.
     #[serde(default, skip_serializing_if = "TargetSecrets::is_empty")]
@@ -63,6 +66,16 @@ pub struct TargetSpec {
     /// Which changes wait for a yes: `deletes`, more deletes at once than ten or `--prune-threshold`; `always`, every change.
     #[serde(default, skip_serializing_if = "Approval::is_of_deletes")]
     pub approval: Approval,
+}
+
+/// A limit for each map within the map.
+fn few_keys(schema: &mut schemars::Schema) {
+    if let Some(keys) = schema
+        .get_mut("additionalProperties")
+        .and_then(serde_json::Value::as_object_mut)
+    {
+        keys.insert("maxProperties".into(), limits::BINDING_KEYS.into());
+    }
 }
 
 /// Which changes wait for a yes: `--yes`, an answer at the terminal, `portolan approve`, or a plan that was kept and read.
@@ -121,6 +134,15 @@ pub struct KubernetesTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = grammar::LABEL.pattern))]
     pub cluster_issuer: Option<String>,
+    /// Store of External Secrets, from which the secrets of apps come: for each one that an app names there is an ExternalSecret,
+    /// which makes the Secret of that name. If left out, somebody else makes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_store: Option<SecretStore>,
+    /// Class of the Secrets Store CSI driver, by whose volume pods come to their secrets: it names, as `secretObjects`, a Secret for
+    /// each one that apps name. Either this or `secretStore`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("pattern" = grammar::LABEL.pattern))]
+    pub secret_provider_class: Option<String>,
     /// How containers come to their GPUs: `devicePlugin`, as a resource of the node; `resourceClaim`, by a driver's claim.
     #[serde(default)]
     pub gpus: GpuAccess,
@@ -137,6 +159,43 @@ pub struct GatewayReference {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("pattern" = grammar::LABEL.pattern))]
     pub namespace: Option<String>,
+}
+
+/// A store of External Secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretStore {
+    /// Name of the store.
+    #[schemars(extend("pattern" = grammar::LABEL.pattern))]
+    pub name: String,
+    /// Whether it is one for the whole cluster, or one in the namespace of the app's objects.
+    #[serde(default)]
+    pub kind: SecretStoreKind,
+    /// How often the values are read again.
+    #[serde(default = "default_refresh")]
+    pub refresh: HumanDuration,
+}
+
+/// Kinds of stores.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SecretStoreKind {
+    #[default]
+    ClusterSecretStore,
+    SecretStore,
+}
+
+impl SecretStoreKind {
+    /// As External Secrets call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterSecretStore => "ClusterSecretStore",
+            Self::SecretStore => "SecretStore",
+        }
+    }
+}
+
+fn default_refresh() -> HumanDuration {
+    HumanDuration::from_secs(3600)
 }
 
 /// How containers of a cluster come to their GPUs: as a resource of the node, which a device plugin offers

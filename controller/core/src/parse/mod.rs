@@ -10,7 +10,7 @@ mod check;
 mod document;
 mod fault;
 mod merge;
-mod node;
+pub(crate) mod node;
 mod path;
 mod shape;
 mod source;

@@ -36,6 +36,11 @@ impl<'a> Path<'a> {
         }
     }
 
+    /// The place around; none of the root.
+    pub fn parent(&self) -> Option<&'a Path<'a>> {
+        self.parent
+    }
+
     /// The last key; empty at the root.
     pub fn last_key(&self) -> &'a str {
         match (self.step, self.parent) {

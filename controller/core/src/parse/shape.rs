@@ -32,20 +32,24 @@ pub enum ShapeKind {
     Map {
         keys: Option<&'static Grammar>,
         values: Box<Shape>,
+        max: usize,
     },
     List {
         items: Box<Shape>,
         min: usize,
+        max: usize,
         unique: Unique,
     },
     Text {
         grammar: Option<&'static Grammar>,
         allowed: Vec<String>,
         min_length: usize,
+        max_length: usize,
     },
     /// A whole number, or a text of the grammar.
     Quantity {
         grammar: &'static Grammar,
+        max_length: usize,
     },
     Integer {
         min: i64,
@@ -112,6 +116,7 @@ fn kind_of(schema: &Value) -> ShapeKind {
     if schema["x-kubernetes-int-or-string"] == true {
         return ShapeKind::Quantity {
             grammar: grammar_of(schema).expect("a quantity has a grammar"),
+            max_length: most(&schema["maxLength"]),
         };
     }
     match schema["type"].as_str() {
@@ -119,16 +124,19 @@ fn kind_of(schema: &Value) -> ShapeKind {
         Some("object") => ShapeKind::Map {
             keys: grammar_of(&schema["propertyNames"]),
             values: Box::new(Shape::of(&schema["additionalProperties"])),
+            max: most(&schema["maxProperties"]),
         },
         Some("array") => ShapeKind::List {
             items: Box::new(Shape::of(&schema["items"])),
             min: schema["minItems"].as_u64().unwrap_or(0) as usize,
+            max: most(&schema["maxItems"]),
             unique: unique_of(schema),
         },
         Some("string") => ShapeKind::Text {
             grammar: grammar_of(schema),
             allowed: texts(&schema["enum"]),
             min_length: schema["minLength"].as_u64().unwrap_or(0) as usize,
+            max_length: most(&schema["maxLength"]),
         },
         Some("integer") => ShapeKind::Integer {
             min: schema["minimum"].as_i64().unwrap_or(i64::MIN),
@@ -138,6 +146,11 @@ fn kind_of(schema: &Value) -> ShapeKind {
         // A test walks the whole schema, so that a type that is none of these is found before anyone's manifest is read.
         other => panic!("the manifest's schema has a {other:?} in it: {schema}"),
     }
+}
+
+/// No limit where none is said.
+fn most(limit: &Value) -> usize {
+    limit.as_u64().map_or(usize::MAX, |most| most as usize)
 }
 
 fn object_of(schema: &Value) -> ShapeKind {

@@ -19,15 +19,24 @@ pub fn walk(node: &Node, shape: &Shape, path: &Path<'_>, faults: &mut Vec<Fault>
         (Data::Map(entries), ShapeKind::Object { fields, required }) => {
             object(node, entries, fields, required, path, faults);
         }
-        (Data::Map(entries), ShapeKind::Map { keys, values }) => map(entries, *keys, values, path, faults),
+        (Data::Map(entries), ShapeKind::Map { keys, values, max }) => {
+            if entries.len() > *max {
+                faults.push(too_many(node.span, entries.len(), *max, path));
+            }
+            map(entries, *keys, values, path, faults);
+        }
         (
             Data::List(items),
             ShapeKind::List {
                 items: shape,
                 min,
+                max,
                 unique,
             },
         ) => {
+            if items.len() > *max {
+                faults.push(too_many(node.span, items.len(), *max, path));
+            }
             walk_list(node, items, shape, path, faults);
             if items.len() < *min {
                 faults.push(empty(node.span, path));
@@ -40,14 +49,22 @@ pub fn walk(node: &Node, shape: &Shape, path: &Path<'_>, faults: &mut Vec<Fault>
                 grammar,
                 allowed,
                 min_length,
+                max_length,
             },
         ) => {
+            if text.chars().count() > *max_length {
+                faults.push(too_long(node.span, text, *max_length, path));
+                return;
+            }
             faults.extend(text_fault(node.span, text, *grammar, allowed, *min_length, path));
         }
-        (Data::Text(text), ShapeKind::Quantity { grammar }) if !grammar.accepts(text) => {
+        (Data::Text(text), ShapeKind::Quantity { max_length, .. }) if text.chars().count() > *max_length => {
+            faults.push(too_long(node.span, text, *max_length, path));
+        }
+        (Data::Text(text), ShapeKind::Quantity { grammar, .. }) if !grammar.accepts(text) => {
             faults.push(ungrammatical(node.span, text, grammar, path));
         }
-        (Data::Integer(value), ShapeKind::Quantity { grammar }) if !grammar.accepts(&value.to_string()) => {
+        (Data::Integer(value), ShapeKind::Quantity { grammar, .. }) if !grammar.accepts(&value.to_string()) => {
             faults.push(ungrammatical(node.span, &value.to_string(), grammar, path));
         }
         (Data::Integer(value), ShapeKind::Integer { min, max }) if value < min || value > max => {
@@ -155,6 +172,16 @@ fn text_fault(
 
 fn empty(span: Span, path: &Path<'_>) -> Fault {
     Fault::new("EmptyValue", span, path, format!("{} is empty", path.words()))
+}
+
+fn too_many(span: Span, count: usize, most: usize, path: &Path<'_>) -> Fault {
+    let message = format!("{} has {count} of them, more than {most}", path.words());
+    Fault::new("TooMany", span, path, message).hint("split the app")
+}
+
+fn too_long(span: Span, text: &str, most: usize, path: &Path<'_>) -> Fault {
+    let message = format!("{} is longer than {most} characters", quoted(text));
+    Fault::new("TooLong", span, path, message)
 }
 
 fn not_allowed(span: Span, text: &str, allowed: &[String], path: &Path<'_>) -> Fault {
@@ -275,7 +302,7 @@ fn wanted(kind: &ShapeKind) -> String {
             grammar: Some(grammar), ..
         } => grammar.what.to_string(),
         ShapeKind::Text { .. } => "a text".to_string(),
-        ShapeKind::Quantity { grammar } => grammar.what.to_string(),
+        ShapeKind::Quantity { grammar, .. } => grammar.what.to_string(),
         ShapeKind::Integer { .. } => "a whole number".to_string(),
         ShapeKind::Boolean => "`true` or `false`".to_string(),
     }

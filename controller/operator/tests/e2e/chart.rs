@@ -52,6 +52,21 @@ fn objects(world: &World, manifests: &str) -> BTreeMap<String, Value> {
         .collect()
 }
 
+/// Enough of a definition for kubectl to know the kind.
+fn of_cert_manager(kind: &str) -> Value {
+    let plural = format!("{}s", kind.to_lowercase());
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("{plural}.cert-manager.io") },
+        "spec": {
+            "group": "cert-manager.io", "scope": "Namespaced", "names": { "kind": kind, "plural": plural },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "schema": { "openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            } } }],
+        },
+    })
+}
+
 #[test]
 fn helm_makes_what_kustomize_makes() {
     let test = "helm_makes_what_kustomize_makes";
@@ -59,11 +74,18 @@ fn helm_makes_what_kustomize_makes() {
     let Some(world) = World::of(test, Shipped::Cluster) else {
         return;
     };
+    for kind in ["Issuer", "Certificate"] {
+        world.apply(&of_cert_manager(kind));
+    }
     let chart = deploy("helm/portolan");
     let chart = chart.to_str().unwrap();
     let image = format!("image={IMAGE}");
     said(&helm, &["lint", "--strict", "--set", &image, chart]);
-    for (kustomization, values) in [("cluster", "watchNamespace="), ("namespaced", "watchNamespace=apps")] {
+    for (kustomization, values) in [
+        ("cluster", "watchNamespace="),
+        ("namespaced", "watchNamespace=apps"),
+        ("cluster-webhook", "webhook=true"),
+    ] {
         let arguments = [
             "template",
             "--kube-version",

@@ -4,10 +4,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod chart;
+mod definitions;
 mod fleet;
+mod health;
 mod life;
+mod refusals;
 mod role;
+mod secrets;
 mod turns;
 mod walks;
 mod watches;
+mod webhook;
 mod world;
+mod wrong;

@@ -11,7 +11,7 @@ use crate::world::{ACCOUNT, DIGEST, Shipped, World, app, app_in, target, until};
 /// All kinds that an App becomes.
 const KINDS: &str = "deployments,services,configmaps,serviceaccounts,jobs,cronjobs,statefulsets,persistentvolumeclaims,\
                      poddisruptionbudgets,horizontalpodautoscalers,ingresses,networkpolicies,httproutes,scaledobjects,\
-                     resourceclaimtemplates";
+                     resourceclaimtemplates,externalsecrets";
 
 /// What of an object is asked for: group, resource and verb.
 type Call = (String, String, String);
@@ -58,6 +58,11 @@ fn an_operator_for_one_namespace_keeps_its_apps_and_no_others_by_its_own_role() 
 fn asks_for_everything(world: &World, namespace: &str) {
     world.plane.install_definitions().unwrap();
     world.apply(&by_gateway_and_claim());
+    world.apply(&by_driver());
+    world.apply(&json!({
+        "apiVersion": "secrets-store.csi.x-k8s.io/v1", "kind": "SecretProviderClass",
+        "metadata": { "name": "vault", "namespace": namespace }, "spec": { "provider": "vault" },
+    }));
     world.apply(&json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": { "name": "edge", "namespace": namespace },
         "spec": { "gatewayClassName": "some", "listeners": [{ "name": "http", "protocol": "HTTP", "port": 80 }] },
@@ -118,23 +123,41 @@ fn of_every_kind(namespace: &str) -> Value {
     all["spec"]["jobs"] =
         json!({ "migrate": { "image": image }, "nightly": { "image": image, "schedule": "0 3 * * *" } });
     all["spec"]["bindings"] = json!({ "orders": { "type": "rabbitmq" } });
-    all["spec"]["targets"] = json!(["here", "edge"]);
+    all["spec"]["targets"] = json!(["here", "edge", "sealed"]);
     // No pod of it runs: nothing here routes, fills a claim or asks a queue.
     let edge = json!({
         "image": image, "ports": [{ "name": "http", "port": 8080 }], "domains": [{ "host": "shop.example.com" }],
+        "secrets": { "TOKEN": { "name": "prod/token", "key": "key" } },
         "resources": { "gpu": {} }, "scale": { "min": 0, "max": 3, "on": [{ "queue": { "binding": "orders", "length": 5 } }] },
     });
     let gone = json!({ "web": null, "db": null, "outside": edge });
-    all["spec"]["overrides"] = json!({ "edge": { "services": gone, "jobs": { "migrate": null, "nightly": null } } });
+    let mut sealed = gone.clone();
+    sealed["outside"] = json!({
+        "image": image, "domains": null, "resources": null, "scale": { "min": 0, "max": null, "on": null },
+        "secrets": { "TOKEN": { "name": "sealed", "key": "key" } },
+    });
+    let jobs = json!({ "migrate": null, "nightly": null });
+    all["spec"]["overrides"] = json!({
+        "edge": { "services": gone, "jobs": jobs }, "sealed": { "services": sealed, "jobs": jobs },
+    });
     all
 }
 
 /// This cluster once more, as one that has a Gateway and a driver for GPUs.
 fn by_gateway_and_claim() -> Value {
     let mut edge = target("edge");
-    edge["spec"]["kubernetes"] = json!({ "gateway": { "name": "edge" }, "gpus": "resourceClaim" });
+    edge["spec"]["kubernetes"] =
+        json!({ "gateway": { "name": "edge" }, "gpus": "resourceClaim", "secretStore": { "name": "vault" } });
     edge["spec"]["bindings"] = json!({ "orders": { "url": { "value": "amqp://queue.example:5672" } } });
     edge
+}
+
+/// And as one whose secrets a driver brings.
+fn by_driver() -> Value {
+    let mut sealed = target("sealed");
+    sealed["spec"]["kubernetes"] = json!({ "secretProviderClass": "vault" });
+    sealed["spec"]["bindings"] = json!({ "orders": { "url": { "value": "amqp://queue.example:5672" } } });
+    sealed
 }
 
 /// What its containers said last is asked for.

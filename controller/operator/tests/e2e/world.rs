@@ -96,6 +96,11 @@ impl World {
         path
     }
 
+    /// A file or folder of that name, as long as the world is there.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     pub fn apply(&self, object: &Value) {
         self.plane.apply(&object.to_string()).unwrap();
     }
@@ -107,14 +112,25 @@ impl World {
 
     /// With another time between two looks at what does not move.
     pub fn operator_that_rests(&self, home: &str, resync: &str) -> Running {
-        self.start_operator(home, (ACCOUNT, None), resync)
+        self.start_operator(home, (ACCOUNT, None), resync, &[])
     }
 
     pub fn operator_of(&self, home: &str, user: &str, group: Option<&str>) -> Running {
-        self.start_operator(home, (user, group), &format!("{}s", RESYNC.as_secs()))
+        self.start_operator(home, (user, group), &format!("{}s", RESYNC.as_secs()), &[])
     }
 
-    fn start_operator(&self, home: &str, (user, group): (&str, Option<&str>), resync: &str) -> Running {
+    /// As the shipped service account, with further arguments.
+    pub fn operator_with(&self, home: &str, arguments: &[&str]) -> Running {
+        self.start_operator(home, (ACCOUNT, None), "1s", arguments)
+    }
+
+    fn start_operator(
+        &self,
+        home: &str,
+        (user, group): (&str, Option<&str>),
+        resync: &str,
+        further: &[&str],
+    ) -> Running {
         let kubeconfig = self.kubeconfig(home, user, group);
         let folder = self.folder.path().join(home);
         fs::create_dir_all(&folder).unwrap();
@@ -124,6 +140,7 @@ impl World {
         command
             .args(["controller", "--kubernetes", "--listen", "none", "--resync", resync])
             .args(self.shipped.arguments())
+            .args(further)
             .env("PORTOLAN_HOME", folder.join("home"))
             .env("KUBECONFIG", kubeconfig)
             .env("RUST_LOG", "info,portolan=debug")
@@ -275,7 +292,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// Beside the folder that this test lies in.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().unwrap().parent().unwrap().join("portolan");
     assert!(

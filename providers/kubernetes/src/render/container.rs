@@ -83,6 +83,9 @@ impl Renderer<'_> {
     }
 
     fn secret_key(&mut self, variable: &str, secret: &SecretReference, origin: &str) -> Option<Value> {
+        if self.shape.choices.secret_store.is_some() {
+            return Some(self.stored_key(secret));
+        }
         let pointer = format!("{origin}/secrets/{variable}");
         let Some(key) = &secret.key else {
             self.faults.push(secret_without_key(variable, pointer));
@@ -103,7 +106,8 @@ impl Renderer<'_> {
             }
             one
         });
-        mounts.chain(files.mounts(running.container)).collect()
+        let secrets = self.secrets_mount(running.container);
+        mounts.chain(files.mounts(running.container)).chain(secrets).collect()
     }
 
     /// By number. A name is left to the image, which alone knows whose it is, and must be the one that it has there.

@@ -200,7 +200,8 @@ impl Renderer<'_> {
         let files = files
             .config_map()
             .map(|name| json!({ "name": FILES, "configMap": { "name": name } }));
-        claims.into_values().chain(files).collect()
+        let secrets = running(pod).find_map(|one| self.secrets_volume(one.container));
+        claims.into_values().chain(files).chain(secrets).collect()
     }
 
     /// Whoever runs as a user of its own finds its volumes its own, as on any target.

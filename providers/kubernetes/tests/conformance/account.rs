@@ -81,6 +81,7 @@ fn place_of(kind: &str) -> (&'static str, String) {
         "Ingress" | "NetworkPolicy" => "/apis/networking.k8s.io/v1",
         "HTTPRoute" => "/apis/gateway.networking.k8s.io/v1",
         "ScaledObject" => "/apis/keda.sh/v1alpha1",
+        "ExternalSecret" => "/apis/external-secrets.io/v1",
         "ResourceClaimTemplate" => "/apis/resource.k8s.io/v1",
         _ => "/api/v1",
     };

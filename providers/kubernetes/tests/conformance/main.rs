@@ -6,6 +6,7 @@
 
 mod account;
 mod cluster;
+mod rerun;
 mod trouble;
 mod wire;
 

@@ -106,6 +106,7 @@ pub fn permissions(user: &str, kube_namespace: &str, watches: bool) -> Vec<Value
         "networkpolicies",
         "httproutes",
         "scaledobjects",
+        "externalsecrets",
         "resourceclaimtemplates",
     ];
     let role = |sort: &str, namespace: Value, rules: Value| json!({ "apiVersion": RBAC, "kind": sort, "metadata": { "name": ROLE, "namespace": namespace }, "rules": rules });
@@ -118,6 +119,7 @@ pub fn permissions(user: &str, kube_namespace: &str, watches: bool) -> Vec<Value
         "networking.k8s.io",
         "gateway.networking.k8s.io",
         "keda.sh",
+        "external-secrets.io",
         "resource.k8s.io",
     ];
     let looks = rule(&[""], &["pods"], &looking[1..]);

@@ -1,64 +1,12 @@
-//! One container: where its image comes from, and what is put into it.
+//! One container: what is put into it.
 
 use std::collections::HashMap;
 
-use super::{AppView, Fault, Kind, Path};
-use crate::parse::node::{Entry, Node, Span};
+use super::{AppView, Fault, Path};
+use crate::parse::node::{Node, Span};
 
-/// `entry` holds the container; for an init container, the list in which it is.
-pub fn check(entry: &Entry, node: &Node, kind: Kind, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    check_image(entry, node, kind, path, faults);
-    check_env(node, path, faults);
+pub fn check(node: &Node, path: &Path<'_>, faults: &mut Vec<Fault>) {
     check_paths(node, path, faults);
-}
-
-/// An image is built or named, and not both; an init container may leave it to its service.
-fn check_image(entry: &Entry, node: &Node, kind: Kind, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    let name = path.words();
-    match (node.entry("build"), node.entry("image")) {
-        (Some(build), Some(image)) => {
-            let (first, second) = if build.key_span < image.key_span {
-                (build, image)
-            } else {
-                (image, build)
-            };
-            let message = format!("{name} has both `{}` and `{}`", first.key, second.key);
-            let fault = Fault::new("BuildAndImage", second.key_span, &path.key(&second.key), message);
-            faults.push(fault.hint("`build` makes the image, `image` names one that exists: keep one of them"));
-        }
-        (None, None) if kind != Kind::Init && is_map(node) => {
-            let message = format!("{name} has no image");
-            let fault = Fault::new("NoImage", entry.key_span, path, message);
-            faults.push(fault.hint("add `build: {context: ./FOLDER}` or `image: REFERENCE`"));
-        }
-        _ => {}
-    }
-}
-
-/// An environment variable comes from one place, and not from under our own names.
-fn check_env(node: &Node, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    let env = node.get("env").map(Node::entries).unwrap_or_default();
-    let secrets = node.get("secrets").map(Node::entries).unwrap_or_default();
-    for secret in secrets {
-        if let Some(plain) = env.iter().find(|plain| plain.key == secret.key) {
-            let message = format!("`{}` stands in `env` and in `secrets`", secret.key);
-            let fault = Fault::new(
-                "DuplicateName",
-                secret.key_span,
-                &path.key("secrets").key(&secret.key),
-                message,
-            );
-            faults.push(fault.because(format!("it has a value on line {} already", plain.key_span.start.line)));
-        }
-    }
-    for (group, entries) in [("env", env), ("secrets", secrets)] {
-        for entry in entries.iter().filter(|entry| entry.key.starts_with("PORTOLAN_")) {
-            let message = format!("`{}` is a name that Portolan sets itself", entry.key);
-            let path = path.key(group);
-            let fault = Fault::new("ReservedName", entry.key_span, &path.key(&entry.key), message);
-            faults.push(fault.hint("choose a name that does not begin with `PORTOLAN_`"));
-        }
-    }
 }
 
 /// One thing at each path.
@@ -96,7 +44,7 @@ fn check_paths(node: &Node, path: &Path<'_>, faults: &mut Vec<Fault>) {
 /// A volume has one size, wherever it is mounted.
 pub fn check_volumes(app: &AppView<'_>, spec: &Path<'_>, faults: &mut Vec<Fault>) {
     let mut first: HashMap<&str, &Node> = HashMap::new();
-    for (container, _) in app.containers() {
+    for container in app.containers() {
         for (index, volume) in container
             .node()
             .get("volumes")
@@ -124,8 +72,4 @@ pub fn check_volumes(app: &AppView<'_>, spec: &Path<'_>, faults: &mut Vec<Fault>
 
 fn path_of(item: &Node) -> Option<(&str, Span)> {
     item.get("path").and_then(|path| Some((path.text()?, path.span)))
-}
-
-fn is_map(node: &Node) -> bool {
-    matches!(node.data, crate::parse::node::Data::Map(_))
 }

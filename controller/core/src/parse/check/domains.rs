@@ -1,22 +1,9 @@
-//! Domains: each leads to one port, of one service.
+//! Domains: each leads to one service.
 
 use std::collections::HashMap;
 
-use super::service::speaks_http;
 use super::{AppView, Fault, Path};
-use crate::parse::node::{Entry, Node, Span};
-
-pub fn check(service: &Entry, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    let Some(domains) = service.value.entry("domains") else {
-        return;
-    };
-    let mut ports = service.value.get("ports").map(Node::items).unwrap_or_default().iter();
-    if !domains.value.items().is_empty() && !ports.any(speaks_http) {
-        let message = format!("`{}` has a domain, and no port that speaks http", service.key);
-        let fault = Fault::new("DomainPort", domains.key_span, &path.key("domains"), message);
-        faults.push(fault.hint("add `ports: [{name: http, port: 8080}]`; what a domain leads to is the first of them"));
-    }
-}
+use crate::parse::node::{Node, Span};
 
 /// Of two services with one domain nobody could say which it leads to. Two in one list are a fault of shape already.
 pub fn check_once(app: &AppView<'_>, services: &Path<'_>, faults: &mut Vec<Fault>) {

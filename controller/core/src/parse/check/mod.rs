@@ -1,48 +1,42 @@
 //! What a schema cannot say: whether the parts of a manifest fit each other.
 //!
 //! The checks read the tree, not the types, so that they also see what is wrong in a file that has faults of shape: a
-//! part that is missing or of a wrong type is simply not looked at here. Each check is one function and one rule.
+//! part that is missing or of a wrong type is simply not looked at here. What can be said of one part is a rule of
+//! `crate::rules`, which an API server knows too (`rules.rs`); what takes a look at the whole app is a function here.
 
 mod container;
 mod domains;
-mod logs;
 mod names;
 mod order;
 mod references;
-mod rollout;
+mod rules;
 mod scale;
 mod service;
-mod sharing;
-mod target;
-
-pub use target::check_target;
 
 use super::fault::Fault;
 use super::node::{Entry, Node};
 use super::path::Path;
+use crate::rules::{app_rules, target_rules};
+
+/// Faults of a Target's tree.
+pub fn check_target(root: &Node, faults: &mut Vec<Fault>) {
+    rules::check(root, target_rules(), faults);
+}
 
 /// Faults of an App's tree.
 pub fn check_app(root: &Node, faults: &mut Vec<Fault>) {
     let Some(spec) = root.entry("spec") else { return };
+    rules::check(root, app_rules(), faults);
     let path = Path::ROOT.key("spec");
     let app = AppView::of(&spec.value);
-    if app.services.is_empty() && app.jobs.is_empty() {
-        let message = "an app with neither services nor jobs is nothing";
-        faults.push(Fault::new("EmptyApp", spec.key_span, &path, message).hint("add one under `services` or `jobs`"));
-    }
     names::check(&app, &path, faults);
     order::check(&app, &path, faults);
     references::check(&app, &path, faults);
     service::check(&app, &path, faults);
-    logs::check(&app, &path, faults);
-    sharing::check(&app, &path, faults);
-    for (container, kind) in app.containers() {
-        container.with_path(&path, |path| {
-            container::check(container.entry, container.node(), kind, path, faults)
-        });
+    for container in app.containers() {
+        container.with_path(&path, |path| container::check(container.node(), path, faults));
     }
     container::check_volumes(&app, &path, faults);
-    check_overrides(&spec.value, &path, faults);
 }
 
 /// An App's tree, opened where every check looks.
@@ -71,14 +65,6 @@ enum Inner<'a> {
     Index(usize, &'a Node),
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Service,
-    Sidecar,
-    Init,
-    Job,
-}
-
 impl<'a> AppView<'a> {
     fn of(spec: &'a Node) -> Self {
         let entries = |key: &str| spec.get(key).map(Node::entries).unwrap_or_default();
@@ -90,58 +76,28 @@ impl<'a> AppView<'a> {
         }
     }
 
-    /// Every container, with what kind it is.
-    fn containers(&self) -> Vec<(Place<'a>, Kind)> {
+    /// Every container.
+    fn containers(&self) -> Vec<Place<'a>> {
+        let of = |group, owner, inner, entry| Place {
+            group,
+            owner,
+            inner,
+            entry,
+        };
         let mut all = Vec::new();
         for owner in self.services {
-            all.push((
-                Place {
-                    group: "services",
-                    owner,
-                    inner: None,
-                    entry: owner,
-                },
-                Kind::Service,
-            ));
+            all.push(of("services", owner, None, owner));
             for entry in owner.value.get("sidecars").map(Node::entries).unwrap_or_default() {
-                let inner = Some(("sidecars", Inner::Key(entry)));
-                all.push((
-                    Place {
-                        group: "services",
-                        owner,
-                        inner,
-                        entry,
-                    },
-                    Kind::Sidecar,
-                ));
+                all.push(of("services", owner, Some(("sidecars", Inner::Key(entry))), entry));
             }
             let Some(list) = owner.value.entry("init") else {
                 continue;
             };
             for (index, item) in list.value.items().iter().enumerate() {
-                let inner = Some(("init", Inner::Index(index, item)));
-                all.push((
-                    Place {
-                        group: "services",
-                        owner,
-                        inner,
-                        entry: list,
-                    },
-                    Kind::Init,
-                ));
+                all.push(of("services", owner, Some(("init", Inner::Index(index, item))), list));
             }
         }
-        all.extend(self.jobs.iter().map(|owner| {
-            (
-                Place {
-                    group: "jobs",
-                    owner,
-                    inner: None,
-                    entry: owner,
-                },
-                Kind::Job,
-            )
-        }));
+        all.extend(self.jobs.iter().map(|owner| of("jobs", owner, None, owner)));
         all
     }
 }
@@ -162,22 +118,6 @@ impl<'a> Place<'a> {
             None => check(&owner),
             Some((key, Inner::Key(entry))) => check(&owner.key(key).key(&entry.key)),
             Some((key, Inner::Index(index, _))) => check(&owner.key(key).index(index)),
-        }
-    }
-}
-
-/// An override is for one of the app's targets.
-fn check_overrides(spec: &Node, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    let targets: Vec<&str> = match spec.get("targets") {
-        Some(targets) => targets.items().iter().filter_map(Node::text).collect(),
-        None => vec![crate::manifest::LOCAL_PROVIDER],
-    };
-    let overrides = path.key("overrides");
-    for entry in spec.get("overrides").map(Node::entries).unwrap_or_default() {
-        if !targets.contains(&entry.key.as_str()) {
-            let message = format!("`{}` is not a target of this app", entry.key);
-            let hint = super::fault::nearest_or_all(&entry.key, targets.iter().copied(), "its targets are");
-            faults.push(Fault::new("UnknownTarget", entry.key_span, &overrides.key(&entry.key), message).hint(hint));
         }
     }
 }

@@ -5,43 +5,12 @@ use std::collections::HashMap;
 use super::{AppView, Fault, Path};
 use crate::parse::node::{Entry, Node, Span};
 
-/// Services, jobs and bindings; and the containers of each service.
+/// The containers of each service.
 pub fn check(app: &AppView<'_>, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    let jobs = path.key("jobs");
-    for job in app.jobs {
-        if let Some(service) = app.services.iter().find(|service| service.key == job.key) {
-            let why = format!(
-                "`after` could mean either; the service stands on line {}",
-                service.key_span.start.line
-            );
-            faults.push(duplicate(
-                &format!("job `{}` has the name of a service", job.key),
-                why,
-                job,
-                &jobs,
-            ));
-        }
-    }
-    let bindings = path.key("bindings");
-    for binding in app.bindings {
-        if app.services.iter().any(|service| service.key == binding.key) {
-            let why = format!("both would set `{}_HOST`", binding.key.to_uppercase().replace('-', "_"));
-            faults.push(duplicate(
-                &format!("binding `{}` has the name of a service", binding.key),
-                why,
-                binding,
-                &bindings,
-            ));
-        }
-    }
     let services = path.key("services");
     for service in app.services {
         check_containers(service, &services.key(&service.key), faults);
     }
-}
-
-fn duplicate(message: &str, why: String, entry: &Entry, parent: &Path<'_>) -> Fault {
-    Fault::new("DuplicateName", entry.key_span, &parent.key(&entry.key), message).because(why)
 }
 
 /// A replica's containers have names of their own, since logs and `exec` pick one by its name.

@@ -7,7 +7,7 @@ use crate::parse::fault::nearest_or_all;
 use crate::parse::node::{Entry, Node};
 
 pub fn check(app: &AppView<'_>, path: &Path<'_>, faults: &mut Vec<Fault>) {
-    for (container, _) in app.containers() {
+    for container in app.containers() {
         let env = container.node().get("env").map(Node::entries).unwrap_or_default();
         container.with_path(path, |path| {
             for entry in env {

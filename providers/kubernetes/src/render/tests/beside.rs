@@ -4,7 +4,8 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
-use portolan_core::manifest::{GatewayReference, GpuAccess};
+use portolan_core::manifest::{GatewayReference, GpuAccess, HumanDuration, SecretStore, SecretStoreKind};
+use portolan_core::resource::Resource;
 
 use super::*;
 use crate::Choices;
@@ -341,4 +342,99 @@ fn pods_go_where_their_images_run() {
     };
     assert_eq!(on("arm64"), json!({"kubernetes.io/arch": "arm64"}));
     assert_eq!(on(""), Value::Null, "an index runs on several");
+}
+
+#[test]
+fn a_secret_of_a_store_is_made_by_an_external_secret() {
+    let choices = Choices {
+        secret_store: Some(SecretStore {
+            name: "vault".into(),
+            kind: SecretStoreKind::ClusterSecretStore,
+            refresh: HumanDuration::from_secs(3600),
+        }),
+        ..Choices::default()
+    };
+    let secret = |name: &str, key: Value| json!([{ "secret": { "name": name, "key": key } }]);
+    let env = json!({ "env": {
+        "URL": secret("prod/shop/db", json!("url")),
+        "PASSWORD": secret("prod/shop/db", json!("password")),
+        "TOKEN": secret("token", Value::Null),
+    } });
+    let resources = chosen(choices, json!({}), container(env));
+    let made: Vec<&Resource> = resources
+        .values()
+        .filter(|one| one.id.kind == "ExternalSecret")
+        .collect();
+    assert_eq!(made.len(), 2, "one for each secret: {:?}", resources.keys());
+    let workload = resources.values().find(|one| one.id.kind == "Deployment").unwrap();
+    for one in &made {
+        let (name, spec) = (&one.id.name, &one.body["spec"]);
+        assert_eq!(
+            spec["target"]["name"], **name,
+            "it makes the KubeSecret of its own name"
+        );
+        assert_eq!(
+            spec["secretStoreRef"],
+            json!({ "name": "vault", "kind": "ClusterSecretStore" })
+        );
+        assert_eq!(spec["refreshInterval"], "1h");
+        assert!(
+            workload.edges.iter().any(|edge| edge.to == one.id),
+            "it comes before its pods"
+        );
+    }
+    let variables = pod(&resources, "Deployment")["containers"][0]["env"]
+        .as_array()
+        .unwrap()
+        .clone();
+    let key_of = |variable: &str| {
+        let found = variables.iter().find(|one| one["name"] == variable).unwrap();
+        found["valueFrom"]["secretKeyRef"].clone()
+    };
+    for (reason, variable, remote) in [
+        (
+            "a key of it",
+            "URL",
+            json!({ "key": "prod/shop/db", "property": "url" }),
+        ),
+        (
+            "another one",
+            "PASSWORD",
+            json!({ "key": "prod/shop/db", "property": "password" }),
+        ),
+        ("all of it", "TOKEN", json!({ "key": "token" })),
+    ] {
+        let key = key_of(variable);
+        let source = made.iter().find(|one| key["name"] == *one.id.name).unwrap();
+        let data = source.body["spec"]["data"].as_array().unwrap();
+        let found = data.iter().find(|one| one["secretKey"] == key["key"]).unwrap();
+        assert_eq!(found["remoteRef"], remote, "{reason}");
+    }
+}
+
+#[test]
+fn secrets_of_a_driver_come_by_its_volume_to_those_who_take_one() {
+    let choices = || Choices {
+        secret_class: Some("vault".into()),
+        ..Choices::default()
+    };
+    let takes = json!({ "env": { "TOKEN": json!([{ "secret": { "name": "token", "key": "key" } }]) } });
+    let resources = chosen(choices(), json!({}), container(takes));
+    let taking = pod(&resources, "Deployment");
+    let volume = &taking["volumes"][0];
+    assert_eq!(volume["csi"]["driver"], "secrets-store.csi.k8s.io");
+    assert_eq!(volume["csi"]["volumeAttributes"]["secretProviderClass"], "vault");
+    let mounts = &taking["containers"][0]["volumeMounts"];
+    assert_eq!(
+        mounts[0]["name"], volume["name"],
+        "it is mounted: for that the driver makes the KubeSecret"
+    );
+    let key = &taking["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"];
+    assert_eq!(*key, json!({ "name": "token", "key": "key" }));
+    let none = chosen(choices(), json!({}), container(json!({})));
+    assert_eq!(
+        pod(&none, "Deployment")["volumes"],
+        Value::Null,
+        "who takes none has no such volume"
+    );
 }
