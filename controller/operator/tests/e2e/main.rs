@@ -3,9 +3,15 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod apart;
 mod chart;
+mod clusters;
+mod faults;
 mod fleet;
+mod killed;
+mod large;
 mod life;
+mod proxy;
 mod role;
 mod turns;
 mod watches;
