@@ -1,6 +1,6 @@
 """The operator over a fleet of Apps on a real API server: what it adds to what their objects take anyway.
 
-Each App is a service of two replicas with a port: a Deployment, a Service, a ServiceAccount and a PodDisruptionBudget. The nodes
+Each App is a service of two replicas with a port: a Deployment, a Service, a NetworkPolicy, a ServiceAccount and a PodDisruptionBudget. The nodes
 are KWOK's, and API server, controller manager, scheduler and KWOK share the machine with the operator. The ceiling is a plain
 client, 16 requests at a time, that applies the same objects to another such control plane in the same run; nothing writes
 status or Events there, and nobody asks whether a name is free. One run each: they take minutes.

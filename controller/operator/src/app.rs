@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kube::api::DynamicObject;
 use portolan_engine::Work;
-use portolan_engine::controller::Assignment;
+use portolan_engine::controller::{Assignment, Reassigned};
 use portolan_engine::journal::{AppKey, Order};
 use portolan_engine::machine::Timestamp;
 use serde_json::{Map, Value};
@@ -90,17 +90,27 @@ impl KeptApp {
             || intent.is_ok_and(|intent| intent.contains_key(target))
     }
 
-    /// What is to be done, with the Targets that there are; answers whether the assignments have changed.
-    pub fn settle(&mut self, harbours: &BTreeMap<String, Harbour>) -> bool {
+    /// What is to be done, with the Targets that there are; answers what of it the engine has to be told.
+    pub fn settle(&mut self, harbours: &BTreeMap<String, Harbour>) -> Reassigned {
         // What cannot be read goes on as it was last without faults.
         if self.intent.is_ok() || self.head.deleting {
             let old = std::mem::take(&mut self.slots);
             self.slots = self.slots_from(old, harbours);
         }
-        let works = self.ways().map(|way| way.work.clone()).collect();
+        let works: Vec<Arc<Work>> = self.ways().map(|way| way.work.clone()).collect();
         let now = (works, self.is_suspended());
-        let before = std::mem::replace(&mut self.assigned, now);
-        !are_same(&before.0, &self.assigned.0) || before.1 != self.assigned.1
+        if are_same(&self.assigned.0, &now.0) && self.assigned.1 == now.1 {
+            return Reassigned::new();
+        }
+        let mut changed: Reassigned = self.let_go().collect();
+        self.assigned = now;
+        changed.extend(self.assignments().map(|(key, assignment)| (key, Some(assignment))));
+        changed
+    }
+
+    /// All that the engine was given, taken back.
+    pub fn let_go(&self) -> impl Iterator<Item = (AppKey, Option<Assignment>)> {
+        self.assigned.0.iter().map(|work| (work.key(), None))
     }
 
     fn slots_from(
@@ -126,7 +136,7 @@ impl KeptApp {
         slots
     }
 
-    pub fn assignments(&self) -> impl Iterator<Item = (AppKey, Assignment)> {
+    fn assignments(&self) -> impl Iterator<Item = (AppKey, Assignment)> {
         let suspended = self.is_suspended();
         self.ways().map(move |way| {
             let assignment = Assignment {

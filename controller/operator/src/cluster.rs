@@ -13,6 +13,9 @@ use crate::error::OperatorError;
 /// Until an answer begins; that of a watch then goes on for as long as it is told to.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Without a byte for so long a connection is dead: a watch has news, or ends, before that.
+const SILENCE: Duration = Duration::from_secs(90);
+
 /// A connection to one. Cheap to clone; clones share it.
 #[derive(Clone)]
 pub struct Cluster {
@@ -39,6 +42,7 @@ impl Cluster {
         };
         // A write is tried again by whoever knows whether it may be, and never below it.
         config.default_retry = false;
+        config.read_timeout = Some(SILENCE);
         let (url, home) = (config.cluster_url.to_string(), config.default_namespace.clone());
         let client = client(config).map_err(|error| unconfigured(Box::new(error)))?;
         Ok(Self { client, url, home })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kube::api::DynamicObject;
-use portolan_engine::controller::Assignments;
+use portolan_engine::controller::Reassigned;
 use portolan_engine::journal::AppKey;
 use portolan_engine::machine::Timestamp;
 use serde_json::Value;
@@ -32,7 +32,7 @@ pub struct Desk {
     /// Apps of which something has changed.
     touched: BTreeSet<AppName>,
     touched_targets: BTreeSet<String>,
-    has_new_assignments: bool,
+    reassigned: Reassigned,
     news: Vec<Told>,
 }
 
@@ -83,7 +83,7 @@ impl<N: Ord> Listing<N> {
 /// What is to be done about what was heard.
 #[derive(Default)]
 pub struct Due {
-    pub assignments: Option<Assignments>,
+    pub reassigned: Reassigned,
     pub orders: Vec<(AppName, Asked)>,
     pub writes: Vec<Change>,
     pub news: Vec<Told>,
@@ -100,7 +100,7 @@ impl Desk {
             listing_targets: Listing::new(),
             touched: BTreeSet::new(),
             touched_targets: BTreeSet::new(),
-            has_new_assignments: false,
+            reassigned: Reassigned::new(),
             news: Vec::new(),
         }
     }
@@ -221,7 +221,7 @@ impl Desk {
         };
         for name in std::mem::take(&mut self.touched) {
             let Some(app) = self.apps.get_mut(&name) else { continue };
-            self.has_new_assignments |= app.settle(&self.targets);
+            self.reassigned.extend(app.settle(&self.targets));
             due.orders
                 .extend(app.asked(at).into_iter().map(|asked| (name.clone(), asked)));
             if let Some(write) = app.write(now) {
@@ -230,9 +230,7 @@ impl Desk {
             }
         }
         due.writes.extend(self.target_writes(now));
-        if std::mem::take(&mut self.has_new_assignments) {
-            due.assignments = Some(Arc::new(self.apps.values().flat_map(KeptApp::assignments).collect()));
-        }
+        due.reassigned = std::mem::take(&mut self.reassigned);
         due
     }
 
@@ -267,7 +265,8 @@ impl Desk {
     }
 
     fn drop_app(&mut self, name: &AppName) {
-        self.has_new_assignments |= self.apps.remove(name).is_some();
+        let app = self.apps.remove(name);
+        self.reassigned.extend(app.iter().flat_map(KeptApp::let_go));
     }
 
     fn take_target(&mut self, mut object: DynamicObject) {

@@ -92,20 +92,25 @@ impl Election {
         }
     }
 
-    /// Renews the term for as long as it can be; answers who has it then.
+    /// Renews the term for as long as it can be; answers who has it then. What has failed is tried again sooner than a
+    /// renewal is due: a few failures in a row are no reason to let it pass.
     pub async fn kept(&self, mut term: Term) -> OperatorError {
+        let mut pause = RENEWAL;
         loop {
-            sleep(RENEWAL).await;
+            sleep(pause).await;
             if term.lease.is_lost() {
                 return self.lost("nobody");
             }
+            pause = LOOK;
             let asked = Instant::now();
             match self.put(&term.held, DURATION).await {
                 Ok(held) => {
                     term.held = held;
                     term.lease.renew(asked + TRUSTED);
+                    pause = RENEWAL;
                 }
                 Err(Error::Api(status)) if matches!(status.code, 404 | 409) => match self.get().await {
+                    // A renewal of ours, whose answer was lost.
                     Ok(Some(now)) if holder(&now) == self.identity => term.held = now,
                     Ok(now) => return self.lost(now.as_ref().map_or("nobody", holder)),
                     Err(error) => warn!(%error, "the lease could not be read"),

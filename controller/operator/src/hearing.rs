@@ -2,13 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use portolan_engine::controller::Listener;
 use portolan_engine::journal::AppKey;
 use portolan_engine::{EngineError, EngineEvent, Outcome, Work};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 use crate::told::{self, News, Told};
+
+/// How long a turn has to have gone on before that is news. What is over sooner is told of by its end alone: two writes of
+/// each App less, where very many come at once.
+const NEWS: Duration = Duration::from_secs(10);
 
 /// Something that has happened to an App on a target.
 pub enum Heard {
@@ -32,6 +39,8 @@ pub struct Hearing {
     tell: UnboundedSender<Heard>,
     /// Plans of which no step was taken yet: one that waits for a yes, or is refused, is made again at each look.
     planned: Mutex<BTreeMap<AppKey, Box<Told>>>,
+    /// Turns that have begun, and are not news yet.
+    going: Mutex<BTreeMap<AppKey, AbortHandle>>,
 }
 
 impl Listener for Hearing {
@@ -42,7 +51,7 @@ impl Listener for Hearing {
         if matches!(event, EngineEvent::StepStarted { .. })
             && let Some(told) = self.planned().remove(key)
         {
-            self.tell(Heard::Begun { key: key.clone(), told });
+            self.begun(key.clone(), told);
         }
         if let Some(news) = told::news(event) {
             self.tell(Heard::News { key: key.clone(), news });
@@ -51,6 +60,9 @@ impl Listener for Hearing {
 
     fn ended(&self, key: &AppKey, work: &Arc<Work>, result: &Result<Outcome, EngineError>) {
         self.planned().remove(key);
+        if let Some(news) = guard(&self.going).remove(key) {
+            news.abort();
+        }
         if let Err(error) = result {
             tracing::info!(app = %key, error = error.explained(), "a turn has failed");
         }
@@ -69,7 +81,17 @@ impl Hearing {
         Self {
             tell,
             planned: Mutex::default(),
+            going: Mutex::default(),
         }
+    }
+
+    fn begun(&self, key: AppKey, told: Box<Told>) {
+        let (tell, of) = (self.tell.clone(), key.clone());
+        let news = tokio::spawn(async move {
+            sleep(NEWS).await;
+            _ = tell.send(Heard::Begun { key: of, told });
+        });
+        guard(&self.going).insert(key, news.abort_handle());
     }
 
     fn tell(&self, heard: Heard) {
@@ -78,8 +100,13 @@ impl Hearing {
     }
 
     fn planned(&self) -> MutexGuard<'_, BTreeMap<AppKey, Box<Told>>> {
-        self.planned.lock().unwrap_or_else(PoisonError::into_inner)
+        guard(&self.planned)
     }
+}
+
+fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A map is whole after every line of its code.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -90,9 +117,17 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
+    use crate::object::AppName;
 
-    #[test]
-    fn a_turn_has_begun_with_its_first_step_and_not_with_its_plan() {
+    fn app() -> AppName {
+        AppName {
+            namespace: "team".into(),
+            name: "shop".into(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_has_begun_with_its_first_step_and_is_news_once_it_goes_on() {
         let (tell, mut heard) = unbounded_channel();
         let hearing = Hearing::new(tell);
         let key = AppKey {
@@ -119,8 +154,24 @@ mod tests {
         assert!(heard.try_recv().is_err(), "it may wait for a yes, or be refused");
         hearing.event(&key, &plan);
         hearing.event(&key, &step);
+        sleep(NEWS / 2).await;
+        assert!(heard.try_recv().is_err(), "it may be over soon");
+        sleep(NEWS).await;
         assert!(matches!(heard.try_recv(), Ok(Heard::Begun { .. })));
         hearing.event(&key, &step);
+        sleep(NEWS * 2).await;
         assert!(heard.try_recv().is_err(), "once a turn");
+
+        hearing.event(&key, &plan);
+        hearing.event(&key, &step);
+        let target = portolan_core::manifest::Target::local();
+        let work = Work::keep(
+            crate::intent::nothing_of(&app(), "here"),
+            target,
+            std::path::PathBuf::new(),
+        );
+        hearing.ended(&key, &Arc::new(work), &Err(EngineError::LeaseLost));
+        sleep(NEWS * 2).await;
+        assert!(heard.try_recv().is_err(), "it was over before that");
     }
 }

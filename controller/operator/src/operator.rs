@@ -12,7 +12,7 @@ use kube::api::DynamicObject;
 use portolan_core::diagnostic::Diagnostic;
 use portolan_core::manifest::Target;
 use portolan_engine::Engine;
-use portolan_engine::controller::{Assignments, Board, Changes, Controller};
+use portolan_engine::controller::{Assignments, Board, Changes, Controller, Roll};
 use portolan_engine::journal::{Journal, JournalError, SqliteJournal};
 use portolan_provider_api::{Images, Provider};
 use tokio::sync::{mpsc, watch};
@@ -81,7 +81,7 @@ struct Ears {
 
 /// Where what is due goes.
 struct Hands {
-    assign: watch::Sender<Assignments>,
+    roll: Arc<Roll>,
     /// A second way into the journal, so that the controller hears what is written through it.
     orders: Arc<SqliteJournal>,
     writer: Writer,
@@ -126,20 +126,25 @@ impl Operator {
         let engine = Engine::new(Arc::new(memory.journal()?), self.images.clone()).with_lease(term.lease.clone());
         let (tell, heard) = mpsc::unbounded_channel();
         let (written_to, written) = mpsc::unbounded_channel();
-        let (assign, assigned) = watch::channel(Assignments::default());
+        let roll = Arc::new(Roll::default());
         let hands = Hands {
-            assign,
+            roll: roll.clone(),
             orders: Arc::new(memory.journal()?),
             writer: Writer::new(self.cluster.client(), term.lease.clone(), memory.identity(), written_to),
         };
         let controller = Controller::new(Arc::new(engine), self.settings.controller, Arc::new(Hearing::new(tell)));
-        let controller = controller.on(self.board.clone()).told_of(self.changes.clone());
+        let controller = controller
+            .on(self.board.clone())
+            .told_of(self.changes.clone())
+            .assigned_by(roll);
         let mut watches = JoinSet::new();
         let seen = self.watch(&mut watches);
         let ears = Ears { seen, heard, written };
         let mut desk = Desk::new(self.harbours.clone());
         let (give_up, given_up) = watch::channel(*stop.borrow());
-        let keep = controller.run(assigned, given_up);
+        // Nobody sends whole sets here.
+        let (_never, whole) = watch::channel(Assignments::default());
+        let keep = controller.run(whole, given_up);
         tokio::pin!(keep);
         let ended = tokio::select! {
             ended = &mut keep => return Ok(ended?),
@@ -216,9 +221,7 @@ impl Ears {
 
 impl Hands {
     async fn carry_out(&self, due: Due, desk: &mut Desk) {
-        if let Some(assignments) = due.assignments {
-            self.assign.send_replace(assignments);
-        }
+        self.roll.tell(due.reassigned);
         for (name, asked) in due.orders {
             let (annotation, said) = (asked.annotation, asked.said.clone());
             // What could not be handed on is asked for again when something is next heard of the App.

@@ -179,6 +179,7 @@ fn targets(parts: &Parts<'_>) -> Map<String, Value> {
     entries
 }
 
+/// Of a target: no larger than `room`, if there is room for what every entry has.
 fn entry(told: &Told, room: usize) -> Value {
     let mut entry = json!({
         "ready": told.ready.is,
@@ -189,6 +190,7 @@ fn entry(told: &Told, room: usize) -> Value {
     if let Some(plan) = &told.plan {
         entry["plan"] = json!(plan);
     }
+    shorten(&mut entry, room);
     let mut left = room.saturating_sub(entry.to_string().len());
     let mut shown = Vec::new();
     for one in &told.resources {
@@ -207,6 +209,17 @@ fn entry(told: &Told, room: usize) -> Value {
         entry["resources"] = Value::Array(shown);
     }
     entry
+}
+
+/// Of very many targets each has little to say. Quoted, a letter takes up to six bytes.
+fn shorten(entry: &mut Value, room: usize) {
+    let too_many = entry.to_string().len().saturating_sub(room);
+    if too_many > 0 {
+        let message = entry["message"].as_str().unwrap_or_default();
+        let letters = message.chars().count().saturating_sub(too_many + 3);
+        let short: String = message.chars().take(letters).collect();
+        entry["message"] = json!(format!("{short}..."));
+    }
 }
 
 #[cfg(test)]
@@ -270,32 +283,67 @@ mod tests {
         assert_eq!(condition_of(&second, "Drifted").unwrap()["lastTransitionTime"], "t1");
     }
 
-    #[test]
-    fn two_thousand_services_fit() {
-        let mut told = ready();
-        let resource = |number: usize| ResourceStatus {
+    fn resource(number: usize, message: &str) -> ResourceStatus {
+        let replicas = |ready| Replicas {
+            wanted: 2,
+            ready,
+            updated: 2,
+            restarts: 0,
+        };
+        ResourceStatus {
             id: ResourceId::new("Deployment", format!("a-service-with-a-long-name-{number:04}")),
-            state: StateWord::Ready,
+            state: if message.is_empty() {
+                StateWord::Ready
+            } else {
+                StateWord::Failed
+            },
             revision: Some("0123456789abcdef".into()),
-            replicas: Some(Replicas {
-                wanted: 2,
-                ready: 2,
-                updated: 2,
-                restarts: 0,
-            }),
+            replicas: Some(replicas(if message.is_empty() { 2 } else { 0 })),
             endpoints: vec![format!("http://a-service-with-a-long-name-{number:04}.shop.svc:8080")],
-            message: None,
+            message: Some(message.to_string()).filter(|message| !message.is_empty()),
             paused: None,
             failure: None,
-        };
-        told.resources = (0..2_000).map(resource).collect();
-        let status = status(&parts(vec![("one", &told)], &Value::Null, "t"));
-        let entry = &status["targets"]["one"];
-        let shown = entry["resources"].as_array().unwrap().len() as u64;
-        assert!(status.to_string().len() < 256 * 1024, "{}", status.to_string().len());
-        assert!(
-            shown > 500 && shown + entry["more"].as_u64().unwrap() == 2_000,
-            "{shown}"
-        );
+        }
+    }
+
+    /// As a turn tells it: the worst first.
+    fn told_of(count: usize, failed: usize, message: &str) -> Told {
+        let mut told = if failed == 0 { ready() } else { faulty() };
+        told.ready.message = message.to_string();
+        let failing = (0..failed).map(|number| resource(number, message));
+        told.resources = failing
+            .chain((failed..count).map(|number| resource(number, "")))
+            .collect();
+        told
+    }
+
+    #[test]
+    fn whatever_an_app_has_its_status_fits_and_counts_what_it_leaves_out() {
+        // In JSON each of these letters takes six bytes.
+        let long = "\u{1}".repeat(1_000);
+        for (reason, targets, services, failed, message, least) in [
+            ("two thousand that are well", 1, 2_000, 0, "", 500),
+            ("all of them failing, with much to say", 1, 2_000, 2_000, &*long, 15),
+            ("a few that fail", 1, 2_000, 5, "out of memory", 500),
+            ("several targets", 8, 2_000, 2_000, &*long, 1),
+            ("very many targets", 400, 10, 10, &*long, 0),
+        ] {
+            let told: Vec<(String, Told)> = (0..targets)
+                .map(|number| (format!("target-{number:03}"), told_of(services, failed, message)))
+                .collect();
+            let told: Vec<(&str, &Told)> = told.iter().map(|(name, told)| (&**name, told)).collect();
+            let status = status(&parts(told, &Value::Null, "t"));
+            let size = status.to_string().len();
+            assert!(size < 256 * 1024, "{reason}: {size} bytes");
+            assert_eq!(status["targets"].as_object().unwrap().len(), targets, "{reason}");
+            for entry in status["targets"].as_object().unwrap().values() {
+                let shown = entry["resources"].as_array().map_or(&[][..], Vec::as_slice);
+                let left_out = entry["more"].as_u64().unwrap_or_default() as usize;
+                assert!(shown.len() >= least, "{reason}: {} shown", shown.len());
+                assert_eq!(shown.len() + left_out, services, "{reason}");
+                let worst = shown.iter().take(failed).all(|one| one["state"] == "failed");
+                assert!(worst, "{reason}: the worst come first");
+            }
+        }
     }
 }

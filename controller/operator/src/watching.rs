@@ -14,6 +14,9 @@ use tracing::warn;
 /// As many objects as are in memory at once while they are listed.
 const PAGE: u32 = 200;
 
+/// How many seconds a watch lasts before it goes on as another one: a connection that died in silence is found out by then.
+const LASTS: u32 = 60;
+
 /// What is heard of a kind.
 pub enum Seen {
     /// All objects follow, and what is not among them is gone.
@@ -26,7 +29,7 @@ pub enum Seen {
 
 /// Tells everything, until nobody listens.
 pub async fn watch<T: Send>(api: Api<DynamicObject>, tell: Sender<T>, as_told: fn(Seen) -> T) {
-    let events = watcher(api, Config::default().page_size(PAGE)).default_backoff();
+    let events = watcher(api, Config::default().page_size(PAGE).timeout(LASTS)).default_backoff();
     let mut events = pin!(events);
     while let Some(event) = events.next().await {
         let seen = match event {

@@ -3,7 +3,6 @@
 //! Objects are JSON here. What they mean is read and written elsewhere; this file knows paths, parameters and pages.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -15,13 +14,13 @@ use kube::api::{
     AttachParams, AttachedProcess, DeleteParams, GetParams, ListParams, Patch, PatchParams, Portforwarder,
     Preconditions, PropagationPolicy, WatchEvent, WatchParams,
 };
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::params::ValidationDirective;
 use kube::core::request::Error as RequestError;
-use kube::{Api, Client, Config, Error};
+use kube::{Api, Client, Error};
 use portolan_core::plan::Scope;
 use portolan_provider_api::CallError;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -29,6 +28,11 @@ use crate::cache::Object;
 use crate::error;
 use crate::kinds::{EVENT, Kind, Leaves};
 use crate::names::{MANAGER, NOTES, label};
+use connection::{attentive, within};
+
+pub use connection::{Address, config};
+
+mod connection;
 
 /// As many objects as one page of a list holds: about a megabyte.
 const PAGE: u32 = 500;
@@ -168,15 +172,6 @@ pub struct LogRequest<'a> {
     pub since: Option<SystemTime>,
 }
 
-/// Where a cluster is found.
-#[derive(Clone, Debug, Default)]
-pub struct Address {
-    /// The kubeconfig's current one if none is named.
-    pub context: Option<String>,
-    /// A file; else `KUBECONFIG`, the user's own, or the account of the pod that this runs in.
-    pub kubeconfig: Option<PathBuf>,
-}
-
 /// A cluster that is connected to when it is first asked.
 pub struct KubeCluster {
     address: Address,
@@ -194,12 +189,12 @@ impl KubeCluster {
     pub fn of(client: Client) -> Self {
         Self {
             address: Address::default(),
-            client: OnceCell::new_with(Some(client)),
+            client: OnceCell::new_with(Some(attentive(client))),
         }
     }
 
     pub async fn client(&self) -> Result<&Client, CallError> {
-        self.client.get_or_try_init(|| connect(&self.address)).await
+        self.client.get_or_try_init(|| connection::connect(&self.address)).await
     }
 
     /// A container's lines as they come, from those that the request asks for on; `None` where its pod has gone.
@@ -237,7 +232,7 @@ impl KubeCluster {
         let mut all = Vec::new();
         loop {
             let answer = self.ask(api(kind, kube_namespace).list(&params)).await?;
-            let mut page = match answer {
+            let mut page: Value = match answer {
                 // Nobody has installed such a kind, so nobody has one.
                 Err(failure) if kind.is_installed() && is(&failure, 404) => return Ok(all),
                 answer => answer.map_err(error::client)?,
@@ -258,16 +253,14 @@ impl KubeCluster {
         let mut params = ListParams::default().labels(label::OWNER).limit(PAGE);
         params.continue_token = next.map(String::from);
         let request = kube::core::Request::new(kind.path_in(kube_namespace)).list(&params);
-        let request = request.map_err(|failure| error::client(Error::BuildRequest(failure)))?;
-        self.client().await?.request(request).await.map_err(error::client)
+        self.ask(request).await?.map_err(error::client)
     }
 
     /// The names of all objects that bear none, unless they are more than a page.
     pub async fn strangers(&self, kind: &Kind, kube_namespace: &str) -> Result<Option<BTreeSet<String>>, CallError> {
         let params = ListParams::default().labels(&format!("!{}", label::OWNER)).limit(PAGE);
         let request = api(kind, kube_namespace).list_metadata(&params);
-        let request = request.map_err(|failure| error::client(Error::BuildRequest(failure)))?;
-        let page: Page = match self.client().await?.request(request).await {
+        let page: Page = match self.ask(request).await? {
             Err(failure) if kind.is_installed() && is(&failure, 404) => return Ok(Some(BTreeSet::new())),
             answer => answer.map_err(error::client)?,
         };
@@ -296,9 +289,12 @@ impl KubeCluster {
         Ok(events.map(|event| watched(event.map_err(ended)?)))
     }
 
-    async fn ask(&self, request: Result<Request<Vec<u8>>, RequestError>) -> Result<Result<Value, Error>, CallError> {
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        request: Result<Request<Vec<u8>>, RequestError>,
+    ) -> Result<Result<T, Error>, CallError> {
         let request = request.map_err(|failure| error::client(Error::BuildRequest(failure)))?;
-        Ok(self.client().await?.request(request).await)
+        Ok(within(self.client().await?.request(request)).await)
     }
 
     async fn written(&self, request: Result<Request<Vec<u8>>, RequestError>) -> Result<Answer, CallError> {
@@ -308,37 +304,6 @@ impl KubeCluster {
             Err(failure) if is(&failure, 409) => Ok(Answer::Moved),
             Err(failure) => Err(error::client(failure)),
         }
-    }
-}
-
-async fn connect(address: &Address) -> Result<Client, CallError> {
-    let config = config(address).await?;
-    Client::try_from(config).map_err(|failure| error::kubeconfig(&failure))
-}
-
-pub async fn config(address: &Address) -> Result<Config, CallError> {
-    let mut config = found_at(address).await?;
-    // Tries are the engine's, by the error's class.
-    config.default_retry = false;
-    Ok(config)
-}
-
-async fn found_at(address: &Address) -> Result<Config, CallError> {
-    let options = KubeConfigOptions {
-        context: address.context.clone(),
-        ..KubeConfigOptions::default()
-    };
-    match &address.kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|failure| error::kubeconfig(&failure))?;
-            let config = Config::from_custom_kubeconfig(file, &options).await;
-            config.map_err(|failure| error::kubeconfig(&failure))
-        }
-        None if address.context.is_some() => {
-            let config = Config::from_kubeconfig(&options).await;
-            config.map_err(|failure| error::kubeconfig(&failure))
-        }
-        None => Config::infer().await.map_err(|failure| error::kubeconfig(&failure)),
     }
 }
 
@@ -395,7 +360,7 @@ impl Cluster for KubeCluster {
 
     async fn exists(&self, kind: &'static Kind, kube_namespace: &str, name: &str) -> Result<bool, CallError> {
         let request = api(kind, kube_namespace).get_metadata(name, &GetParams::default());
-        Ok(found(self.ask(request).await?)?.is_some())
+        Ok(found::<Value>(self.ask(request).await?)?.is_some())
     }
 
     async fn create(&self, kind: &'static Kind, kube_namespace: &str, object: &Value) -> Result<Created, CallError> {
@@ -489,7 +454,7 @@ impl Cluster for KubeCluster {
         let request = plain(log_path(kube_namespace, log))
             .map_err(Error::BuildRequest)
             .map_err(error::client)?;
-        found(self.client().await?.request_text(request).await)
+        found(within(self.client().await?.request_text(request)).await)
     }
 }
 

@@ -24,6 +24,31 @@ pub fn client(failure: Error) -> CallError {
     }
 }
 
+/// All that was asked for together, or the worst of its failures.
+pub fn all<T>(answers: Vec<Result<T, CallError>>) -> Result<Vec<T>, CallError> {
+    let (mut all, mut worst) = (Vec::new(), None);
+    for answer in answers {
+        match (answer, worst.take()) {
+            (Ok(answer), None) => all.push(answer),
+            (Ok(_), Some(failure)) | (Err(failure), None) => worst = Some(failure),
+            (Err(failure), Some(other)) => worst = Some(worse(failure, other)),
+        }
+    }
+    worst.map_or(Ok(all), Err)
+}
+
+/// The one that does not pass, or wants the longer pause: so nobody is asked again sooner than he has said.
+pub fn worse(one: CallError, other: CallError) -> CallError {
+    let weight = |failure: &CallError| match failure.class {
+        ErrorClass::Retry { after } => (false, after.unwrap_or_default()),
+        _ => (true, Duration::ZERO),
+    };
+    match weight(&one) >= weight(&other) {
+        true => one,
+        false => other,
+    }
+}
+
 /// The connection ended, or never came about: what was asked may have been done.
 pub fn lost(what: &str) -> CallError {
     CallError::new(
@@ -313,6 +338,26 @@ mod tests {
         let status = json!({"status": "Failure", "code": code, "reason": reason, "message": message,
             "details": {"retryAfterSeconds": 3}});
         client(Error::Api(Box::new(serde_json::from_value(status).unwrap())))
+    }
+
+    #[test]
+    fn of_several_failures_the_worst_is_told() {
+        let passing = |seconds: Option<u64>| {
+            let after = seconds.map(Duration::from_secs);
+            CallError::new(ErrorClass::Retry { after }, format!("{seconds:?}"), "")
+        };
+        let code = |answers: Vec<Result<u8, CallError>>| all(answers).map_err(|failure| failure.code);
+        assert_eq!(code(vec![Ok(1), Ok(2)]), Ok(vec![1, 2]));
+        let answers = vec![
+            Ok(1),
+            Err(passing(None)),
+            Err(passing(Some(3))),
+            Err(passing(Some(2))),
+            Ok(2),
+        ];
+        assert_eq!(code(answers), Err("Some(3)".into()), "the longest pause");
+        let answers = vec![Err(passing(Some(3))), Err(bug("no".into())), Err(passing(None))];
+        assert_eq!(code(answers), Err("Bug".into()), "what does not pass");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use futures_util::future::{join_all, try_join, try_join_all};
+use futures_util::future::{join, join_all};
 use portolan_core::observation::{Held, Observation, ObservedResource, Ownership, ResourceState};
 use portolan_core::plan::Scope;
 use portolan_core::resource::ResourceId;
@@ -211,7 +211,8 @@ impl KubernetesCalls {
             let objects = self.cluster.list(kind, place, selector).await?;
             Ok::<_, CallError>(objects.into_iter().map(|object| (*kind, object)).collect::<Vec<_>>())
         });
-        let mut objects: Vec<_> = try_join_all(lists).await?.into_iter().flatten().collect();
+        let lists = error::all(join_all(lists).await)?;
+        let mut objects: Vec<_> = lists.into_iter().flatten().collect();
         let known: BTreeSet<ResourceId> = objects.iter().map(|(kind, object)| id_of(kind, object)).collect();
         let others = wanted.iter().filter(|id| !known.contains(id));
         let others = others.filter_map(|id| Some((Kind::of(id)?, id)));
@@ -219,7 +220,7 @@ impl KubernetesCalls {
             let object = self.cluster.get_of_others(kind, place, &id.name).await?;
             Ok::<_, CallError>(object.map(|object| (kind, object)))
         });
-        objects.extend(try_join_all(others).await?.into_iter().flatten());
+        objects.extend(error::all(join_all(others).await)?.into_iter().flatten());
         Ok(objects)
     }
 
@@ -334,7 +335,11 @@ impl Calls for KubernetesCalls {
         self.cluster.looked_at(scope, self.place(scope));
         let selector = selector_of(scope);
         let pods = self.cluster.list(&POD, self.place(scope), &selector);
-        let (mut objects, mut pods) = try_join(self.objects(scope, wanted), pods).await?;
+        let (mut objects, mut pods) = match join(self.objects(scope, wanted), pods).await {
+            (Ok(objects), Ok(pods)) => (objects, pods),
+            (Err(one), Err(other)) => return Err(error::worse(one, other)),
+            (Err(failure), _) | (_, Err(failure)) => return Err(failure),
+        };
         self.tell_by_events(scope, &mut objects, &mut pods).await;
         let seen = Seen {
             scope,

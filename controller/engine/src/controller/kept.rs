@@ -177,7 +177,7 @@ impl Kept {
             approved: self.orders.approved.clone(),
             asked: Arc::clone(&asked),
             changed: changed.clone(),
-            seat: Seat::in_room(room),
+            seat: Seat::in_room(room, &key.target),
         });
         self.running = Some(Running { stop, changed, asked });
         let assigned = self.assignment.work.clone();

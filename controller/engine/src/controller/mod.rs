@@ -9,6 +9,7 @@ mod changes;
 mod kept;
 mod pace;
 mod queue;
+mod roll;
 mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ use tracing::{error, info};
 pub use board::{AppReport, Board, Counts, Standing, ToldEvent};
 pub use changes::Changes;
 pub use pace::Pace;
+pub use roll::{Reassigned, Roll};
 
 use crate::driver::{Stop, blocking, random};
 use crate::engine::Engine;
@@ -62,7 +64,7 @@ pub trait Listener: Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     pub pace: Pace,
-    /// Apps that are worked on at the same time.
+    /// Apps that are worked on at the same time, but that a few of each target always are.
     pub at_once: usize,
     /// Apps that have their turn, those counted in that only watch what they have begun: each holds a file.
     pub most: usize,
@@ -86,11 +88,22 @@ pub struct Controller {
     settings: Settings,
     board: Arc<Board>,
     changes: Arc<Changes>,
+    roll: Arc<Roll>,
     listener: Arc<dyn Listener>,
 }
 
 /// What changes together is looked at together.
 const GATHERING: Duration = Duration::from_millis(200);
+
+/// Apps of one target that are worked on at the same time whatever others do: one that does not answer keeps nobody else
+/// from his turn.
+const OWN: usize = 4;
+
+/// How many are worked on at that target.
+fn at_work(turns: &BTreeMap<String, usize>, room: &Room, target: &str) -> usize {
+    let turns = turns.get(target).copied().unwrap_or_default();
+    turns.saturating_sub(room.watching_at(target))
+}
 
 type Ended = (AppKey, Arc<Work>, Result<Outcome, EngineError>);
 
@@ -104,6 +117,8 @@ struct Loop {
     /// How many go to each target.
     apps: BTreeMap<String, usize>,
     orders: BTreeMap<AppKey, Orders>,
+    /// Turns that are under way, by target.
+    turns: BTreeMap<String, usize>,
     /// Of the journal, when the orders were read.
     version: Option<i64>,
 }
@@ -115,6 +130,7 @@ impl Controller {
             settings,
             board: Arc::default(),
             changes: Arc::default(),
+            roll: Arc::default(),
             listener,
         }
     }
@@ -127,6 +143,11 @@ impl Controller {
     /// With somebody who tells what changes at targets.
     pub fn told_of(self, changes: Arc<Changes>) -> Self {
         Self { changes, ..self }
+    }
+
+    /// With somebody who assigns app by app, beside the sets that come to [`Self::run`].
+    pub fn assigned_by(self, roll: Arc<Roll>) -> Self {
+        Self { roll, ..self }
     }
 
     pub fn board(&self) -> Arc<Board> {
@@ -160,6 +181,7 @@ impl Controller {
                     let now = assignments.borrow_and_update().clone();
                     self.assign(&now, &mut state);
                 }
+                changed = self.roll.next() => self.reassign(changed, &mut state),
                 Some(ended) = state.running.join_next() => self.ended(ended, &mut state),
                 changed = self.changes.next() => self.heed(changed, &mut state),
                 () = state.room.made() => {}
@@ -173,33 +195,51 @@ impl Controller {
 
     /// Takes up what is new or another, and lets go of what is not there any more: nothing is deleted for that.
     fn assign(&self, assignments: &BTreeMap<AppKey, Assignment>, state: &mut Loop) {
-        state.kept.retain(|key, kept| {
-            let stays = assignments.contains_key(key);
-            if !stays {
-                kept.interrupt();
-                state.queue.remove(key);
-                self.board.forget(key);
-            }
-            stays
-        });
-        state.apps.clear();
+        let gone = state.kept.keys().filter(|key| !assignments.contains_key(*key));
+        let gone: Vec<AppKey> = gone.cloned().collect();
+        gone.iter().for_each(|key| self.let_go(key, state));
         for (key, assignment) in assignments {
-            *state.apps.entry(key.target.clone()).or_default() += 1;
-            if let Some(kept) = state.kept.get_mut(key)
-                && kept.is_for(&assignment.work)
-                && !kept.take_assignment(assignment)
-            {
-                continue;
-            }
-            let orders = state.orders.get(key).cloned().unwrap_or_default();
-            let kept = match state.kept.remove(key) {
-                Some(kept) if kept.is_for(&assignment.work) => kept,
-                Some(kept) => kept.for_another(assignment.clone()),
-                None => Kept::new(assignment.clone(), orders),
-            };
-            self.schedule(key, &kept, Duration::ZERO, state);
-            state.kept.insert(key.clone(), kept);
+            self.take_up(key, assignment, state);
         }
+    }
+
+    /// The same, of those alone.
+    fn reassign(&self, changed: Reassigned, state: &mut Loop) {
+        for (key, assignment) in changed {
+            match assignment {
+                Some(assignment) => self.take_up(&key, &assignment, state),
+                None => self.let_go(&key, state),
+            }
+        }
+    }
+
+    fn let_go(&self, key: &AppKey, state: &mut Loop) {
+        let Some(kept) = state.kept.remove(key) else { return };
+        kept.interrupt();
+        state.queue.remove(key);
+        self.board.forget(key);
+        if let Some(apps) = state.apps.get_mut(&key.target) {
+            *apps = apps.saturating_sub(1);
+        }
+    }
+
+    fn take_up(&self, key: &AppKey, assignment: &Assignment, state: &mut Loop) {
+        if let Some(kept) = state.kept.get_mut(key)
+            && kept.is_for(&assignment.work)
+            && !kept.take_assignment(assignment)
+        {
+            return;
+        }
+        let kept = match state.kept.remove(key) {
+            Some(kept) if kept.is_for(&assignment.work) => kept,
+            Some(kept) => kept.for_another(assignment.clone()),
+            None => {
+                *state.apps.entry(key.target.clone()).or_default() += 1;
+                Kept::new(assignment.clone(), state.orders.get(key).cloned().unwrap_or_default())
+            }
+        };
+        self.schedule(key, &kept, Duration::ZERO, state);
+        state.kept.insert(key.clone(), kept);
     }
 
     fn schedule(&self, key: &AppKey, kept: &Kept, after: Duration, state: &mut Loop) {
@@ -231,25 +271,26 @@ impl Controller {
         }
     }
 
-    /// Starts as many as may run at once; answers when the next one is due if there is room for it.
+    /// Starts as many as may run at once; answers when the next one is due that there is room for.
     fn start_those_due(&self, state: &mut Loop) -> Option<Instant> {
-        let has_room = |state: &Loop| {
-            let running = state.running.len();
-            let at_work = running.saturating_sub(state.room.watching());
-            at_work < self.settings.at_once && running < self.settings.most
-        };
-        while has_room(state) {
-            let Some(key) = state.queue.pop_due(Instant::now()) else {
-                return state.queue.earliest();
+        loop {
+            if state.running.len() >= self.settings.most {
+                return None;
+            }
+            let is_full = state.running.len().saturating_sub(state.room.watching()) >= self.settings.at_once;
+            let (turns, room) = (&state.turns, &state.room);
+            let has_room = |target: &str| !is_full || at_work(turns, room, target) < OWN.min(self.settings.at_once);
+            let Some(key) = state.queue.pop_due(Instant::now(), has_room) else {
+                return state.queue.earliest(has_room);
             };
             let Some(kept) = state.kept.get_mut(&key) else { continue };
             // Whoever is due again while at work has its turn when that has ended.
             if !kept.is_running() {
                 let run = kept.start(&key, &self.engine, &self.board, &self.listener, &state.room);
                 state.running.spawn(run);
+                *state.turns.entry(key.target).or_default() += 1;
             }
         }
-        None
     }
 
     fn ended(&self, ended: Result<Ended, tokio::task::JoinError>, state: &mut Loop) {
@@ -257,6 +298,9 @@ impl Controller {
             Ok(ended) => ended,
             Err(failure) => std::panic::resume_unwind(failure.into_panic()),
         };
+        if let Some(turns) = state.turns.get_mut(&key.target) {
+            *turns = turns.saturating_sub(1);
+        }
         let kept = state.kept.remove(&key);
         let work = kept.as_ref().map_or(work.clone(), |kept| kept.as_assigned(work));
         self.listener.ended(&key, &work, &result);

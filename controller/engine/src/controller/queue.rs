@@ -9,7 +9,8 @@ use crate::journal::AppKey;
 /// Each app once, with the time when it is due.
 #[derive(Debug, Default)]
 pub struct Queue {
-    due: BTreeSet<(Instant, AppKey)>,
+    /// By target: where one has no room its apps wait, and those of others do not.
+    due: BTreeMap<String, BTreeSet<(Instant, AppKey)>>,
     of: BTreeMap<AppKey, Instant>,
 }
 
@@ -17,7 +18,10 @@ impl Queue {
     /// Due then, whenever it was due before.
     pub fn set(&mut self, key: AppKey, at: Instant) {
         self.remove(&key);
-        self.due.insert((at, key.clone()));
+        self.due
+            .entry(key.target.clone())
+            .or_default()
+            .insert((at, key.clone()));
         self.of.insert(key, at);
     }
 
@@ -31,23 +35,35 @@ impl Queue {
     }
 
     pub fn remove(&mut self, key: &AppKey) {
-        if let Some(at) = self.of.remove(key) {
-            self.due.remove(&(at, key.clone()));
+        if let Some(at) = self.of.remove(key)
+            && let Some(due) = self.due.get_mut(&key.target)
+        {
+            due.remove(&(at, key.clone()));
+            if due.is_empty() {
+                self.due.remove(&key.target);
+            }
         }
     }
 
-    /// Takes out the one that has waited longest, if its time has come.
-    pub fn pop_due(&mut self, now: Instant) -> Option<AppKey> {
-        if self.earliest()? > now {
+    /// Takes out the one that has waited longest, of the targets that have room, if its time has come.
+    pub fn pop_due(&mut self, now: Instant, has_room: impl Fn(&str) -> bool) -> Option<AppKey> {
+        let (at, key) = self.first(has_room)?;
+        if *at > now {
             return None;
         }
-        let (_, key) = self.due.pop_first()?;
-        self.of.remove(&key);
+        let key = key.clone();
+        self.remove(&key);
         Some(key)
     }
 
-    pub fn earliest(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+    /// When the next one is due, of the targets that have room.
+    pub fn earliest(&self, has_room: impl Fn(&str) -> bool) -> Option<Instant> {
+        self.first(has_room).map(|(at, _)| *at)
+    }
+
+    fn first(&self, has_room: impl Fn(&str) -> bool) -> Option<&(Instant, AppKey)> {
+        let queues = self.due.iter().filter(|(target, _)| has_room(target));
+        queues.filter_map(|(_, due)| due.first()).min()
     }
 }
 
@@ -58,11 +74,32 @@ mod tests {
     use super::*;
 
     fn key(app: &str) -> AppKey {
+        key_at("local", app)
+    }
+
+    fn key_at(target: &str, app: &str) -> AppKey {
         AppKey {
             namespace: "default".into(),
             app: app.into(),
-            target: "local".into(),
+            target: target.into(),
         }
+    }
+
+    const ALL: fn(&str) -> bool = |_| true;
+
+    #[test]
+    fn who_goes_where_there_is_no_room_lets_others_pass() {
+        let start = Instant::now();
+        let mut queue = Queue::default();
+        queue.set(key_at("full", "a"), start);
+        queue.set(key_at("free", "b"), start + Duration::from_secs(1));
+        let free = |target: &str| target == "free";
+        let later = start + Duration::from_secs(2);
+        assert_eq!(queue.earliest(free), Some(start + Duration::from_secs(1)));
+        assert_eq!(queue.pop_due(later, free), Some(key_at("free", "b")));
+        assert_eq!(queue.pop_due(later, free), None);
+        assert_eq!(queue.earliest(free), None, "nobody waits for what has no room");
+        assert_eq!(queue.pop_due(later, ALL), Some(key_at("full", "a")));
     }
 
     #[test]
@@ -76,13 +113,13 @@ mod tests {
         queue.remove(&key("d"));
         assert!(!queue.hurry(&key("d"), at(0)), "it is not due at all");
         assert!(!queue.hurry(&key("b"), at(2)), "it is due sooner");
-        assert_eq!(queue.pop_due(start), None, "nobody's time has come");
-        assert_eq!(queue.pop_due(at(5)), Some(key("b")));
-        assert_eq!(queue.pop_due(at(5)), Some(key("c")));
-        assert_eq!(queue.pop_due(at(5)), None, "`a` was put off");
-        assert_eq!(queue.earliest(), Some(at(9)));
+        assert_eq!(queue.pop_due(start, ALL), None, "nobody's time has come");
+        assert_eq!(queue.pop_due(at(5), ALL), Some(key("b")));
+        assert_eq!(queue.pop_due(at(5), ALL), Some(key("c")));
+        assert_eq!(queue.pop_due(at(5), ALL), None, "`a` was put off");
+        assert_eq!(queue.earliest(ALL), Some(at(9)));
         assert!(queue.hurry(&key("a"), at(8)), "something has changed");
-        assert_eq!(queue.pop_due(at(8)), Some(key("a")));
-        assert_eq!(queue.earliest(), None);
+        assert_eq!(queue.pop_due(at(8), ALL), Some(key("a")));
+        assert_eq!(queue.earliest(ALL), None);
     }
 }

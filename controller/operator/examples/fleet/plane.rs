@@ -26,6 +26,7 @@ pub const OBJECTS: &[&str] = &[
     "/api/v1/namespaces/NAMESPACE/services",
     "/apis/apps/v1/namespaces/NAMESPACE/deployments",
     "/apis/policy/v1/namespaces/NAMESPACE/poddisruptionbudgets",
+    "/apis/networking.k8s.io/v1/namespaces/NAMESPACE/networkpolicies",
 ];
 
 pub struct Plane {

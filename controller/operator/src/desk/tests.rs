@@ -3,6 +3,7 @@
 
 use portolan_core::diagnostic::Diagnostic;
 use portolan_core::manifest::Target;
+use portolan_engine::controller::Assignment;
 use portolan_engine::journal::Order;
 use portolan_engine::{Wish, Work};
 use portolan_provider_api::Provider;
@@ -27,7 +28,7 @@ struct World {
     desk: Desk,
     objects: BTreeMap<ObjectName, Value>,
     version: u64,
-    assigned: Assignments,
+    assigned: BTreeMap<AppKey, Assignment>,
     /// By target.
     orders: Vec<(String, Order)>,
     /// `finalizer`, `status` and `assignments`, as they came.
@@ -61,7 +62,7 @@ impl World {
             desk: desk(),
             objects: BTreeMap::new(),
             version: 0,
-            assigned: Assignments::default(),
+            assigned: BTreeMap::new(),
             orders: Vec::new(),
             steps: Vec::new(),
         };
@@ -72,7 +73,7 @@ impl World {
     /// Another controller, which knows what the objects say.
     fn restarted(mut self) -> Self {
         self.desk = desk();
-        self.assigned = Assignments::default();
+        self.assigned.clear();
         self.desk.see_app(Seen::Begin);
         self.desk.see_target(Seen::Begin);
         for (name, value) in &self.objects {
@@ -146,8 +147,13 @@ impl World {
     /// What is due but for writes is done; they are answered.
     fn look(&mut self) -> Vec<Change> {
         let due = self.desk.due(NOW, Timestamp(0));
-        if let Some(assigned) = due.assignments {
-            self.assigned = assigned;
+        if !due.reassigned.is_empty() {
+            for (key, assignment) in due.reassigned {
+                match assignment {
+                    Some(assignment) => drop(self.assigned.insert(key, assignment)),
+                    None => drop(self.assigned.remove(&key)),
+                }
+            }
             self.steps.push("assignments");
         }
         for (name, asked) in due.orders {

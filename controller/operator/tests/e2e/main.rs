@@ -3,11 +3,17 @@
 // A panic is how a test fails.
 #![allow(clippy::unwrap_used)]
 
+mod apart;
 mod chart;
+mod clusters;
 mod definitions;
+mod faults;
 mod fleet;
 mod health;
+mod killed;
+mod large;
 mod life;
+mod proxy;
 mod refusals;
 mod role;
 mod secrets;

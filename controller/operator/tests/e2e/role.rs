@@ -9,7 +9,7 @@ use crate::life::told;
 use crate::world::{ACCOUNT, DIGEST, Shipped, World, app, app_in, target, until};
 
 /// All kinds that an App becomes.
-const KINDS: &str = "deployments,services,configmaps,serviceaccounts,jobs,cronjobs,statefulsets,persistentvolumeclaims,\
+pub const KINDS: &str = "deployments,services,configmaps,serviceaccounts,jobs,cronjobs,statefulsets,persistentvolumeclaims,\
                      poddisruptionbudgets,horizontalpodautoscalers,ingresses,networkpolicies,httproutes,scaledobjects,\
                      resourceclaimtemplates,externalsecrets";
 
@@ -54,8 +54,13 @@ fn an_operator_for_one_namespace_keeps_its_apps_and_no_others_by_its_own_role() 
     );
 }
 
-/// An App of every kind comes, is looked after and goes, and another one fails.
 fn asks_for_everything(world: &World, namespace: &str) {
+    prepare(world, namespace);
+    lives(world, namespace, || ());
+}
+
+/// All that an App of every kind needs.
+pub fn prepare(world: &World, namespace: &str) {
     world.plane.install_definitions().unwrap();
     world.apply(&by_gateway_and_claim());
     world.apply(&by_driver());
@@ -77,6 +82,11 @@ fn asks_for_everything(world: &World, namespace: &str) {
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "token", "namespace": namespace },
         "stringData": { "key": "open-sesame" },
     }));
+}
+
+/// An App of every kind comes, is looked after and goes, and another one fails; at last it is there once more, for
+/// `at_rest` to look at.
+pub fn lives(world: &World, namespace: &str, at_rest: impl FnOnce()) {
     world.apply(&of_every_kind(namespace));
     world.is_ready_in(namespace, "all");
     world
@@ -99,11 +109,12 @@ fn asks_for_everything(world: &World, namespace: &str) {
         all.all(|one| one["metadata"]["labels"]["app.kubernetes.io/instance"].is_string())
     });
     fails(world, namespace);
-    let mut delete = vec!["delete", "app", "-n", namespace, "all", "failing", "--timeout=90s"];
+    let mut delete = vec!["delete", "app", "-n", namespace, "all", "failing", "--timeout=180s"];
     world.plane.kubectl(&delete).unwrap();
     // A second of its name takes up the claim that the first has left.
     world.apply(&of_every_kind(namespace));
     world.is_ready_in(namespace, "all");
+    at_rest();
     delete.retain(|word| *word != "failing");
     world.plane.kubectl(&delete).unwrap();
 }

@@ -9,6 +9,8 @@ use portolan_cluster::{ControlPlane, Entry, or_skip};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::proxy::Proxy;
+
 const SYSTEM: &str = "portolan-system";
 
 /// Its user, as the API server names a service account.
@@ -124,6 +126,28 @@ impl World {
         self.start_operator(home, (ACCOUNT, None), "1s", arguments)
     }
 
+    /// That speaks to nobody but what is in front of the API server.
+    pub fn operator_behind(&self, proxy: &Proxy, home: &str) -> Running {
+        self.operator_by(home, &proxy.kubeconfig(SYSTEM))
+    }
+
+    /// Whose kubeconfig says more than where this cluster is.
+    pub fn operator_by(&self, home: &str, kubeconfig: &Value) -> Running {
+        let kubeconfig = self.write(&format!("{home}.kubeconfig"), &kubeconfig.to_string());
+        self.start_by(home, kubeconfig, "1s", &[])
+    }
+
+    /// Of the shipped service account.
+    pub fn own_kubeconfig(&self, home: &str) -> Value {
+        let path = self.kubeconfig(home, ACCOUNT, None);
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    /// As the shipped service account.
+    pub fn proxy(&self) -> Proxy {
+        Proxy::start(&self.plane.kubeconfig_of(ACCOUNT, None).unwrap())
+    }
+
     fn start_operator(
         &self,
         home: &str,
@@ -132,6 +156,10 @@ impl World {
         further: &[&str],
     ) -> Running {
         let kubeconfig = self.kubeconfig(home, user, group);
+        self.start_by(home, kubeconfig, resync, further)
+    }
+
+    fn start_by(&self, home: &str, kubeconfig: PathBuf, resync: &str, further: &[&str]) -> Running {
         let folder = self.folder.path().join(home);
         fs::create_dir_all(&folder).unwrap();
         let log = folder.join("log");
@@ -175,10 +203,18 @@ impl World {
 
     pub fn is_ready_in(&self, namespace: &str, app: &str) {
         let app = format!("app/{app}");
-        let wait = ["wait", "--for=condition=Ready", "--timeout=90s", "-n", namespace, &app];
+        let wait = ["wait", "--for=condition=Ready", "--timeout=180s", "-n", namespace, &app];
         if let Err(error) = self.plane.kubectl(&wait) {
             panic!("{error}\n{:#}", self.get(&["-n", namespace, &app]).unwrap_or_default());
         }
+    }
+
+    /// Ready, and nothing is going on.
+    pub fn is_settled(&self, namespace: &str, app: &str) {
+        self.is_ready_in(namespace, app);
+        until("it is settled", || {
+            self.condition_in(namespace, app, "Reconciling") == "False Settled"
+        });
     }
 
     /// The App's condition, as `status reason`.
@@ -286,7 +322,10 @@ pub fn app_in(namespace: &str, name: &str, replicas: u32) -> Value {
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(90), "{what}: not within 90 s");
+        assert!(
+            start.elapsed() < Duration::from_secs(180),
+            "{what}: not within three minutes"
+        );
         std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -2,8 +2,8 @@
 //! it can be believed is told beside it.
 //!
 //! A watch ends by itself after a minute and goes on from where it was, so that a connection that died in silence is found out
-//! by then. Where it has lost its place (410) everything is listed anew, and where it fails nobody believes the store until
-//! it goes on.
+//! by then. Where it has lost its place (410), or has failed, nobody believes the store until everything is listed anew: what
+//! happened while nobody watched would come only after the first looks.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,6 +25,8 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Between tries, where one has failed: the first and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(20)];
+/// What has gone well for so long begins with the first pause again.
+const STEADY: Duration = Duration::from_secs(5);
 /// Until a permission that was lacking is asked for again.
 const DENIED: Duration = Duration::from_secs(5 * 60);
 
@@ -83,17 +85,18 @@ impl Follower {
     pub async fn run(self) {
         let mut failures = 0;
         loop {
+            let began = Instant::now();
             let failure = match self.list().await {
-                Ok(version) => {
-                    failures = 0;
-                    self.watch(version).await
-                }
+                Ok(version) => self.watch(version).await,
                 Err(failure) if self.kind.is_installed() && failure.code == error::NOT_FOUND => {
                     self.nobody_has_any().await;
                     None
                 }
                 Err(failure) => Some(failure),
             };
+            if began.elapsed() > STEADY {
+                failures = 0;
+            }
             match failure {
                 Some(failure) => self.failed(failure, &mut failures).await,
                 None => drop(self.standing.send_replace(Standing::Listing)),
@@ -121,7 +124,7 @@ impl Follower {
         let mut next = None;
         loop {
             let page = self.cluster.page(kind, place, next.as_deref()).await?;
-            for object in page.items.iter().flatten() {
+            for object in page.items.into_iter().flatten() {
                 let changed = self.shelf.store().take(kind, object);
                 self.shelf.tell(changed);
             }
@@ -138,17 +141,15 @@ impl Follower {
         }
     }
 
-    /// Until it has lost its place. Answers the failure, where it is one that no other watch mends.
+    /// Until it has lost its place, or has failed: answers the failure then.
     async fn watch(&self, mut version: String) -> Option<CallError> {
-        let mut failures = 0;
         loop {
             let began = Instant::now();
             match self.follow(&mut version).await {
-                Ok(()) if began.elapsed() > PAUSES[0] => failures = 0,
+                Ok(()) if began.elapsed() > PAUSES[0] => {}
                 Ok(()) => sleep(PAUSES[0]).await,
                 Err(WatchEnd::Expired) => return None,
-                Err(WatchEnd::Failed(failure)) if failure.class == ErrorClass::Denied => return Some(failure),
-                Err(WatchEnd::Failed(failure)) => self.failed(failure, &mut failures).await,
+                Err(WatchEnd::Failed(failure)) => return Some(failure),
             }
         }
     }
@@ -167,7 +168,7 @@ impl Follower {
                     version.clone_from(&object.metadata.resource_version);
                     let mut store = self.shelf.store();
                     store.reached(kind, object.version());
-                    store.take(kind, &object)
+                    store.take(kind, object)
                 }
                 Watched::Deleted(object) => {
                     version.clone_from(&object.metadata.resource_version);
@@ -193,10 +194,14 @@ impl Follower {
                 self.standing.send_replace(Standing::Unwatched);
                 DENIED
             }
-            _ => {
+            class => {
                 tracing::warn!(kind, %failure, "it cannot be watched; it is tried again");
                 self.standing.send_replace(Standing::Failed(failure));
-                PAUSES[0].saturating_mul(1 << (*failures).min(16)).min(PAUSES[1])
+                let pause = PAUSES[0].saturating_mul(1 << (*failures).min(16)).min(PAUSES[1]);
+                match class {
+                    ErrorClass::Retry { after: Some(after) } => pause.max(after),
+                    _ => pause,
+                }
             }
         };
         *failures += 1;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use portolan_core::plan::Scope;
 use portolan_provider_api::{CallError, ErrorClass};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -187,8 +188,8 @@ impl CachedCluster {
 
     /// What the API server shows to ourselves is known from then on. Nobody has to be told of it.
     fn take(&self, kind: &'static Kind, kube_namespace: &str, object: &Value) {
-        if let Ok(object) = serde_json::from_value::<Object>(object.clone()) {
-            self.place(kube_namespace).shelf.store().answered(kind, &object);
+        if let Ok(object) = Object::deserialize(object) {
+            self.place(kube_namespace).shelf.store().answered(kind, object);
         }
     }
 

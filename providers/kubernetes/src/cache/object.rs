@@ -2,18 +2,49 @@
 //! told only what says where it stands. Who owns which field, which is half of an object, is not even parsed.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use crate::kinds::{AUTOSCALER, CRON_JOB, DISRUPTION_BUDGET, Kind, POD};
 use crate::names::{annotation, label};
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Object {
     pub metadata: Metadata,
-    #[serde(flatten)]
     rest: Map<String, Value>,
+}
+
+/// By hand, because a flattened struct is put together twice, and these come by the ten thousand.
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Object;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with metadata")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Object, A::Error> {
+        let (mut metadata, mut rest) = (None, Map::new());
+        while let Some(field) = fields.next_key::<String>()? {
+            match field.as_str() {
+                "metadata" => metadata = Some(fields.next_value()?),
+                "apiVersion" | "kind" => drop(fields.next_value::<IgnoredAny>()?),
+                _ => drop(rest.insert(field, fields.next_value()?)),
+            }
+        }
+        let metadata = metadata.ok_or_else(|| serde::de::Error::missing_field("metadata"))?;
+        Ok(Object { metadata, rest })
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -53,14 +84,12 @@ impl Object {
     }
 
     /// What is held of it, as JSON. Its version is not in it: two that say the same are the same.
-    pub fn text(&self, kind: &Kind) -> String {
+    pub fn text(mut self, kind: &Kind) -> String {
+        let rest = std::mem::take(&mut self.rest);
         let mut object = match kind {
-            kind if kind == &POD => pod(&self.rest),
-            _ => self.rest.clone(),
+            kind if kind == &POD => pod(&rest),
+            _ => rest,
         };
-        for known in ["apiVersion", "kind"] {
-            object.remove(known);
-        }
         if UNTOLD.contains(&kind) {
             object.remove("status");
         }

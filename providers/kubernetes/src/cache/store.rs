@@ -97,7 +97,7 @@ impl Store {
 
     /// An object as an answer to ourselves shows it. What the watch has told up to there says the same, or that it has been
     /// deleted since.
-    pub fn answered(&mut self, kind: &'static Kind, object: &Object) {
+    pub fn answered(&mut self, kind: &'static Kind, object: Object) {
         let reached = self.reached.get(kind.name).copied().unwrap_or_default();
         if object.version() > reached {
             self.take(kind, object);
@@ -105,35 +105,34 @@ impl Store {
     }
 
     /// An object as it was at its version. Answers whose it is, if that is news.
-    pub fn take(&mut self, kind: &'static Kind, object: &Object) -> Option<Subject> {
+    pub fn take(&mut self, kind: &'static Kind, object: Object) -> Option<Subject> {
         let place = self.place(kind, object.kube_namespace(), object.name());
         let (version, listing) = (object.version(), self.listing(kind));
         let uid = self.hasher.hash_one(object.uid());
         let Some(owner) = object.owner().filter(|_| !self.gone.contains_key(&uid)) else {
             return self.drop_older(place, version);
         };
+        let owner = self.hasher.hash_one(owner);
+        if let Some(known) = self.objects.get_mut(&place).filter(|known| known.version > version) {
+            known.listing = listing;
+            return None;
+        }
         let held = Held {
             kind,
-            owner: self.hasher.hash_one(owner),
+            owner,
             uid,
             version,
             listing,
             text: object.text(kind).into(),
         };
         match self.objects.get_mut(&place) {
-            Some(known) if known.version > version => {
-                known.listing = listing;
-                None
-            }
             Some(known) if known.owner == held.owner => {
                 let is_news = known.text != held.text;
-                let owner = held.owner;
                 *known = held;
                 is_news.then(|| self.subject(owner)).flatten()
             }
             _ => {
                 self.remove(place);
-                let owner = held.owner;
                 self.owners.entry(owner).or_default().places.push(place);
                 self.objects.insert(place, held);
                 self.subject(owner)
@@ -241,11 +240,11 @@ mod tests {
                 Asked => before = store.held(&CONFIG_MAP, "shop", "a"),
                 Listing => store.begin_listing(&CONFIG_MAP),
                 Listed(version) => drop(store.end_listing(&CONFIG_MAP, *version)),
-                Seen(uid, version) => drop(store.take(&CONFIG_MAP, &object(uid, *version, Some("me")))),
+                Seen(uid, version) => drop(store.take(&CONFIG_MAP, object(uid, *version, Some("me")))),
                 Reached(version) => store.reached(&CONFIG_MAP, *version),
-                SeenWithout(version) => drop(store.take(&CONFIG_MAP, &object("one", *version, None))),
+                SeenWithout(version) => drop(store.take(&CONFIG_MAP, object("one", *version, None))),
                 Deleted(uid, version) => drop(store.deleted(&CONFIG_MAP, &object(uid, *version, Some("me")))),
-                Answered(version) => store.answered(&CONFIG_MAP, &object("one", *version, Some("me"))),
+                Answered(version) => store.answered(&CONFIG_MAP, object("one", *version, Some("me"))),
                 AnsweredGone => before
                     .iter()
                     .for_each(|before| store.is_gone(&CONFIG_MAP, "shop", "a", before)),
@@ -340,15 +339,15 @@ mod tests {
             source: "file".into(),
         };
         let me = |version| object("one", version, Some("me"));
-        assert_eq!(store.take(&CONFIG_MAP, &me(1)), None, "nobody has looked");
+        assert_eq!(store.take(&CONFIG_MAP, me(1)), None, "nobody has looked");
         store.looked_at(&scope("me"));
-        let told = store.take(&CONFIG_MAP, &me(2)).map(|subject| subject.app);
+        let told = store.take(&CONFIG_MAP, me(2)).map(|subject| subject.app);
         assert_eq!(told.as_deref(), Some("shop"));
         let mut same = me(2);
         same.metadata.resource_version = "3".into();
-        assert_eq!(store.take(&CONFIG_MAP, &same), None, "the same in another version");
+        assert_eq!(store.take(&CONFIG_MAP, same), None, "the same in another version");
         store.looked_at(&scope("you"));
-        store.take(&CONFIG_MAP, &object("one", 4, Some("you")));
+        store.take(&CONFIG_MAP, object("one", 4, Some("you")));
         assert!(
             store.objects(&CONFIG_MAP, "shop", "me").is_empty(),
             "it is another's now"

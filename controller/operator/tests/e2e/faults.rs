@@ -1,0 +1,241 @@
+//! Everything that an operator asks goes wrong in every way, and in the end all is as if nothing had.
+//!
+//! The life of one App of every kind is led behind a proxy: once as a recording, and then with faults. What is compared is
+//! all that bears a label of ours, field by field; how often each object was made and taken away; and what is not ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use serde_json::{Map, Value, json};
+
+use crate::proxy::{ALL, Armed, Call, Fault, Proxy};
+use crate::role::{KINDS, lives, prepare};
+use crate::world::{Running, World, until};
+
+/// What one life came to.
+struct Life {
+    calls: BTreeSet<Call>,
+    met: BTreeSet<(Call, Fault)>,
+    made: BTreeMap<String, usize>,
+    taken: BTreeMap<String, usize>,
+    at_rest: BTreeMap<String, Value>,
+}
+
+struct Stage {
+    world: World,
+    proxy: Proxy,
+}
+
+impl Stage {
+    fn open(test: &str) -> Option<Self> {
+        let world = World::start(test)?;
+        let proxy = world.proxy();
+        prepare(&world, "team");
+        for (name, labels) in [
+            ("nobodys", json!({})),
+            (
+                "anothers",
+                json!({ "portolan.dev/owner": "0123456789abcdef", "portolan.dev/app": "other" }),
+            ),
+        ] {
+            world.apply(&json!({
+                "apiVersion": "v1", "kind": "ConfigMap", "data": { "of": name },
+                "metadata": { "name": name, "namespace": "team", "labels": labels },
+            }));
+        }
+        Some(Self { world, proxy })
+    }
+
+    /// With a controller that is killed half way, and one that goes on from where it was.
+    fn life(&self, name: &str, armed: Armed) -> Life {
+        let began = Instant::now();
+        self.proxy.arm(armed);
+        let foreign = self.foreign();
+        let first = self.starts(name);
+        let mut second = None;
+        let mut at_rest = BTreeMap::new();
+        lives(&self.world, "team", || {
+            first.kill();
+            second = Some(self.starts(name));
+            self.world.is_settled("team", "all");
+            at_rest = self.ours();
+        });
+        until("nothing of ours is left", || {
+            self.ours().keys().all(|key| key.starts_with("PersistentVolumeClaim"))
+        });
+        assert_eq!(self.foreign(), foreign, "{name}: what is not ours is left alone");
+        assert_eq!(second.unwrap().stop(), Some(0), "{name}");
+        self.forget_data();
+        let ledger = self.proxy.ledger();
+        assert!(
+            ledger.hasty.is_empty(),
+            "{name}: came again too soon: {:#?}",
+            ledger.hasty
+        );
+        println!("{name}: {} faults in {:?}", ledger.met.len(), began.elapsed());
+        Life {
+            calls: ledger.calls(),
+            met: ledger.met.clone(),
+            made: ledger.made.clone(),
+            taken: ledger.taken.clone(),
+            at_rest,
+        }
+    }
+
+    fn starts(&self, home: &str) -> Running {
+        let running = self.world.operator_behind(&self.proxy, home);
+        until("it has its turn to write", || {
+            running.log().contains("this side writes now")
+        });
+        running
+    }
+
+    fn forget_data(&self) {
+        let claims = ["delete", "-n", "team", "persistentvolumeclaims", "--all"];
+        self.world.plane.kubectl(&claims).unwrap();
+        let freed = [
+            "patch",
+            "persistentvolume",
+            "volume",
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"claimRef":null}}"#,
+        ];
+        self.world.plane.kubectl(&freed).unwrap();
+    }
+
+    /// Everything that bears an App's label, as far as it is the same in every life.
+    fn ours(&self) -> BTreeMap<String, Value> {
+        let found = self.world.get(&[
+            "-n",
+            "team",
+            KINDS,
+            "-l",
+            "portolan.dev/app=all,portolan.dev/owner!=0123456789abcdef",
+        ]);
+        let found = found.map(|found| found["items"].as_array().cloned().unwrap_or_default());
+        found
+            .unwrap_or_default()
+            .iter()
+            .map(|one| (key(one), settled(one)))
+            .collect()
+    }
+
+    fn foreign(&self) -> Vec<Value> {
+        let names = ["-n", "team", "configmap", "nobodys", "anothers", "kube-root-ca.crt"];
+        let found = self.world.get(&names).unwrap();
+        found["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["metadata"].clone())
+            .collect()
+    }
+}
+
+fn key(object: &Value) -> String {
+    format!(
+        "{}/{}",
+        object["kind"].as_str().unwrap(),
+        object["metadata"]["name"].as_str().unwrap()
+    )
+}
+
+/// Without what an API server and its controllers give an object: each life is of other objects.
+fn settled(object: &Value) -> Value {
+    let mut object = object.clone();
+    let metadata = object["metadata"].as_object_mut().unwrap();
+    metadata.retain(|field, _| {
+        matches!(
+            field.as_str(),
+            "labels" | "annotations" | "finalizers" | "ownerReferences"
+        )
+    });
+    if let Some(object) = object.as_object_mut() {
+        object.remove("status");
+    }
+    forget_given(&mut object);
+    object
+}
+
+fn forget_given(value: &mut Value) {
+    let given = |key: &str| key.ends_with("controller-uid") || GIVEN.contains(&key);
+    match value {
+        Value::Object(fields) => {
+            let kept = std::mem::take(fields).into_iter().filter(|(field, _)| !given(field));
+            *fields = kept.collect::<Map<_, _>>();
+            fields.values_mut().for_each(forget_given);
+        }
+        Value::Array(all) => all.iter_mut().for_each(forget_given),
+        _ => {}
+    }
+}
+
+const GIVEN: &[&str] = &["clusterIP", "clusterIPs", "nodePort", "healthCheckNodePort", "uid"];
+
+/// Every call that the recording has seen meets each of the faults that can befall it, but for those that no life has to
+/// make: what is asked for where an answer leaves something open.
+fn befall_everything(record: &Life, lives: &[(Fault, Life)]) {
+    for (fault, life) in lives {
+        let all = record.calls.iter().filter(|call| fault.can_befall(call));
+        let missed: Vec<&Call> = all
+            .filter(|call| !life.met.contains(&((*call).clone(), *fault)))
+            .collect();
+        println!("{fault:?}: {} calls, not {missed:?}", life.met.len());
+    }
+}
+
+fn is_as(record: &Life, life: &Life, name: &str) {
+    assert_eq!(
+        record.at_rest.keys().collect::<Vec<_>>(),
+        life.at_rest.keys().collect::<Vec<_>>(),
+        "{name}"
+    );
+    for (key, object) in &record.at_rest {
+        assert_eq!(object, &life.at_rest[key], "{name}: {key}");
+    }
+    assert_eq!(record.made, life.made, "{name}: nothing is made twice");
+    assert_eq!(
+        record.taken, life.taken,
+        "{name}: nothing is taken away that stays, or twice"
+    );
+}
+
+#[test]
+fn faults_of_all_sorts_change_nothing_in_the_end() {
+    let test = "faults_of_all_sorts_change_nothing_in_the_end";
+    let Some(stage) = Stage::open(test) else { return };
+    let record = stage.life("record", Armed::default());
+    // What never ends takes half a minute each time.
+    let faults: Vec<Fault> = ALL.iter().copied().filter(|fault| *fault != Fault::Stalled).collect();
+    for first in [1, 2] {
+        let name = format!("mixed-{first}");
+        let armed = Armed {
+            faults: faults.clone(),
+            each: 2,
+            first,
+        };
+        is_as(&record, &stage.life(&name, armed), &name);
+    }
+}
+
+#[test]
+#[ignore = "twenty minutes"]
+fn each_fault_at_each_call_changes_nothing_in_the_end() {
+    let test = "each_fault_at_each_call_changes_nothing_in_the_end";
+    let Some(stage) = Stage::open(test) else { return };
+    let record = stage.life("record", Armed::default());
+    let mut all = Vec::new();
+    for (fault, first) in ALL.iter().flat_map(|fault| [1, 2].map(|first| (*fault, first))) {
+        let name = format!("{fault:?}-{first}").to_lowercase();
+        let armed = Armed {
+            faults: vec![fault],
+            each: 1,
+            first,
+        };
+        let life = stage.life(&name, armed);
+        is_as(&record, &life, &name);
+        all.push((fault, life));
+    }
+    befall_everything(&record, &all);
+}
