@@ -8,6 +8,7 @@ mod review;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
@@ -17,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
@@ -28,6 +29,8 @@ use certificate::Certificates;
 const LARGEST: usize = 8 * 1024 * 1024;
 /// An API server gives up after ten seconds if not told otherwise.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections at one time: an API server needs few, and what they hold is bounded by this.
+const MOST_CONNECTIONS: usize = 64;
 /// Between two looks at the certificate's files.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -58,7 +61,13 @@ impl Webhook {
     }
 
     /// Answers until `stop` is true. A certificate that has changed is shown from the next connection on.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let Self {
+            listener,
+            mut certificates,
+        } = self;
+        let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+        let next = || async { (free.clone().acquire_owned().await, listener.accept().await) };
         let stopped = async move {
             _ = stop.wait_for(|stop| *stop).await;
         };
@@ -66,9 +75,15 @@ impl Webhook {
         let mut looks = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
-                _ = looks.tick() => self.certificates.look(),
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => drop(tokio::spawn(answer(stream, self.certificates.acceptor()))),
+                _ = looks.tick() => certificates.look(),
+                (place, accepted) = next() => match accepted {
+                    Ok((stream, _)) => {
+                        let acceptor = certificates.acceptor();
+                        tokio::spawn(async move {
+                            answer(stream, acceptor).await;
+                            drop(place);
+                        });
+                    }
                     Err(error) => {
                         warn!(%error, "a connection to the webhook could not be taken");
                         tokio::time::sleep(Duration::from_millis(100)).await;
