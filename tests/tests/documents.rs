@@ -68,6 +68,7 @@ const KUBERNETES_WORDS: &[&str] = &[
     "StartError",
     "StatefulSet",
     "SuccessfulCreate",
+    "TooManyRequests",
 ];
 
 fn read(path: &str) -> String {

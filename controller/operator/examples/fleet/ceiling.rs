@@ -48,8 +48,10 @@ async fn objects_of_one(plane: &Plane) -> Vec<Template> {
             "labels": metadata["labels"], "annotations": metadata["annotations"],
         });
         object.as_object_mut().unwrap().remove("status");
+        // A ServiceAccount has none, and must not get one.
         for given in ["clusterIP", "clusterIPs"] {
-            object["spec"].as_object_mut().map(|spec| spec.remove(given));
+            let spec = object.get_mut("spec").and_then(Value::as_object_mut);
+            spec.map(|spec| spec.remove(given));
         }
         templates.push(Template {
             path: path.replace("NAMESPACE", "new"),

@@ -1,6 +1,7 @@
 //! The way to an API server: where it is found, how long it is waited for, and what it says besides its answers.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
@@ -10,14 +11,16 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config, Error};
 use portolan_provider_api::CallError;
 use serde_json::json;
-use tokio::time::timeout;
-use tower::ServiceExt;
+use tokio::time::{Instant, timeout};
 
 use crate::error;
 
 /// Until an answer is there in full: one whose end does not come is as none. It is more than an API server gives itself
 /// for any request but a list of very many objects, which are asked for page by page.
 const DEADLINE: Duration = Duration::from_secs(30);
+
+/// No pause that a server asks for is longer, in seconds.
+const LONGEST: u64 = 300;
 
 /// Where a cluster is found.
 #[derive(Clone, Debug, Default)]
@@ -66,32 +69,58 @@ pub async fn within<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T
     answer.unwrap_or_else(|passed| Err(Error::Service(passed.into())))
 }
 
-/// The same client, but that a refusal for load says when to come again: an API server says so in a header alone, beside a
-/// line of plain text, and what is made of an answer knows no headers.
+/// The same client, but that a refusal for load says when to come again, and nobody comes before that: an API server counts all
+/// requests of a user together, and says when in a header alone, beside a line of plain text. What comes too soon is refused
+/// here.
 pub fn attentive(client: Client) -> Client {
     let kube_namespace = client.default_namespace().to_string();
+    let not_before = Arc::<Mutex<Option<Instant>>>::default();
     let sender = tower::service_fn(move |request: Request<Body>| {
-        let client = client.clone();
-        async move { client.send(request).await }
+        let (client, not_before) = (client.clone(), not_before.clone());
+        async move {
+            let until = *not_before.lock().unwrap_or_else(PoisonError::into_inner);
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if let Some(left) = left.filter(|left| !left.is_zero()) {
+                return Ok::<_, Error>(refused(StatusCode::TOO_MANY_REQUESTS, left.as_secs() + 1));
+            }
+            let answer = client.send(request).await?;
+            let Some(seconds) = retry_after(&answer) else {
+                return Ok(answer);
+            };
+            if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+                let until = Instant::now() + Duration::from_secs(seconds);
+                *not_before.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+            }
+            match is_json(answer.headers()) {
+                true => Ok(answer),
+                false => Ok(refused(answer.status(), seconds)),
+            }
+        }
     });
-    Client::new(sender.map_response(with_retry_after), kube_namespace)
+    Client::new(sender, kube_namespace)
 }
 
-fn with_retry_after(answer: Response<Body>) -> Response<Body> {
-    let is_for_load = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&answer.status());
-    let seconds = retry_after(answer.headers()).filter(|_| is_for_load && !is_json(answer.headers()));
-    let Some(seconds) = seconds else { return answer };
+fn refused(code: StatusCode, seconds: u64) -> Response<Body> {
     let status = json!({
-        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": answer.status().as_u16(),
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(),
         "reason": "TooManyRequests", "message": "too many requests, please try again later",
         "details": { "retryAfterSeconds": seconds },
     });
-    answer.map(|_| status.to_string().into_bytes().into())
+    let mut answer = Response::new(Body::from(status.to_string().into_bytes()));
+    *answer.status_mut() = code;
+    answer
 }
 
-/// In seconds, as API servers say it.
-fn retry_after(headers: &HeaderMap) -> Option<u32> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()
+/// Of a refusal for load: in seconds, as API servers say it.
+fn retry_after(answer: &Response<Body>) -> Option<u64> {
+    let is_for_load = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&answer.status());
+    let said = answer.headers().get(RETRY_AFTER).filter(|_| is_for_load)?;
+    // A proxy may say anything.
+    said.to_str()
+        .ok()?
+        .parse()
+        .ok()
+        .map(|seconds: u64| seconds.min(LONGEST))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -145,6 +174,33 @@ mod tests {
             let failure = error::client(answer.expect_err(reason));
             let after = expected.map(Duration::from_secs);
             assert_eq!(failure.class, ErrorClass::Retry { after }, "{reason}: {failure}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_asks_before_the_time_that_somebody_was_told() {
+        let asked = Arc::<Mutex<u32>>::default();
+        let counted = asked.clone();
+        let answer = move |_: Request<Body>| {
+            let counted = counted.clone();
+            async move {
+                *counted.lock().expect("nobody panics") += 1;
+                let answer = Response::builder().status(429).header(RETRY_AFTER, "7");
+                Ok::<_, Error>(answer.body(Body::from(Vec::new())).expect("it is well formed"))
+            }
+        };
+        let client = attentive(Client::new(tower::service_fn(answer), "default"));
+        for (reason, pause, expected) in [("the first", 0, 1), ("too soon", 5, 1), ("in time", 3, 2)] {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            let request = Request::get("/api/v1/pods")
+                .body(Vec::new())
+                .expect("it is well formed");
+            let refused = client.request::<serde_json::Value>(request).await;
+            assert!(
+                matches!(refused, Err(Error::Api(status)) if status.code == 429),
+                "{reason}"
+            );
+            assert_eq!(*asked.lock().expect("nobody panics"), expected, "{reason}");
         }
     }
 

@@ -33,7 +33,7 @@ pub use faults::{ALL, Armed, Fault};
 pub use ledger::{Call, Ledger};
 
 /// What is said in `Retry-After`.
-pub const AGAIN: Duration = Duration::from_secs(2);
+pub const AGAIN: Duration = Duration::from_secs(1);
 /// Until a slow answer begins.
 const SLOW: Duration = Duration::from_secs(2);
 /// How much of a watch comes before it breaks off.
