@@ -118,7 +118,7 @@ fn is_same_amount(seen: &Value, wanted: &Value) -> bool {
     amount(wanted).is_some() && amount(seen) == amount(wanted)
 }
 
-fn is_empty(value: &Value) -> bool {
+pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),

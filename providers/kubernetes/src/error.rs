@@ -225,6 +225,13 @@ pub fn still_going(id: &ResourceId) -> CallError {
     .about(id)
 }
 
+/// It passes: whoever wants another revision waits, within the patience that a moving object is given.
+pub fn still_rolling(id: &ResourceId) -> CallError {
+    let message =
+        format!("{id} still takes the revision before, and what stands beside it serves in its place meanwhile");
+    CallError::new(ErrorClass::Conflict, "Conflict", message).about(id)
+}
+
 /// A secret that a variable is taken from.
 pub fn secret_missing(id: &ResourceId, secret: &str, kube_namespace: &str) -> CallError {
     let message =

@@ -14,6 +14,7 @@ use portolan_provider_api::CallError;
 use serde_json::{Map, Value, json};
 
 use crate::client::Cluster;
+use crate::diff::is_empty;
 use crate::kinds::{AUTOSCALER, CONFIG_MAP, DEPLOYMENT, SERVICE};
 use crate::names::label;
 use crate::read::{items, number, text};
@@ -139,6 +140,15 @@ const OF_A_POD: &[&str] = &[
     "topologySpreadConstraints",
 ];
 
+const OF_A_DEPLOYMENT: &[&str] = &[
+    "replicas",
+    "selector",
+    "strategy",
+    "template",
+    "progressDeadlineSeconds",
+    "revisionHistoryLimit",
+];
+
 fn service(found: &Found, deployment: &Value, told: &mut Told) -> Value {
     let pod = &deployment["spec"]["template"]["spec"];
     told.leaves_all_but("spec.template.spec", pod, OF_A_POD);
@@ -147,6 +157,9 @@ fn service(found: &Found, deployment: &Value, told: &mut Told) -> Value {
         &pod["securityContext"],
         container::OF_A_USER,
     );
+    told.leaves_all_but("spec", &deployment["spec"], OF_A_DEPLOYMENT);
+    let metadata = &deployment["spec"]["template"]["metadata"];
+    told.leaves_all_but("spec.template.metadata", metadata, &["labels", "creationTimestamp"]);
     let mut containers = items(pod, "/containers");
     let main = containers.next().unwrap_or(&Value::Null);
     let mut service = container::read(found, pod, main, told);
@@ -234,14 +247,5 @@ fn name_of(object: &Value) -> &str {
 fn put(object: &mut Value, field: &str, value: Value) {
     if !is_empty(&value) {
         object[field] = value;
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
     }
 }

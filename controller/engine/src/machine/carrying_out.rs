@@ -179,6 +179,9 @@ impl Pursuit {
             self.wind(Winding::Anew(failure), turn);
         } else {
             self.walked = self.plan.clone();
+            // It has come further: what was in the way before is so no more.
+            self.replans = 0;
+            self.conflict = None;
             self.observe_anew(turn.now);
         }
         true

@@ -156,7 +156,7 @@ impl Pursuit {
     /// What has moved since the plan was made that alone may be carried out.
     fn departs_from_the_saved(&self, plan: &Plan, turn: &Turn) -> Option<Vec<Problem>> {
         // What follows a step of a rollout stands in no plan yet.
-        let is_bound = self.world.goal.is_forward() && self.walked.is_none();
+        let is_bound = self.world.goal.is_forward() && !self.only_goes_on(plan);
         let saved = turn.base.work.only.as_ref().filter(|_| is_bound)?;
         let seen = self.world.seen.as_ref()?;
         let goal = &self.world.goal;
@@ -164,6 +164,17 @@ impl Pursuit {
         let differences = saved.differences(plan, &goal.resources, &seen.observation, begun);
         let problems: Vec<Problem> = differences.into_iter().map(outdated).collect();
         (!problems.is_empty()).then_some(problems)
+    }
+
+    /// Whether nothing is in it but the next step of a rollout, and what stood in the plan before that step: whoever has agreed
+    /// to that one has agreed to this one.
+    fn only_goes_on(&self, plan: &Plan) -> bool {
+        let Some(walked) = &self.walked else { return false };
+        plan.steps.iter().all(|step| {
+            let is_step = step.verb == Verb::Update && self.world.is_to_go_on(&step.id);
+            let mut before = walked.steps.iter();
+            is_step || before.any(|before| (&before.id, before.verb) == (&step.id, step.verb))
+        })
     }
 
     /// Why this generation is not tried again.
@@ -229,7 +240,7 @@ impl Pursuit {
         let options = turn.base.work.plan_options();
         let execution = Execution::new(plan.clone(), self.scope.clone(), options);
         self.world.excuse_failures();
-        let agreed = turn.base.work.only.is_some() || self.approved.as_ref() == Some(&plan);
+        let agreed = turn.base.work.only.is_some() || self.approved.as_ref() == Some(&plan) || self.only_goes_on(&plan);
         if !plan.approval.is_empty() && !agreed {
             turn.publish(EngineEvent::AwaitingApproval {
                 plan: plan.digest(),

@@ -241,8 +241,14 @@ impl World {
 
     /// Whether something goes on with the next write, and nothing is about to be written to it.
     pub fn goes_on(&self, pending: impl Fn(&ResourceId) -> bool) -> bool {
-        let mut resources = self.goal.resources.values();
-        resources.any(|resource| !pending(&resource.id) && self.pause(resource) == Some(Pause::Over))
+        let mut resources = self.goal.resources.keys();
+        resources.any(|id| !pending(id) && self.is_to_go_on(id))
+    }
+
+    /// Whether its next write is a step of its rollout.
+    pub fn is_to_go_on(&self, id: &ResourceId) -> bool {
+        let resource = self.goal.resources.get(id);
+        resource.and_then(|resource| self.pause(resource)) == Some(Pause::Over)
     }
 
     fn pause(&self, resource: &Resource) -> Option<Pause> {

@@ -152,6 +152,39 @@ fn blue_and_green_are_switched_by_a_selector() {
     world.apply(&with("blueGreen", &at_once, '3'));
     until("without a word", || both(&world) == ('3', None));
     world.is_ready("shop");
+
+    // And half way through one comes another, and then back to what was before both.
+    for (digit, next) in [('4', '5'), ('6', '5')] {
+        world.apply(&with("blueGreen", &at_once, digit));
+        // It may be over before it is seen.
+        until("a switch is on its way", || {
+            somebody_serves(&world);
+            selector(&world) != own || both(&world).0 == digit
+        });
+        world.apply(&with("blueGreen", &at_once, next));
+        until("the newest one serves alone", || {
+            somebody_serves(&world);
+            both(&world) == (next, None)
+        });
+        world.is_ready("shop");
+        assert_eq!(selector(&world), own);
+    }
+}
+
+/// Wherever the connections go there are pods that answer.
+fn somebody_serves(world: &World) {
+    let led_to = format!("app.kubernetes.io/instance={}", selector(world));
+    let pods = world.get(&["-n", "team", "pods", "-l", &led_to]).unwrap_or_default();
+    let pods = pods["items"].as_array().cloned().unwrap_or_default();
+    let is_ready = |pod: &&Value| {
+        let conditions = pod["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions
+            .iter()
+            .any(|one| one["type"] == "Ready" && one["status"] == "True")
+    };
+    // It may have been switched between the two looks.
+    let still = format!("app.kubernetes.io/instance={}", selector(world)) == led_to;
+    assert!(!still || pods.iter().any(|pod| is_ready(&pod)), "{led_to}: {pods:#?}");
 }
 
 #[test]

@@ -51,8 +51,22 @@ pub fn read(found: &Found, pod: &Value, container: &Value, told: &mut Told) -> V
     told.leaves_all_but(&format!("{place}.lifecycle"), lifecycle, &["preStop"]);
     told.leaves_all_but(&format!("{place}.lifecycle.preStop"), &lifecycle["preStop"], &["sleep"]);
     let mut read = json!({});
-    for field in ["image", "command", "args", "workingDir"] {
+    for field in ["image", "workingDir"] {
         put(&mut read, field, container[field].clone());
+    }
+    for field in ["command", "args"] {
+        let words: Vec<&str> = items(container, &format!("/{field}"))
+            .filter_map(Value::as_str)
+            .collect();
+        if words.iter().any(|word| word.contains("$(")) {
+            told.leaves(format!("{place}.{field}"));
+        } else {
+            put(
+                &mut read,
+                field,
+                json!(words.iter().map(|word| word.replace("$$", "$")).collect::<Vec<_>>()),
+            );
+        }
     }
     put(&mut read, "user", user(pod, container));
     variables(&mut read, container, &place, told);
@@ -73,6 +87,9 @@ fn user(pod: &Value, container: &Value) -> Value {
     }
 }
 
+/// What a file's mode is if nobody says another.
+const USUAL_MODE: u64 = 0o644;
+
 fn variables(read: &mut Value, container: &Value, place: &str, told: &mut Told) {
     for variable in items(container, "/env") {
         let name = name(variable);
@@ -84,7 +101,7 @@ fn variables(read: &mut Value, container: &Value, place: &str, told: &mut Told) 
         ) {
             // A kubelet puts another variable there; a manifest has no such reference.
             (Some(value), _, _) if value.contains("$(") => told.leaves(format!("{place}.env.{name}")),
-            (Some(value), _, _) => read["env"][name] = json!(value.replace("${", "$${")),
+            (Some(value), _, _) => read["env"][name] = json!(value.replace("$$", "$").replace("${", "$${")),
             (_, Some(secret_name), _) => {
                 read["secrets"][name] = json!({ "name": secret_name, "key": secret["key"] });
             }
@@ -101,7 +118,8 @@ fn mounts(read: &mut Value, found: &Found, pod: &Value, container: &Value, place
         let volume = volume.unwrap_or(&Value::Null);
         let path = text(mount, "/mountPath").unwrap_or_default();
         if text(volume, "/persistentVolumeClaim/claimName").is_some() && mount.get("subPath").is_none() {
-            let mut one = json!({ "name": volume["name"], "path": path });
+            // Of the app: two pods may call two claims the same.
+            let mut one = json!({ "name": volume["persistentVolumeClaim"]["claimName"], "path": path });
             if mount["readOnly"] == true {
                 one["readOnly"] = json!(true);
             }
@@ -126,7 +144,8 @@ fn texts(found: &Found, volume: &Value, mount: &Value, path: &str) -> Option<Vec
     let name = text(volume, "/configMap/name")?;
     let map = found.config_maps.iter().find(|map| name_of(map) == name)?;
     let data = map["data"].as_object()?;
-    if volume["configMap"].get("items").is_some() {
+    let mode = volume["configMap"]["defaultMode"].as_u64().unwrap_or(USUAL_MODE);
+    if volume["configMap"].get("items").is_some() || mode != USUAL_MODE || map.get("binaryData").is_some() {
         return None;
     }
     if let Some(key) = text(mount, "/subPath") {
@@ -166,6 +185,13 @@ pub fn health(container: &Value, told: &mut Told) -> Value {
         match check(container, probe) {
             Some(check) => {
                 put(&mut health, word, check);
+                let http = format!("container `{}`.{field}.httpGet", name(container));
+                let plain = if text(probe, "/httpGet/scheme") == Some("HTTP") {
+                    "scheme"
+                } else {
+                    "path"
+                };
+                told.leaves_all_but(&http, &probe["httpGet"], &["path", "port", plain]);
                 let known = [
                     "httpGet",
                     "tcpSocket",

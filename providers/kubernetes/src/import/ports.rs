@@ -8,10 +8,14 @@ use crate::read::{items, number, text};
 /// Of the service's own container. In a manifest a port has one number, inside and for others.
 pub fn of(found: &Found, deployment: &Value, main: &Value, told: &mut Told) -> Vec<Value> {
     let mut ports = of_container(main);
+    let pod = &deployment["spec"]["template"]["spec"];
     let labels = &deployment["spec"]["template"]["metadata"]["labels"];
     for service in found.services.iter().filter(|service| chooses(service, labels)) {
         for port in items(service, "/spec/ports") {
-            let number = target_of(port, main);
+            let number = target_of(port, pod);
+            if is_of_a_sidecar(pod, main, number) {
+                continue;
+            }
             let one = match ports.iter_mut().find(|one| one["port"] == number) {
                 Some(one) => one,
                 None => {
@@ -22,8 +26,10 @@ pub fn of(found: &Found, deployment: &Value, main: &Value, told: &mut Told) -> V
             if text(port, "/appProtocol") == Some("http") {
                 one["protocol"] = json!("http");
             }
-            if matches!(text(service, "/spec/type"), Some("LoadBalancer" | "NodePort")) {
-                one["public"] = json!(true);
+            match text(service, "/spec/type") {
+                Some("LoadBalancer") => one["public"] = json!(true),
+                Some("NodePort") => told.leaves(format!("Service/{}: a port of every node", name_of(service))),
+                _ => {}
             }
             if port["port"] != number {
                 let asked = &port["port"];
@@ -52,10 +58,20 @@ fn chooses(service: &Value, labels: &Value) -> bool {
     })
 }
 
+fn is_of_a_sidecar(pod: &Value, main: &Value, number: u32) -> bool {
+    let says = |container: &Value| items(container, "/ports").any(|port| port["containerPort"] == number);
+    !says(main) && containers(pod).any(says)
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    items(pod, "/containers").chain(items(pod, "/initContainers"))
+}
+
 /// The number in the container.
-fn target_of(port: &Value, main: &Value) -> u32 {
+fn target_of(port: &Value, pod: &Value) -> u32 {
     match &port["targetPort"] {
-        Value::String(name) => items(main, "/ports")
+        Value::String(name) => containers(pod)
+            .flat_map(|container| items(container, "/ports"))
             .find(|one| one["name"] == *name)
             .map_or(0, |one| number(one, "/containerPort")),
         Value::Null => number(port, "/port"),

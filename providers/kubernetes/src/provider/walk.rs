@@ -17,13 +17,16 @@ use crate::kinds::{DEPLOYMENT, HTTP_ROUTE, Kind, POD, SERVICE};
 use crate::names::{Names, annotation, label, selector_of};
 use crate::read::{self, Read, Seen};
 use crate::rollout::{self, Move, Pair, Shares, Stand, Traffic, Way};
-use crate::{error, write};
+use crate::{error, scale, write};
 
 /// A rollout that is under way.
 pub(super) struct Rollout {
     pub next: Value,
     pub stand: Stand,
 }
+
+/// [`annotation::AT`] as a JSON pointer.
+const AT: &str = "/metadata/annotations/portolan.dev~1rollout-at";
 
 /// Where the next is put.
 struct Step<'a> {
@@ -124,16 +127,26 @@ impl KubernetesCalls {
             || revision(own) == wanted
             || !rollout::serves(own)
             || wanted.is_some_and(|wanted| served.iter().any(|one| one == wanted));
+        let next = found.rollout.as_ref().map(|rollout| &rollout.next);
+        let pair = next.map(|next| Pair { own, next });
+        let is_stood_in_for = pair.is_some_and(|pair| pair.is_ending()) && !rollout::stands_alone(own);
         match &found.rollout {
-            Some(rollout) if is_walked && revision(&rollout.next) == wanted => {
+            Some(rollout)
+                if is_walked && revision(&rollout.next) == wanted && !pair.is_some_and(|pair| pair.is_leaving()) =>
+            {
                 self.go_on(scope, request, own, rollout, retry).await
             }
+            // Where the next stands in for the service's own there is nobody else to begin beside, or to go back to.
+            Some(rollout) if is_stood_in_for && (at_once || found.seen.failure().is_some()) => {
+                self.leave(scope, request, own, &rollout.next, retry).await
+            }
+            Some(_) if is_stood_in_for => Err(error::still_rolling(&request.id)),
             Some(rollout) if at_once => self.end(scope, request, own, &rollout.next).await,
             None if at_once => self.apply_own(scope, request, own, None, retry).await,
             Some(rollout) => {
                 self.lead_home(scope, own, &rollout.next).await?;
-                self.put_next(scope, request, own, Some(&rollout.next), Step::begun(0))
-                    .await
+                let next = self.unpromoted(scope, &request.id, &rollout.next).await?;
+                self.put_next(scope, request, own, Some(&next), Step::begun(0)).await
             }
             None => self.put_next(scope, request, own, None, Step::begun(0)).await,
         }
@@ -177,9 +190,67 @@ impl KubernetesCalls {
                     retry,
                     ..Step::again(&pair)
                 };
-                self.put_next(scope, request, own, Some(next), step).await
+                let own = self.resized(scope, request, own).await?;
+                self.put_next(scope, request, &own, Some(next), step).await
             }
         }
+    }
+
+    /// Without the word that was said of another revision.
+    async fn unpromoted(&self, scope: &Scope, id: &ResourceId, next: &Value) -> Result<Value, CallError> {
+        if read::note(next, annotation::PROMOTED).is_none() {
+            return Ok(next.clone());
+        }
+        let patch = write::annotated(next, annotation::PROMOTED, None);
+        let place = self.place(scope);
+        match self
+            .cluster
+            .annotate(&DEPLOYMENT, place, rollout::name(next), patch)
+            .await?
+        {
+            Answer::Done(next) => Ok(next),
+            Answer::Moved | Answer::Gone => Err(error::moved(id)),
+        }
+    }
+
+    /// As many replicas as are wanted, where that is nobody else's number: of a rollout under way too.
+    async fn resized(&self, scope: &Scope, request: &WriteRequest, own: &Value) -> Result<Value, CallError> {
+        let wanted = &request.body["spec"]["replicas"];
+        if scale::is_free(&request.body, own) || *wanted == own["spec"]["replicas"] {
+            return Ok(own.clone());
+        }
+        let patch = json!([
+            { "op": "replace", "path": "/metadata/resourceVersion", "value": own["metadata"]["resourceVersion"] },
+            { "op": "replace", "path": "/spec/replicas", "value": wanted },
+        ]);
+        let (place, name) = (self.place(scope), rollout::name(own));
+        match self.cluster.adopt(&DEPLOYMENT, place, name, patch).await? {
+            Answer::Done(own) => Ok(own),
+            Answer::Moved | Answer::Gone => Err(error::moved(&request.id)),
+        }
+    }
+
+    /// The service's own takes what is wanted, and the next, which nobody wants any more, stands in until it has.
+    async fn leave(
+        &self,
+        scope: &Scope,
+        request: &WriteRequest,
+        own: &Value,
+        next: &Value,
+        retry: Option<&str>,
+    ) -> Result<Accepted, CallError> {
+        if !(Pair { own, next }).is_leaving() {
+            let patch = json!([
+                { "op": "replace", "path": "/metadata/resourceVersion", "value": next["metadata"]["resourceVersion"] },
+                { "op": "replace", "path": AT, "value": rollout::LEAVING },
+            ]);
+            let (place, name) = (self.place(scope), rollout::name(next));
+            match self.cluster.adopt(&DEPLOYMENT, place, name, patch).await? {
+                Answer::Done(_) => {}
+                Answer::Moved | Answer::Gone => return Err(error::moved(&request.id)),
+            }
+        }
+        self.apply_own(scope, request, own, Some(next), retry).await
     }
 
     /// The service's own has what is wanted, and every connection; the next goes.
@@ -223,8 +294,10 @@ impl KubernetesCalls {
             request.body["metadata"]["annotations"][annotation::SERVED] = json!(served.join(" "));
         }
         if let Some(next) = beside {
-            let stand_in = read::number(next, "/spec/replicas").max(1);
-            request.body["spec"]["strategy"]["rollingUpdate"] = json!({ "maxUnavailable": stand_in, "maxSurge": 0 });
+            if let Some(stand_in) = (Pair { own, next }).stand_in() {
+                let rolling = json!({ "maxUnavailable": stand_in, "maxSurge": 0 });
+                request.body["spec"]["strategy"]["rollingUpdate"] = rolling;
+            }
         }
         self.apply(scope, &DEPLOYMENT, &request, own.clone(), retry).await
     }
@@ -251,11 +324,17 @@ impl KubernetesCalls {
         let Some(next) = next else {
             return match self.cluster.create(&DEPLOYMENT, place, &object).await? {
                 Created::Made(_) => Ok(Accepted::done()),
-                // Of somebody else, or on its way out.
-                Created::IsThere => Err(error::still_going(&DEPLOYMENT.id(name))),
+                Created::IsThere => Err(match self.cluster.get(&DEPLOYMENT, place, &name).await? {
+                    Some(there) if !is_beside(scope, rollout::name(own), &there) && !read::is_deleting(&there) => {
+                        error::not_ours(&DEPLOYMENT.id(name))
+                    }
+                    _ => error::still_going(&DEPLOYMENT.id(name)),
+                }),
             };
         };
-        let replicas = object["spec"]["replicas"].clone();
+        let same = revision(next) == request.revision.as_deref();
+        let least = if same { read::number(next, "/spec/replicas") } else { 0 };
+        let replicas = json!(read::number(&object, "/spec/replicas").max(least));
         let live = self.adopted(scope, &DEPLOYMENT, &request.id, next.clone()).await?;
         let mut object = write::applied_over(&live, object, step.retry);
         object["spec"]["replicas"] = replicas;

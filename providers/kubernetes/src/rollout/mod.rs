@@ -16,11 +16,14 @@ use serde_json::Value;
 use crate::names::annotation;
 use crate::read::note;
 
-pub use pair::{Move, Pair, Stand, beside, name, next_of, revision, served_before, serves};
+pub use pair::{Move, Pair, Stand, beside, name, next_of, revision, served_before, serves, stands_alone};
 pub use traffic::{Traffic, home, is_led, leads};
 
 /// What stands in a rollout's annotation once it has arrived, and wherever none is under way.
 pub const ARRIVED: &str = "arrived";
+
+/// And on a next that is not wanted any more, but stands in until the service's own is complete.
+pub const LEAVING: &str = "leaving";
 
 /// The way of a service's rollouts, as its Deployment says it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use portolan_core::manifest::RolloutStrategy;
 use portolan_core::observation::{ObservedResource, Pause, Replicas, ResourceState};
 use serde_json::{Value, json};
 
-use super::{ARRIVED, Shares, Way};
+use super::{ARRIVED, LEAVING, Shares, Way};
 use crate::names::{annotation, hash_of_text, label};
 use crate::read::{note, number, text, time_of};
 
@@ -46,9 +46,14 @@ pub enum Move {
 }
 
 impl Pair<'_> {
-    /// Whether the service's own has the new revision already.
+    /// Whether the service's own has what is wanted already, and the next only stands in for it.
     pub fn is_ending(&self) -> bool {
-        revision(self.own) == revision(self.next)
+        revision(self.own) == revision(self.next) || self.is_leaving()
+    }
+
+    /// Whether it is so because the next is not wanted any more.
+    pub fn is_leaving(&self) -> bool {
+        note(self.next, annotation::AT) == Some(LEAVING)
     }
 
     /// `weight` is what a route gives the next now, and `now` is compared with what the API server and this program have
@@ -70,7 +75,8 @@ impl Pair<'_> {
             return Stand::Due(Move::Take);
         };
         let at = self.at();
-        if number(self.next, "/spec/replicas") != way.replicas(at, self.all()) {
+        // It never shrinks: what scales the service's own sees only what is left to it.
+        if number(self.next, "/spec/replicas") < way.replicas(at, self.all()) {
             return Stand::Due(Move::Step(at));
         }
         let Some(step) = way.steps.get(at) else {
@@ -116,6 +122,17 @@ impl Pair<'_> {
                 format!("{step}: {new} of {} replicas are of the new revision", new + self.all())
             }
         }
+    }
+
+    /// For how many replicas of the service's own the next stands in, by what it is given of the connections.
+    pub fn stand_in(&self) -> Option<u32> {
+        let next = number(self.next, "/spec/replicas");
+        let way = Way::of(self.next).filter(|way| way.shares == Shares::Weights);
+        let weight = way
+            .as_ref()
+            .map(|way| way.steps.get(self.at()).map_or(0, |step| step.weight));
+        let share = weight.map_or(next, |weight| next.min(self.all() * u32::from(weight) / 100));
+        (share > 0).then_some(share)
     }
 
     /// As many as the service has where none is walked.
@@ -178,7 +195,7 @@ impl Pair<'_> {
             body,
             ownership: if ending { own.ownership } else { next.ownership },
             state: self.state(stand, if ending { own.state } else { next.state }),
-            revision: next.revision,
+            revision: if ending { own.revision } else { next.revision },
             depends_on,
             replicas: own.replicas.zip(next.replicas).map(|(own, next)| counted(own, next)),
             ..next
@@ -263,17 +280,18 @@ pub fn served_before(own: &Value, wanted: Option<&str>) -> Vec<String> {
         .map(String::from)
         .collect();
     let current = revision(own);
-    if wanted == current {
-        return served;
-    }
-    if let Some(place) = served.iter().position(|one| Some(one.as_str()) == wanted) {
+    if let Some(place) = served
+        .iter()
+        .position(|one| wanted != current && Some(one.as_str()) == wanted)
+    {
         served.truncate(place);
         return served;
     }
+    let is_known = served.iter().any(|one| Some(one.as_str()) == current);
     let all = number(own, "/spec/replicas");
     let count = |field: &str| number(own, &format!("/status/{field}"));
     let is_complete = all > 0 && count("updatedReplicas") >= all && count("availableReplicas") >= all;
-    served.extend(current.filter(|_| is_complete).map(String::from));
+    served.extend(current.filter(|_| is_complete && !is_known).map(String::from));
     let first = served.len().saturating_sub(REMEMBERED);
     served.split_off(first)
 }
@@ -286,6 +304,14 @@ pub fn beside(deployment: &Value) -> Option<&str> {
 /// Whether somebody would notice if it were gone.
 pub fn serves(own: &Value) -> bool {
     number(own, "/status/availableReplicas") > 0
+}
+
+/// Whether it serves with all of its replicas, and none is about to end: nobody has to stand in for it.
+pub fn stands_alone(own: &Value) -> bool {
+    let is_seen = number(own, "/status/observedGeneration") >= number(own, "/metadata/generation");
+    let all = number(own, "/spec/replicas");
+    let count = |field: &str| number(own, &format!("/status/{field}"));
+    is_seen && count("updatedReplicas") == all && count("replicas") == all && count("availableReplicas") >= all
 }
 
 /// As `kubectl` shows it.

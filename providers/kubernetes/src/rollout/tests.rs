@@ -213,6 +213,24 @@ fn the_last_move_is_to_take_the_next_away() {
         pair.stand(&ResourceState::Ready, None, None, SECONDS(0)),
         Stand::Due(Move::End)
     );
+    let mut leaving = next_of(
+        way("canary", "replicas", &json!([{ "weight": 20 }])),
+        "shop-web-next",
+        0,
+        4,
+        "",
+    );
+    leaving["metadata"]["labels"][label::REVISION] = json!("r9");
+    leaving["metadata"]["annotations"][annotation::AT] = json!(LEAVING);
+    let gone_back = Pair {
+        own: &own,
+        next: &leaving,
+    };
+    assert_eq!(
+        gone_back.stand(&ResourceState::Ready, None, None, SECONDS(0)),
+        Stand::Due(Move::End),
+        "nobody wants it any more"
+    );
     let rolls = ResourceState::progressing("1 of 4 replicas are of the new revision");
     assert_eq!(
         pair.stand(&rolls, None, None, SECONDS(0)),
@@ -260,7 +278,8 @@ fn what_has_served_everybody_comes_back_at_once() {
         ("the first", own("r1"), "r2", "r1"),
         ("and another", with("r2", "r1", 4), "r3", "r1 r2"),
         ("never complete", with("r2", "r1", 3), "r3", "r1"),
-        ("the same again", with("r2", "r1", 4), "r2", "r1"),
+        ("the same again, which is complete", with("r2", "r1", 4), "r2", "r1 r2"),
+        ("it is known", with("r2", "r1 r2", 4), "r3", "r1 r2"),
         ("what it comes back from is forgotten", with("r3", "r1 r2", 4), "r1", ""),
         ("so is all that came after", with("r3", "r1 r2", 4), "r2", "r1"),
         (
