@@ -1,5 +1,6 @@
 //! What an API server needs for the objects themselves: server-side applies of a plain client, on a control plane of its own.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,7 +18,12 @@ pub async fn measure(apps: usize, program: &Path) -> Value {
     running.stop();
     let objects = objects_of_one(&plane).await;
     let ready = tokio::spawn(watched_until(plane.client.clone(), DEPLOYMENTS, "new", apps));
-    let requests = (0..apps).flat_map(|number| objects.iter().map(move |object| apply(object, number)));
+    // They name each other, too: a Deployment its ServiceAccount.
+    let names: BTreeSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
+    let named = |number| objects.iter().map(move |object| (object, number));
+    let requests = (0..apps)
+        .flat_map(named)
+        .map(|(object, number)| apply(object, &names, number));
     let requests = requests.collect();
     let began = Instant::now();
     send(&plane.client, requests).await;
@@ -63,11 +69,13 @@ async fn objects_of_one(plane: &Plane) -> Vec<Template> {
     templates
 }
 
-fn apply(template: &Template, number: usize) -> http::Request<Vec<u8>> {
+fn apply(template: &Template, names: &BTreeSet<&str>, number: usize) -> http::Request<Vec<u8>> {
     let name = format!("{}-{number:05}", template.name);
     let owner = format!("{}{number:05}", &template.owner[..15]);
     let text = template.object.to_string();
-    let text = text.replace(&template.owner, &owner).replace(&template.name, &name);
+    let text = text.replace(&template.owner, &owner);
+    let renamed = |text: String, name: &&str| text.replace(name, &format!("{name}-{number:05}"));
+    let text = names.iter().fold(text, renamed);
     let path = format!("{}/{name}?fieldManager=plain&force=true", template.path);
     let request = http::Request::patch(path).header("Content-Type", "application/apply-patch+yaml");
     request.body(text.into_bytes()).unwrap()

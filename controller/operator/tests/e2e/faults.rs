@@ -56,6 +56,7 @@ impl Stage {
         let mut at_rest = BTreeMap::new();
         lives(&self.world, "team", || {
             first.kill();
+            self.proxy.ledger().forget_refusals();
             second = Some(self.starts(name));
             self.world.is_settled("team", "all");
             at_rest = self.ours();
@@ -212,7 +213,7 @@ fn faults_of_all_sorts_change_nothing_in_the_end() {
         let name = format!("mixed-{first}");
         let armed = Armed {
             faults: faults.clone(),
-            each: 2,
+            each: 1,
             first,
         };
         is_as(&record, &stage.life(&name, armed), &name);

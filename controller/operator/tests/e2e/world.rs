@@ -319,13 +319,14 @@ pub fn app_in(namespace: &str, name: &str, replicas: u32) -> Value {
     })
 }
 
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, is_so: impl FnMut() -> bool) {
+    until_within(Duration::from_secs(180), what, is_so);
+}
+
+pub fn until_within(bound: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(
-            start.elapsed() < Duration::from_secs(180),
-            "{what}: not within three minutes"
-        );
+        assert!(start.elapsed() < bound, "{what}: not within {bound:?}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }

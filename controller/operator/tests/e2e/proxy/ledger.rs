@@ -1,13 +1,16 @@
 //! What was asked, how often and with which fault, and what the server has made and taken away for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode, Uri};
 use serde_json::Value;
 
 use super::AGAIN;
 use super::faults::{Armed, Fault};
+
+/// What comes so soon after a refusal was asked before it was there.
+const ON_ITS_WAY: Duration = Duration::from_millis(100);
 
 /// A verb, and what it is asked of: `deployments`, `pods/log`. A list that goes on is one of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,9 +94,9 @@ impl Ledger {
     /// Writes it down; answers what shall befall it.
     pub fn asked(&mut self, call: &Call, uri: &Uri, body: &[u8]) -> Option<Fault> {
         let about = format!("{} {}", call.verb, about(uri, body));
-        let refused = self.refused.remove(&about);
-        if refused.is_some_and(|at| at.elapsed() < AGAIN && call.is_the_engines()) {
-            self.hasty.push(about.clone());
+        let since = self.refused.remove(&about).map(|at| at.elapsed());
+        if since.is_some_and(|since| since > ON_ITS_WAY && since < AGAIN) && call.is_the_engines() {
+            self.hasty.push(format!("{about} after {since:?}"));
         }
         let times = self.times.entry(call.clone()).or_default();
         *times += 1;
@@ -110,6 +113,11 @@ impl Ledger {
             self.refused.insert(about, Instant::now());
         }
         fault
+    }
+
+    /// Whoever comes now is somebody else, who was told nothing.
+    pub fn forget_refusals(&mut self) {
+        self.refused.clear();
     }
 
     pub fn answered(&mut self, call: &Call, uri: &str, body: &[u8], status: StatusCode) {
