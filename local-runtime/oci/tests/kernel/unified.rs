@@ -35,9 +35,22 @@ fn life_and_limits_on_the_unified_hierarchy() {
     };
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let said = Guest::boot(&kernel, folder.path()).output();
+    if starts_no_program(&said) {
+        eprintln!(
+            "SKIP {test}: user mode Linux starts no program on this processor (its AMX registers are more than it keeps)"
+        );
+        return;
+    }
     assert!(!said.contains("SKIP "), "something could not be tried:\n{said}");
     let result = format!("test result: ok. {} passed; 0 failed", chosen());
     assert!(said.contains(&result), "no `{result}` in\n{said}");
+}
+
+/// Its first one, a shell, has ended by SIGSEGV before it said anything: a processor with AMX has more registers than a kernel
+/// of 6.1 has room for.
+fn starts_no_program(said: &str) -> bool {
+    let has_amx = || fs::read_to_string("/proc/cpuinfo").is_ok_and(|text| text.contains(" amx_tile"));
+    said.contains("Attempted to kill init! exitcode=0x0000000b") && !said.contains("running ") && has_amx()
 }
 
 fn kernel() -> Option<PathBuf> {
