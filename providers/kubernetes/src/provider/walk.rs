@@ -293,11 +293,9 @@ impl KubernetesCalls {
             let served = rollout::served_before(own, request.revision.as_deref());
             request.body["metadata"]["annotations"][annotation::SERVED] = json!(served.join(" "));
         }
-        if let Some(next) = beside {
-            if let Some(stand_in) = (Pair { own, next }).stand_in() {
-                let rolling = json!({ "maxUnavailable": stand_in, "maxSurge": 0 });
-                request.body["spec"]["strategy"]["rollingUpdate"] = rolling;
-            }
+        if let Some(stand_in) = beside.and_then(|next| Pair { own, next }.stand_in()) {
+            let rolling = json!({ "maxUnavailable": stand_in, "maxSurge": 0 });
+            request.body["spec"]["strategy"]["rollingUpdate"] = rolling;
         }
         self.apply(scope, &DEPLOYMENT, &request, own.clone(), retry).await
     }
