@@ -68,10 +68,10 @@ fn a_plan_is_kept_carried_out_once_and_refused_when_the_world_has_moved() {
         &["rollback", "--dry-run"],
         &["up", "--dry-run", "--prune-threshold", "0"],
     ] {
-        let before = hello.says(&["history"]);
+        let before = hello.says(&["history", "-o", "json"]);
         let output = hello.home.portolan(&hello.folder, dry).output().unwrap();
         assert!(matches!(output.status.code(), Some(0 | 2)), "{dry:?}: {output:?}");
-        assert_eq!(hello.says(&["history"]), before, "{dry:?}");
+        assert_eq!(hello.says(&["history", "-o", "json"]), before, "{dry:?}");
     }
     assert!(greeting().starts_with("welcome"), "nothing was touched");
 }
