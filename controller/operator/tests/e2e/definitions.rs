@@ -60,7 +60,15 @@ fn the_definitions_are_what_kubectl_expects() {
         return;
     };
     world.apply(&app("hello", 1));
-    let kubectl = |arguments: &[&str]| world.plane.kubectl(arguments).unwrap();
+    // What a definition says is published a moment after it is established.
+    let kubectl = |arguments: &[&str]| {
+        let mut told = None;
+        until(&format!("an answer to kubectl {}", arguments.join(" ")), || {
+            told = world.plane.kubectl(arguments).ok();
+            told.is_some()
+        });
+        told.unwrap()
+    };
     for (reason, arguments, expected) in [
         (
             "its short name",

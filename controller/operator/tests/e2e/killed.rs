@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::life::rests_for;
-use crate::role::KINDS;
+use crate::role::{INSTALLED, KINDS};
 use crate::world::{World, app, until};
 
 const APPS: u64 = 6;
@@ -118,9 +118,7 @@ fn names(world: &World, kind: &str) -> Vec<String> {
 
 /// App and kind of each object that bears an App's label.
 fn all(world: &World) -> Vec<(String, String)> {
-    let kinds = KINDS
-        .split(',')
-        .filter(|kind| !["httproutes", "scaledobjects", "resourceclaimtemplates"].contains(kind));
+    let kinds = KINDS.split(',').filter(|kind| !INSTALLED.contains(kind));
     let kinds = kinds.collect::<Vec<_>>().join(",");
     let found = world.get(&["-n", "team", &kinds, "-l", "portolan.dev/app"]);
     let found = found.map(|found| found["items"].as_array().cloned().unwrap_or_default());

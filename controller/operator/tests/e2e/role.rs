@@ -13,6 +13,14 @@ pub const KINDS: &str = "deployments,services,configmaps,serviceaccounts,jobs,cr
                      poddisruptionbudgets,horizontalpodautoscalers,ingresses,networkpolicies,httproutes,scaledobjects,\
                      resourceclaimtemplates,externalsecrets";
 
+/// Those that somebody has to install.
+pub const INSTALLED: &[&str] = &[
+    "httproutes",
+    "scaledobjects",
+    "resourceclaimtemplates",
+    "externalsecrets",
+];
+
 /// What of an object is asked for: group, resource and verb.
 type Call = (String, String, String);
 
