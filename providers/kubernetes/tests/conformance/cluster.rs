@@ -1,11 +1,15 @@
 //! One control plane for all checks, with a KubeNamespace for each, and a hand on it that needs no permission.
 
+use std::pin::pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, Config};
 use portolan_cluster::{ControlPlane, or_skip};
 use serde_json::{Value, json};
 
@@ -87,22 +91,28 @@ pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) 
     panic!("it is not so within a minute: {what}");
 }
 
-/// Plays the kubelet of pods that fail: whatever runs an image of that name is told to crash.
+/// Plays the kubelet of pods that fail: whatever runs an image of that name is told to crash, at once, before anybody has
+/// counted it as ready.
 pub async fn crash(client: Client, kube_namespace: String, image: &'static str) {
     let path = format!("/api/v1/namespaces/{kube_namespace}/pods");
-    loop {
-        let pods = ask(&client, "GET", &path, None).await.unwrap_or_default();
-        for pod in pods["items"].as_array().into_iter().flatten() {
-            let container = &pod["spec"]["containers"][0];
-            let fails = container["image"].as_str().is_some_and(|name| name.contains(image));
-            let runs = pod["status"]["containerStatuses"][0]["state"].get("running").is_some();
-            if fails && runs {
-                let name = pod["metadata"]["name"].as_str().unwrap();
-                let status = json!({ "status": crashed(container) });
-                ask(&client, "PATCH", &format!("{path}/{name}/status"), Some(&status)).await;
-            }
+    let pods = Api::<Pod>::namespaced(client.clone(), &kube_namespace);
+    let mut told = pin!(
+        watcher(pods, watcher::Config::default())
+            .default_backoff()
+            .applied_objects()
+    );
+    while let Some(pod) = told.next().await {
+        let Ok(pod) = pod.map(|pod| serde_json::to_value(pod).unwrap()) else {
+            continue;
+        };
+        let container = &pod["spec"]["containers"][0];
+        let fails = container["image"].as_str().is_some_and(|name| name.contains(image));
+        let runs = pod["status"]["containerStatuses"][0]["state"].get("running").is_some();
+        if fails && runs {
+            let name = pod["metadata"]["name"].as_str().unwrap();
+            let status = json!({ "status": crashed(container) });
+            ask(&client, "PATCH", &format!("{path}/{name}/status"), Some(&status)).await;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

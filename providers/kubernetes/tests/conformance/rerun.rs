@@ -39,7 +39,7 @@ fn job(name: &str, further: Value) -> Value {
     }
     json!({
         "apiVersion": "batch/v1", "kind": "Job",
-        "metadata": { "labels": { "app.kubernetes.io/name": name }, "annotations": { "portolan.dev/applied": "hash" } },
+        "metadata": { "labels": { "app.kubernetes.io/name": name, "portolan.dev/revision": "r" }, "annotations": { "portolan.dev/applied": "hash" } },
         "spec": { "backoffLimit": 0, "template": { "metadata": { "labels": { "portolan.dev/revision": "r" } }, "spec": pod } },
     })
 }
