@@ -83,10 +83,15 @@ pub fn adoption(live: &Value) -> Option<Value> {
     }
     let others = entries.iter().filter(|entry| !is_ours(entry)).cloned();
     let entries: Vec<Value> = others.chain([applied]).collect();
-    Some(json!([
-        { "op": "replace", "path": "/metadata/managedFields", "value": entries },
+    Some(replaced(live, "/metadata/managedFields", &json!(entries)))
+}
+
+/// A JSON patch of one place, and only over `live`.
+pub fn replaced(live: &Value, path: &str, value: &Value) -> Value {
+    json!([
+        { "op": "replace", "path": path, "value": value },
         { "op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"] },
-    ]))
+    ])
 }
 
 fn is_ours(entry: &Value) -> bool {

@@ -45,3 +45,14 @@ pub fn or_skip<T>(test: &str, started: Result<T>) -> Option<T> {
         Err(error) => panic!("{}", error::with_causes(&error)),
     }
 }
+
+/// A request for a list, by its address, as one for pages of one object: lists then go on from page to page.
+pub fn one_a_page(address: &str) -> String {
+    match address.split_once("limit=") {
+        Some((before, after)) => {
+            let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
+            format!("{before}limit=1{rest}")
+        }
+        None => address.to_string(),
+    }
+}

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::world::{World, app, target, until};
+use crate::world::{World, app, until};
 
 fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/argocd/health.lua")
@@ -237,12 +237,7 @@ fn argo_cd_and_flux_see_what_becomes_of_a_living_app() {
     world.apply(&built);
     comes("built", "Degraded", "Failed");
 
-    let mut careful = target("careful");
-    careful["spec"]["approval"] = json!("always");
-    world.apply(&careful);
-    let mut asking = app("asking", 1);
-    asking["spec"]["targets"] = json!(["careful"]);
-    world.apply(&asking);
+    world.asks();
     comes("asking", "Suspended", "InProgress");
 
     annotate("hello", "portolan.dev/suspend=true");

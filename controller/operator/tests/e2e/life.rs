@@ -119,12 +119,7 @@ fn a_plan_that_waits_is_carried_out_once_the_app_says_yes_to_it() {
     let test = "a_plan_that_waits_is_carried_out_once_the_app_says_yes_to_it";
     let Some(world) = World::start(test) else { return };
     let _running = world.operator("one");
-    let mut careful = target("careful");
-    careful["spec"]["approval"] = json!("always");
-    world.apply(&careful);
-    let mut asking = app("asking", 1);
-    asking["spec"]["targets"] = json!(["careful"]);
-    world.apply(&asking);
+    world.asks();
     until("it waits for a yes", || {
         world.condition("asking", "Reconciling") == "True AwaitingApproval"
     });

@@ -196,6 +196,16 @@ impl World {
         serde_json::from_str(&text).ok()
     }
 
+    /// The App `asking`, on a Target whose plans wait for a yes.
+    pub fn asks(&self) {
+        let mut careful = target("careful");
+        careful["spec"]["approval"] = json!("always");
+        self.apply(&careful);
+        let mut asking = app("asking", 1);
+        asking["spec"]["targets"] = json!(["careful"]);
+        self.apply(&asking);
+    }
+
     /// As `kubectl wait --for=condition=Ready` has it, which heeds generations.
     pub fn is_ready(&self, app: &str) {
         self.is_ready_in("team", app);

@@ -124,7 +124,7 @@ impl KubernetesCalls {
         let is_walked = Way::of(&request.body).is_some();
         let served = rollout::served_before(own, None);
         let at_once = !is_walked
-            || revision(own) == wanted
+            || rollout::revision(own) == wanted
             || !rollout::serves(own)
             || wanted.is_some_and(|wanted| served.iter().any(|one| one == wanted));
         let next = found.rollout.as_ref().map(|rollout| &rollout.next);
@@ -132,7 +132,9 @@ impl KubernetesCalls {
         let is_stood_in_for = pair.is_some_and(|pair| pair.is_ending()) && !rollout::stands_alone(own);
         match &found.rollout {
             Some(rollout)
-                if is_walked && revision(&rollout.next) == wanted && !pair.is_some_and(|pair| pair.is_leaving()) =>
+                if is_walked
+                    && rollout::revision(&rollout.next) == wanted
+                    && !pair.is_some_and(|pair| pair.is_leaving()) =>
             {
                 self.go_on(scope, request, own, rollout, retry).await
             }
@@ -219,10 +221,7 @@ impl KubernetesCalls {
         if scale::is_free(&request.body, own) || *wanted == own["spec"]["replicas"] {
             return Ok(own.clone());
         }
-        let patch = json!([
-            { "op": "replace", "path": "/metadata/resourceVersion", "value": own["metadata"]["resourceVersion"] },
-            { "op": "replace", "path": "/spec/replicas", "value": wanted },
-        ]);
+        let patch = write::replaced(own, "/spec/replicas", wanted);
         let (place, name) = (self.place(scope), rollout::name(own));
         match self.cluster.adopt(&DEPLOYMENT, place, name, patch).await? {
             Answer::Done(own) => Ok(own),
@@ -240,10 +239,7 @@ impl KubernetesCalls {
         retry: Option<&str>,
     ) -> Result<Accepted, CallError> {
         if !(Pair { own, next }).is_leaving() {
-            let patch = json!([
-                { "op": "replace", "path": "/metadata/resourceVersion", "value": next["metadata"]["resourceVersion"] },
-                { "op": "replace", "path": AT, "value": rollout::LEAVING },
-            ]);
+            let patch = write::replaced(next, AT, &json!(rollout::LEAVING));
             let (place, name) = (self.place(scope), rollout::name(next));
             match self.cluster.adopt(&DEPLOYMENT, place, name, patch).await? {
                 Answer::Done(_) => {}
@@ -330,7 +326,7 @@ impl KubernetesCalls {
                 }),
             };
         };
-        let same = revision(next) == request.revision.as_deref();
+        let same = rollout::revision(next) == request.revision.as_deref();
         let least = if same { read::number(next, "/spec/replicas") } else { 0 };
         let replicas = json!(read::number(&object, "/spec/replicas").max(least));
         let live = self.adopted(scope, &DEPLOYMENT, &request.id, next.clone()).await?;
@@ -413,8 +409,4 @@ impl KubernetesCalls {
 /// The service whose Deployment it is.
 fn service_of(deployment: &Value) -> Option<&str> {
     deployment["metadata"]["labels"].get(label::NAME)?.as_str()
-}
-
-fn revision(deployment: &Value) -> Option<&str> {
-    rollout::revision(deployment)
 }

@@ -10,7 +10,6 @@ use super::workload::is_walked;
 use super::{Part, Renderer};
 use crate::kinds::SERVICE;
 use crate::names::annotation;
-use crate::rollout::Shares;
 
 /// Almost every cluster's. What is named by an alias has to be named in full.
 const CLUSTER_DOMAIN: &str = "cluster.local";
@@ -24,7 +23,7 @@ impl Renderer<'_> {
         self.kube_service(service, name, "ClusterIP", &selector, &ports);
         let name = self.names.public(&service.name);
         self.kube_service(service, name, "LoadBalancer", &selector, &public);
-        if is_walked(service) && self.shares(service) == Shares::Weights {
+        if self.is_weighed(service) {
             for (name, deployment) in self.backends(service) {
                 let selector = self.names.selector_of(&deployment);
                 self.kube_service(service, name, "ClusterIP", &selector, &ports);

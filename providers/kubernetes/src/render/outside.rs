@@ -4,11 +4,9 @@ use portolan_core::desired::{DesiredDomain, DesiredService};
 use portolan_core::manifest::{GatewayReference, Tls};
 use serde_json::{Value, json};
 
-use super::workload::is_walked;
 use super::{Part, Renderer, exists};
 use crate::kinds::{HTTP_ROUTE, INGRESS, SERVICE};
 use crate::names::annotation;
-use crate::rollout::Shares;
 
 impl Renderer<'_> {
     pub(super) fn outside(&mut self, service: &DesiredService) {
@@ -16,7 +14,6 @@ impl Renderer<'_> {
             return;
         }
         let shape = self.shape;
-        let weighs = is_walked(service) && self.shares(service) == Shares::Weights;
         let (kind, body) = match &shape.choices.gateway {
             Some(gateway) => (&HTTP_ROUTE, self.route(service, gateway)),
             None => (&INGRESS, self.ingress(service)),
@@ -26,7 +23,7 @@ impl Renderer<'_> {
         if let (None, Some(issuer)) = (&shape.choices.gateway, &shape.choices.cluster_issuer) {
             rendered.body["metadata"]["annotations"] = json!({ annotation::ISSUER: issuer });
         }
-        if weighs && kind == &HTTP_ROUTE {
+        if self.is_weighed(service) {
             rendered.body["metadata"]["annotations"] = json!({ annotation::STRATEGY: "canary" });
             let backends = self.backends(service).map(|(backend, _)| exists(SERVICE.id(backend)));
             rendered.edges.extend(backends);
@@ -69,7 +66,7 @@ impl Renderer<'_> {
         let hosts: Vec<&str> = service.domains.iter().map(|domain| domain.host.as_str()).collect();
         let port = service.domains.first().map(|domain| domain.port);
         let backend = |name: String, weight: u8| json!({ "group": "", "kind": "Service", "name": name, "port": port, "weight": weight });
-        let backends = match is_walked(service) && self.shares(service) == Shares::Weights {
+        let backends = match self.is_weighed(service) {
             true => {
                 let [(old, _), (new, _)] = self.backends(service);
                 vec![backend(old, 100), backend(new, 0)]

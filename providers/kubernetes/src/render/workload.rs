@@ -159,12 +159,17 @@ impl Renderer<'_> {
     }
 
     /// What leads to a canary.
-    pub(super) fn shares(&self, service: &DesiredService) -> Shares {
-        let weighed = self.shape.choices.gateway.is_some() && !service.domains.is_empty();
-        match weighed && service.rollout.strategy == RolloutStrategy::Canary {
+    fn shares(&self, service: &DesiredService) -> Shares {
+        match self.is_weighed(service) {
             true => Shares::Weights,
             false => Shares::Replicas,
         }
+    }
+
+    /// Whether a route weighs between its two revisions.
+    pub(super) fn is_weighed(&self, service: &DesiredService) -> bool {
+        let has_route = self.shape.choices.gateway.is_some() && !service.domains.is_empty();
+        has_route && is_walked(service) && service.rollout.strategy == RolloutStrategy::Canary
     }
 
     pub(super) fn edges(&self, containers: &[&DesiredContainer], files: &Files, after: &[After]) -> Vec<Edge> {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::kinds::{HTTP_ROUTE, Kind, SERVICE};
 use crate::names::{annotation, label};
 use crate::read::{items, note, number};
+use crate::write;
 
 /// Where connections go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,9 +67,6 @@ impl Traffic {
     pub fn patch(&self, live: &Value) -> Value {
         let mut led = live.clone();
         self.lead(&mut led);
-        json!([
-            { "op": "replace", "path": "/metadata/resourceVersion", "value": live["metadata"]["resourceVersion"] },
-            { "op": "replace", "path": "/spec", "value": led["spec"] },
-        ])
+        write::replaced(live, "/spec", &led["spec"])
     }
 }

@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use http::{Method, Request, Response, Uri};
+use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
+use portolan_cluster::one_a_page;
 use serde_json::Value;
 use tokio::sync::watch;
 use tower::BoxError;
@@ -117,7 +118,7 @@ pub fn tapped(client: Client, wire: &Wire) -> Client {
 
 async fn sent(client: Client, wire: Wire, request: Request<Body>) -> Result<Response<Coming>, BoxError> {
     let (mut parts, body) = request.into_parts();
-    parts.uri = one_a_page(&parts.uri)?;
+    parts.uri = one_a_page(&parts.uri.to_string()).parse()?;
     let body = body.collect_bytes().await?;
     let is_watch = parts.uri.query().is_some_and(|query| query.contains("watch=true"));
     let loss = wire.hear(&parts.method, &parts.uri.to_string(), &body);
@@ -131,17 +132,6 @@ async fn sent(client: Client, wire: Wire, request: Request<Body>) -> Result<Resp
             body,
             cut: is_watch.then(|| wire.end_of_watches()),
         })),
-    }
-}
-
-fn one_a_page(uri: &Uri) -> Result<Uri, BoxError> {
-    let uri = uri.to_string();
-    match uri.split_once("limit=") {
-        Some((before, after)) => {
-            let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
-            Ok(format!("{before}limit=1{rest}").parse()?)
-        }
-        None => Ok(uri.parse()?),
     }
 }
 

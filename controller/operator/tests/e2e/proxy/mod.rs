@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use http::{Request, Response, StatusCode, Uri};
+use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -23,6 +23,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use portolan_cluster::one_a_page;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -131,7 +132,7 @@ impl Counter {
             (ledger.asked(&call, &parts.uri, &body), ledger.has_pages())
         };
         if pages {
-            parts.uri = one_a_page(&parts.uri)?;
+            parts.uri = one_a_page(&parts.uri.to_string()).parse()?;
         }
         let asked = Asked { call, parts, body };
         match fault {
@@ -240,18 +241,6 @@ fn coming(body: Body, until: Until, then: Option<BoxError>) -> Body {
 
 fn whole(body: impl Into<Bytes>) -> Body {
     Full::new(body.into()).map_err(BoxError::from).boxed_unsync()
-}
-
-/// Every object comes as a page of its own, so that lists go on.
-fn one_a_page(uri: &Uri) -> Result<Uri, BoxError> {
-    let uri = uri.to_string();
-    match uri.split_once("limit=") {
-        Some((before, after)) => {
-            let rest = after.trim_start_matches(|c: char| c.is_ascii_digit());
-            Ok(format!("{before}limit=1{rest}").parse()?)
-        }
-        None => Ok(uri.parse()?),
-    }
 }
 
 fn cut() -> BoxError {
