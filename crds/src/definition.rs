@@ -161,9 +161,11 @@ fn status_of(further: Value) -> Value {
     let mut status = json!({
         "description": "What was last seen; written by the operator.",
         "type": "object",
+        // Nobody takes a new object for one that was looked at: kstatus compares the generations.
+        "default": { "observedGeneration": -1 },
         "properties": {
             "observedGeneration": {
-                "description": "The object's generation that this status is about.",
+                "description": "The object's generation that this status is about; -1 while nobody has looked at it.",
                 "type": "integer",
                 "format": "int64",
             },

@@ -41,13 +41,17 @@ fn check(schema: &Value, path: &str) {
         "definitions",
         "propertyNames",
         "patternProperties",
-        "default",
         "const",
         "if",
         "uniqueItems",
     ] {
         assert!(!fields.contains_key(key), "{path} has `{key}`");
     }
+    let is_status = path.ends_with(".status");
+    assert!(
+        is_status || !fields.contains_key("default"),
+        "{path} has a default, which nobody has written"
+    );
     let quantity = schema["x-kubernetes-int-or-string"] == true;
     assert!(
         quantity != schema["type"].is_string(),

@@ -1,8 +1,8 @@
 //! One App: its object, what the engine is to do about it on each target, and what there is to write. Pure.
 //!
-//! Nothing is assigned before the status names the target and the object bears the finalizer, in this order: so nothing can be
-//! applied whose App goes without a delete, and whoever comes next knows where to look, also where the Target has gone
-//! meanwhile. The finalizer goes only once every target has told that nothing is left.
+//! Nothing is assigned before the object bears the finalizer and, beside it, the target's name: so nothing can be applied whose
+//! App goes without a delete, and whoever comes next knows where to look, also where the Target has gone meanwhile. The
+//! finalizer goes only once every target has told that nothing is left.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -44,8 +44,8 @@ pub struct Asked {
 /// A change of the object that is due.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
-    /// A merge patch.
-    Finalizer(Value),
+    /// Whether it may be let go, and where something of it may be: a merge patch.
+    Record(Value),
     Status(Value),
 }
 
@@ -210,22 +210,34 @@ impl KeptApp {
         if self.is_busy || (self.head.deleting && !self.head.has_finalizer()) {
             return None;
         }
-        if let Some(on) = self.finalizer() {
-            return Some(Write::Finalizer(self.head.finalizer_patch(on)));
+        if let Some(targets) = self.record() {
+            return Some(Write::Record(self.head.record_patch(&targets)));
         }
         let status = self.status(now)?;
         (status != self.head.status).then_some(Write::Status(status))
     }
 
-    /// Whether it is to come or to go now. A suspended App is left with it, or without.
-    fn finalizer(&self) -> Option<bool> {
-        match self.head.deleting {
-            _ if self.is_suspended() => None,
-            true => (self.head.says(ORPHAN) || self.slots.values().all(Slot::is_gone)).then_some(false),
-            false => {
-                (!self.head.has_finalizer() && self.slots.keys().any(|target| self.is_told_of(target))).then_some(true)
-            }
+    /// What is to be on record, where that is not what is: none ends it. A suspended App is left as it is.
+    fn record(&self) -> Option<BTreeSet<&str>> {
+        if self.is_suspended() {
+            return None;
         }
+        if self.head.deleting {
+            let may_go = self.head.says(ORPHAN) || self.slots.values().all(Slot::is_gone);
+            return may_go.then(BTreeSet::new);
+        }
+        // What an App without faults was applied to before is not known from this one.
+        self.intent.as_ref().ok()?;
+        let is_there =
+            |(target, slot): &(&String, &Slot)| !slot.is_gone() && (slot.way.is_some() || self.may_be_at(target));
+        let targets: BTreeSet<&str> = self
+            .slots
+            .iter()
+            .filter(is_there)
+            .map(|(target, _)| target.as_str())
+            .collect();
+        let known = self.head.record().unwrap_or_default();
+        (targets != known).then_some(targets)
     }
 
     /// What its status is to be; none while nothing new is known.
@@ -284,24 +296,22 @@ impl KeptApp {
         })
     }
 
-    /// Once all targets have told; sooner where something is not as it shall be, or has to be on record before it is begun. So
-    /// a controller that begins anew writes nothing for what stands as it stood.
+    /// Once all targets have told; sooner where something is not as it shall be. So a controller that begins anew writes
+    /// nothing for what stands as it stood.
     fn is_worth_telling(&self) -> bool {
-        let told = || self.slots.values().filter_map(|slot| slot.told.as_ref());
+        let mut told = self.slots.values().filter_map(|slot| slot.told.as_ref());
         let all = self.slots.values().all(|slot| slot.told.is_some());
-        let mut slots = self.slots.iter();
-        all || told().any(|told| !told.ready.is && !told.is_gone)
-            || slots.any(|(target, slot)| slot.way.is_some() && !self.is_told_of(target))
+        all || told.any(|told| !told.ready.is && !told.is_gone)
     }
 
-    /// Whether its status speaks of the target: from before anything is applied there, until nothing is left.
+    /// Whether the object says that something of it may be there: from before anything is applied, until nothing is left.
     fn is_told_of(&self, target: &str) -> bool {
-        self.head.status["targets"].get(target).is_some()
+        self.head.told_targets().any(|told| told == target)
     }
 
-    /// A finalizer comes after a status, so one without it is that of an object that has lost its own, as from a backup.
+    /// An object that bears the finalizer and names no targets has lost what it said, as one from a backup.
     fn may_be_at(&self, target: &str) -> bool {
-        let has_lost = self.head.has_finalizer() && self.head.status["observedGeneration"].is_null();
+        let has_lost = self.head.has_finalizer() && self.head.record().is_none() && self.head.observed().is_none();
         has_lost || self.is_told_of(target)
     }
 
@@ -311,18 +321,18 @@ impl KeptApp {
 
     /// By target.
     fn wanted(&self, slots: &BTreeMap<String, Slot>) -> BTreeMap<String, Wanted> {
-        let deleted = |target: &String| (target.clone(), Wanted::Deleted);
+        let deleted = |target: &str| (target.to_string(), Wanted::Deleted);
         let intent = self.intent.as_ref().ok().into_iter().flatten();
         match (self.head.deleting, self.head.says(ORPHAN)) {
             (true, true) => BTreeMap::new(),
             (true, false) => {
-                let targets = intent.map(|(target, _)| target);
-                let targets = targets.chain(self.head.told_targets()).chain(slots.keys());
+                let targets = intent.map(|(target, _)| target).chain(slots.keys());
+                let targets = targets.map(String::as_str).chain(self.head.told_targets());
                 targets.map(deleted).collect()
             }
             (false, _) => {
                 let here = slots.iter().filter(|(_, slot)| slot.way.is_some() && !slot.is_gone());
-                let left = self.head.told_targets().chain(here.map(|(target, _)| target));
+                let left = self.head.told_targets().chain(here.map(|(target, _)| target.as_str()));
                 let mut wanted: BTreeMap<_, _> = left.map(deleted).collect();
                 wanted.extend(intent.map(|(target, app)| (target.clone(), Wanted::Kept(app.clone()))));
                 wanted

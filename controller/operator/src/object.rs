@@ -1,6 +1,6 @@
 //! Apps and Targets as the API server has them: what of an object is looked at, and nothing else of it is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use kube::api::DynamicObject;
@@ -8,8 +8,13 @@ use kube::discovery::ApiResource;
 use portolan_core::manifest::API_VERSION;
 use serde_json::{Value, json};
 
+use crate::status;
+
 /// Keeps an App until what was applied for it is gone.
 pub const FINALIZER: &str = "portolan.dev/cleanup";
+
+/// Beside the finalizer: the targets where something of the App may be, with commas between them.
+pub const TARGETS: &str = "portolan.dev/targets";
 
 /// `"true"`: the App is left alone.
 pub const SUSPEND: &str = "portolan.dev/suspend";
@@ -119,21 +124,36 @@ impl Head {
         self.annotations.get(annotation).is_some_and(|value| value == "true")
     }
 
-    /// Targets that its status speaks of: something may have been applied there.
-    pub fn told_targets(&self) -> impl Iterator<Item = &String> {
-        self.status["targets"]
-            .as_object()
-            .into_iter()
-            .flat_map(|targets| targets.keys())
+    /// What it says for as long as something of the App may be anywhere; none where it has not said so yet, or has lost it.
+    pub fn record(&self) -> Option<BTreeSet<&str>> {
+        let said = self.annotations.get(TARGETS).filter(|_| self.has_finalizer())?;
+        Some(said.split(',').collect())
     }
 
-    /// With our finalizer, or without it, and everybody else's.
-    pub fn finalizer_patch(&self, on: bool) -> Value {
+    /// Targets where something of it may be: those on record, and what its status speaks of.
+    pub fn told_targets(&self) -> impl Iterator<Item = &str> {
+        let of_status = self.status["targets"].as_object().into_iter().flatten();
+        let of_status = of_status.map(|(target, _)| target.as_str());
+        self.record().into_iter().flatten().chain(of_status)
+    }
+
+    /// The generation that its status is about; none while nobody has written one.
+    pub fn observed(&self) -> Option<i64> {
+        status::observed(&self.status)
+    }
+
+    /// The object with our finalizer and where something of it may be, or without both, and with everybody else's.
+    pub fn record_patch(&self, targets: &BTreeSet<&str>) -> Value {
         let mut finalizers = self.finalizers.clone();
         finalizers.retain(|one| one != FINALIZER);
-        if on {
+        let mut said = Value::Null;
+        if !targets.is_empty() {
             finalizers.push(FINALIZER.to_string());
+            said = targets.iter().copied().collect::<Vec<_>>().join(",").into();
         }
-        json!({ "metadata": { "resourceVersion": self.version, "uid": self.uid, "finalizers": finalizers } })
+        json!({ "metadata": {
+            "resourceVersion": self.version, "uid": self.uid,
+            "finalizers": finalizers, "annotations": { TARGETS: said },
+        } })
     }
 }

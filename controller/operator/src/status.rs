@@ -85,14 +85,19 @@ pub fn of_target(refusals: Option<&[Refusal]>, generation: i64, before: &Value, 
     json!({ "observedGeneration": generation, "conditions": conditions })
 }
 
+/// The generation that a status is about. A new object has one by the definition's default, which is about none.
+pub fn observed(status: &Value) -> Option<i64> {
+    status["observedGeneration"]
+        .as_i64()
+        .filter(|generation| *generation >= 0)
+}
+
 /// The same, but for one condition: of an App that nobody looks at.
 pub fn suspended(before: &Value, generation: i64, now: &str) -> Value {
     let mut status = before.clone();
-    if status["observedGeneration"].is_null() {
-        status["observedGeneration"] = json!(generation);
-    }
+    let seen = observed(before).unwrap_or(generation);
+    status["observedGeneration"] = json!(seen);
     let message = "left alone for as long as it bears portolan.dev/suspend";
-    let seen = status["observedGeneration"].as_i64().unwrap_or(generation);
     let ready = condition_of(before, "Ready").cloned();
     let ready =
         ready.unwrap_or_else(|| condition("Ready", &Verdict::new(false, "Suspended", message), seen, before, now));

@@ -3,8 +3,8 @@
 //! Every change names the version of the object that it was made for. Where that has moved on the change is dropped: the
 //! watch brings the newer object, and what is due is found out anew.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{DynamicObject, Patch, PatchParams};
@@ -12,6 +12,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client, Error};
 use portolan_core::manifest::API_VERSION;
 use portolan_engine::Lease;
+use portolan_engine::budget::Budget;
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::UnboundedSender;
@@ -30,6 +31,10 @@ const MANAGER: &str = "portolan-controller";
 /// take its time from those.
 const AT_ONCE: usize = 16;
 const NEWS_AT_ONCE: usize = 2;
+
+/// Events a second, of all Apps together, once twice as many have been told at once: nobody waits for one, and where very many
+/// Apps come at the same time their objects do not wait for the Events about them.
+const EVENTS: u32 = 10;
 
 /// After a write that was refused for its version: the watch is about to say why.
 const MOVED: Duration = Duration::from_millis(500);
@@ -73,6 +78,7 @@ pub struct Writer {
     recorder: Recorder,
     room: Arc<Semaphore>,
     room_for_news: Arc<Semaphore>,
+    events: Arc<Mutex<Budget>>,
     tell: UnboundedSender<Written>,
 }
 
@@ -88,6 +94,7 @@ impl Writer {
             lease,
             room: Arc::new(Semaphore::new(AT_ONCE)),
             room_for_news: Arc::new(Semaphore::new(NEWS_AT_ONCE)),
+            events: Arc::new(Mutex::new(Budget::new(EVENTS))),
             tell,
         }
     }
@@ -125,7 +132,11 @@ impl Writer {
             secondary: None,
         };
         let writer = self.clone();
+        // A budget is whole after every line of its code.
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = events.take(SystemTime::now().into());
         tokio::spawn(async move {
+            sleep(turn).await;
             let _room = writer.room_for_news.acquire().await;
             if writer.lease.is_lost() {
                 return;
@@ -176,7 +187,7 @@ impl Writer {
             ObjectName::Target(name) => (Api::all_with(client, &target_resource()), "Target", name),
         };
         match change.write {
-            Write::Finalizer(patch) => {
+            Write::Record(patch) => {
                 let params = PatchParams {
                     field_manager: Some(MANAGER.into()),
                     ..PatchParams::default()

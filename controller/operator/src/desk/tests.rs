@@ -11,7 +11,7 @@ use portolan_provider_fake::{FakeCloud, FakeShape, provider};
 use serde_json::json;
 
 use super::*;
-use crate::object::{APPROVE, FINALIZER, ORPHAN, RECONCILE_AT, SUSPEND};
+use crate::object::{APPROVE, FINALIZER, ORPHAN, RECONCILE_AT, SUSPEND, TARGETS};
 use crate::told::Told as ToldOf;
 
 const NOW: &str = "2026-01-01T00:00:00Z";
@@ -31,7 +31,7 @@ struct World {
     assigned: BTreeMap<AppKey, Assignment>,
     /// By target.
     orders: Vec<(String, Order)>,
-    /// `finalizer`, `status` and `assignments`, as they came.
+    /// `record`, `status` and `assignments`, as they came.
     steps: Vec<&'static str>,
 }
 
@@ -170,9 +170,19 @@ impl World {
         self.version += 1;
         let value = self.objects.get_mut(&change.name).unwrap();
         match &change.write {
-            Write::Finalizer(patch) => {
-                value["metadata"]["finalizers"] = patch["metadata"]["finalizers"].clone();
-                self.steps.push("finalizer");
+            Write::Record(patch) => {
+                let patch = &patch["metadata"];
+                value["metadata"]["finalizers"] = patch["finalizers"].clone();
+                let mut annotations = value["metadata"]["annotations"]
+                    .as_object()
+                    .cloned()
+                    .unwrap_or_default();
+                match &patch["annotations"][TARGETS] {
+                    Value::Null => drop(annotations.remove(TARGETS)),
+                    said => drop(annotations.insert(TARGETS.into(), said.clone())),
+                }
+                value["metadata"]["annotations"] = Value::Object(annotations);
+                self.steps.push("record");
             }
             Write::Status(status) => {
                 value["status"] = status.clone();
@@ -235,8 +245,9 @@ fn nothing_is_assigned_before_the_object_says_so_and_a_new_controller_writes_not
     let mut world = World::new();
     world.make(shop(), spec(&["here"]));
     world.settle();
-    assert_eq!(world.steps, ["status", "finalizer", "assignments"]);
+    assert_eq!(world.steps, ["record", "assignments"]);
     world.end("here", ToldOf::usable());
+    assert_eq!(world.steps[2..], ["status"]);
     world.make(target("there"), json!({ "provider": "kubernetes" }));
     world.change(shop(), |object| object["spec"] = spec(&["here", "there"]));
     for change in world.look() {
