@@ -17,6 +17,7 @@ mod desk;
 mod election;
 mod error;
 mod hearing;
+mod history;
 mod intent;
 mod memory;
 mod object;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use crate::history::history;
 use crate::intent::Refusal;
 use crate::told::{Told, Verdict, resource};
 
@@ -179,13 +180,14 @@ fn targets(parts: &Parts<'_>) -> Map<String, Value> {
         .collect();
     let room = MOST / named.len().max(1);
     for (name, told) in named {
-        entries.insert((*name).to_string(), entry(told, room));
+        let history = history(&parts.before["targets"][*name], told, parts.now);
+        entries.insert((*name).to_string(), entry(told, history, room));
     }
     entries
 }
 
 /// Of a target: no larger than `room`, if there is room for what every entry has.
-fn entry(told: &Told, room: usize) -> Value {
+fn entry(told: &Told, history: Vec<Value>, room: usize) -> Value {
     let mut entry = json!({
         "ready": told.ready.is,
         "reason": told.ready.reason,
@@ -197,23 +199,26 @@ fn entry(told: &Told, room: usize) -> Value {
     }
     shorten(&mut entry, room);
     let mut left = room.saturating_sub(entry.to_string().len());
-    let mut shown = Vec::new();
-    for one in &told.resources {
-        let one = resource(one);
-        let size = one.to_string().len() + 1;
-        if size > left {
-            break;
-        }
-        left -= size;
-        shown.push(one);
-    }
+    let history = as_many_as_fit(history.into_iter(), &mut left);
+    let shown = as_many_as_fit(told.resources.iter().map(resource), &mut left);
     if shown.len() < told.resources.len() {
         entry["more"] = json!(told.resources.len() - shown.len());
+    }
+    if !history.is_empty() {
+        entry["history"] = Value::Array(history);
     }
     if !shown.is_empty() {
         entry["resources"] = Value::Array(shown);
     }
     entry
+}
+
+fn as_many_as_fit(values: impl Iterator<Item = Value>, left: &mut usize) -> Vec<Value> {
+    let fits = |value: Value| {
+        *left = left.checked_sub(value.to_string().len() + 1)?;
+        Some(value)
+    };
+    values.map_while(fits).collect()
 }
 
 /// Of very many targets each has little to say. Quoted, a letter takes up to six bytes.

@@ -63,6 +63,10 @@ fn an_app_comes_changes_rests_and_goes_with_the_shipped_role() {
         .unwrap();
     assert_eq!(deployments["items"].as_array().unwrap().len(), 1);
     assert_eq!(deployments["items"][0]["spec"]["replicas"], 3);
+    let object = world.get(&["-n", "team", "app", "hello"]).unwrap();
+    let history = object["status"]["targets"]["here"]["history"].as_array().unwrap();
+    let generations: Vec<_> = history.iter().map(|one| (&one["generation"], &one["ready"])).collect();
+    assert_eq!(generations, [(&json!(2), &json!(true)), (&json!(1), &json!(true))]);
     rests(&world, "a converged App");
 
     let since = world.now();
