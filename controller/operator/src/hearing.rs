@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use portolan_engine::budget::Budget;
 use portolan_engine::controller::Listener;
 use portolan_engine::journal::AppKey;
 use portolan_engine::{EngineError, EngineEvent, Outcome, Work};
@@ -13,9 +14,12 @@ use tokio::time::sleep;
 
 use crate::told::{self, News, Told};
 
-/// How long a turn has to have gone on before that is news. What is over sooner is told of by its end alone: two writes of
-/// each App less, where very many come at once.
+/// How long a turn has to have gone on before that is news. What is over sooner is told of by its end alone.
 const NEWS: Duration = Duration::from_secs(10);
+
+/// Of so many a second it is told, once twice as many were: where very many come at once, each takes longer, and nobody
+/// reads of each that it goes on.
+const NEWS_A_SECOND: u32 = 5;
 
 /// Something that has happened to an App on a target.
 pub enum Heard {
@@ -41,6 +45,7 @@ pub struct Hearing {
     planned: Mutex<BTreeMap<AppKey, Box<Told>>>,
     /// Turns that have begun, and are not news yet.
     going: Mutex<BTreeMap<AppKey, AbortHandle>>,
+    budget: Arc<Mutex<Budget>>,
 }
 
 impl Listener for Hearing {
@@ -82,13 +87,16 @@ impl Hearing {
             tell,
             planned: Mutex::default(),
             going: Mutex::default(),
+            budget: Arc::new(Mutex::new(Budget::new(NEWS_A_SECOND))),
         }
     }
 
     fn begun(&self, key: AppKey, told: Box<Told>) {
-        let (tell, of) = (self.tell.clone(), key.clone());
+        let (tell, of, budget) = (self.tell.clone(), key.clone(), self.budget.clone());
         let news = tokio::spawn(async move {
             sleep(NEWS).await;
+            let turn = guard(&budget).take(SystemTime::now().into());
+            sleep(turn).await;
             _ = tell.send(Heard::Begun { key: of, told });
         });
         guard(&self.going).insert(key, news.abort_handle());
@@ -105,7 +113,7 @@ impl Hearing {
 }
 
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A map is whole after every line of its code.
+    // What it guards is whole after every line of its code.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

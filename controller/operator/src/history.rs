@@ -16,13 +16,15 @@ pub fn history(before: &Value, told: &Told, now: &str) -> Vec<Value> {
         return history;
     }
     let reason = &told.ready.reason;
-    match history.first_mut().filter(|newest| newest["generation"] == told.generation) {
+    match history
+        .first_mut()
+        .filter(|newest| newest["generation"] == told.generation)
+    {
         // Once it has served, what happens to it is no longer a rollout.
         Some(newest) if newest["ready"] == true => {}
         Some(newest) => (newest["ready"], newest["reason"]) = (json!(told.ready.is), json!(reason)),
         None => {
-            let newest =
-                json!({ "generation": told.generation, "at": now, "ready": told.ready.is, "reason": reason });
+            let newest = json!({ "generation": told.generation, "at": now, "ready": told.ready.is, "reason": reason });
             history.insert(0, newest);
             history.truncate(KEPT);
         }

@@ -34,7 +34,7 @@ const NEWS_AT_ONCE: usize = 2;
 
 /// Events a second, of all Apps together, once twice as many have been told at once: nobody waits for one, and where very many
 /// Apps come at the same time their objects do not wait for the Events about them.
-const EVENTS: u32 = 10;
+const EVENTS: u32 = 5;
 
 /// After a write that was refused for its version: the watch is about to say why.
 const MOVED: Duration = Duration::from_millis(500);

@@ -6,6 +6,7 @@ use portolan_core::diagnostic::Diagnostic;
 use portolan_engine::controller::{Board, Changes};
 use portolan_image::ReferencedImages;
 use portolan_operator::{Cluster, Operator, OperatorError, Settings, Webhook};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -17,8 +18,13 @@ use crate::interrupt;
 use crate::output::Output;
 use crate::targets::OfCluster;
 
+/// Apps that are worked on at the same time: an API server takes more requests at once than other platforms.
+const AT_ONCE: usize = 32;
+
 pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResult {
-    let controller = settings(&arguments)?;
+    let mut controller = settings(&arguments)?;
+    controller.at_once = AT_ONCE;
+    controller.most = most(open_files());
     let folders = Folders::of_this_user()?;
     let cluster = Cluster::connect(arguments.context.as_deref()).await;
     let cluster = cluster.map_err(|error| failure(&error))?;
@@ -46,6 +52,26 @@ pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResul
     ended.map_err(|error| failure(&error))?;
     output.say("stopped: what runs goes on, and the next controller takes it up");
     Ok(exit::DONE)
+}
+
+/// Turns at the same time, each of which holds a file: half of those that there may be, so that they have room for more, and no
+/// more than memory should hold.
+fn most(files: u64) -> usize {
+    usize::try_from(files / 2).unwrap_or(usize::MAX).clamp(50, 2_000)
+}
+
+/// As many as this process may have open from now on.
+fn open_files() -> u64 {
+    let before = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: before.maximum,
+        ..before
+    };
+    let now = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => before.maximum,
+        Err(_) => before.current,
+    };
+    now.unwrap_or(u64::MAX)
 }
 
 /// The webhook, if one is wanted: before the Lease is, since those who stand by answer too.
