@@ -24,6 +24,7 @@ pub struct Parts<'a> {
     /// Entries that stay as they are: of targets that say nothing now.
     pub kept: Map<String, Value>,
     pub reconcile_at: Option<&'a str>,
+    pub promote: Option<&'a str>,
     /// The app's one service, and whose it is, where the App says `replicas`: it can be scaled as a whole.
     pub scaled: Option<Scaled<'a>>,
     /// What is there now.
@@ -60,6 +61,9 @@ pub fn status(parts: &Parts<'_>) -> Value {
     }
     if let Some(at) = parts.reconcile_at {
         status["lastHandledReconcileAt"] = json!(at);
+    }
+    if let Some(said) = parts.promote {
+        status["lastHandledPromote"] = json!(said);
     }
     status
 }
@@ -195,6 +199,9 @@ fn entry(told: &Told, room: usize) -> Value {
     if let Some(plan) = &told.plan {
         entry["plan"] = json!(plan);
     }
+    if let Some(promotion) = &told.promotion {
+        entry["promotion"] = json!(promotion);
+    }
     shorten(&mut entry, room);
     let mut left = room.saturating_sub(entry.to_string().len());
     let mut shown = Vec::new();
@@ -242,6 +249,7 @@ mod tests {
             without_entry: BTreeSet::new(),
             kept: Map::new(),
             reconcile_at: None,
+            promote: None,
             scaled: None,
             before,
             now,
@@ -307,6 +315,7 @@ mod tests {
             endpoints: vec![format!("http://a-service-with-a-long-name-{number:04}.shop.svc:8080")],
             message: Some(message.to_string()).filter(|message| !message.is_empty()),
             paused: None,
+            step: None,
             failure: None,
         }
     }
