@@ -414,7 +414,7 @@ fn a_promotion_is_for_those_that_are_in_the_very_pause_that_it_names() {
         full: true,
     };
     let expected = ("here".to_string(), Order::Promote(promoted));
-    assert_eq!(world.orders, [expected.clone()]);
+    assert_eq!(world.orders, std::slice::from_ref(&expected));
     assert_eq!(
         world.status()["lastHandledPromote"],
         "another",
