@@ -51,7 +51,7 @@ fn an_operator_for_one_namespace_keeps_its_apps_and_no_others_by_its_own_role() 
     let _running = world.operator("one");
     asks_for_everything(&world, "apps");
     let elsewhere = world.get(&["-n", "team", "app", "elsewhere"]).unwrap();
-    assert!(elsewhere["status"].is_null() && elsewhere["metadata"]["finalizers"].is_null());
+    assert!(elsewhere["status"]["conditions"].is_null() && elsewhere["metadata"]["finalizers"].is_null());
     assert_eq!(world.get(&["-n", "team", KINDS, "-l", "portolan.dev/app"]), None);
     is_all_of(
         &world,
