@@ -23,6 +23,12 @@ SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local
 # These start a Kubernetes, which is built before the first of them runs.
 KUBERNETES = re.compile(r"^(portolan-(cluster|operator|provider-kubernetes)/(?!lib$)|portolan-tests/e2e_kubernetes$)")
 
+# What of them runs against the oldest Kubernetes too, with --full.
+OLDEST = {
+    "portolan-provider-kubernetes/conformance": [],
+    "portolan-operator/e2e": ["life::", "definitions::", "walks::a_canary", "versions::", "refusals::"],
+}
+
 RESULT = re.compile(r"^test (?P<name>\S+)(?: - should panic)? \.\.\. (?P<end>ok|FAILED|ignored)", re.M)
 SUMMARY = re.compile(r"^test result: .*? (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
 SKIP = re.compile(r"^SKIP (?P<name>[^\s:]+(?:::[^\s:]+)*): (?P<reason>.+)$", re.M)
@@ -42,8 +48,12 @@ def main():
     if any(KUBERNETES.match(suite["name"]) for suite in wanted):
         build_kubernetes()
     passed, failed, skipped = 0, 0, {}
+    if arguments.full and (named := [suite for suite in wanted if suite["name"] in OLDEST]):
+        oldest = on_the_oldest(named)
+        wanted += oldest
+        skipped.update({} if oldest else {"oldest": "the oldest Kubernetes could not be built"})
     for suite in wanted:
-        done = run(suite, logs, arguments.full)
+        done = run(suite, logs, arguments.full and "words" not in suite)
         passed += done["passed"]
         failed += done["failed"]
         skipped.update(done["skipped"])
@@ -93,14 +103,30 @@ def build_kubernetes():
     print(f"== kubernetes: {time.monotonic() - start:.0f} s, {place}", flush=True)
 
 
+def on_the_oldest(suites):
+    """The same programs with another Kubernetes; none where it cannot be built."""
+    start = time.monotonic()
+    done = subprocess.run([ROOT / "tests/kubetools/oldest/build"], stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        return []
+    folder = done.stdout.strip()
+    print(f"== the oldest kubernetes: {time.monotonic() - start:.0f} s, in {folder}", flush=True)
+    of_it = {"environment": {"KUBEBUILDER_ASSETS": folder}}
+    return [
+        {**suite, **of_it, "name": f"{suite['name']}-oldest", "words": OLDEST[suite["name"]]}
+        for suite in suites
+    ]
+
+
 def run(suite, logs, full):
     """Runs one suite in its crate's folder, as cargo would."""
-    command = list(suite["command"])
+    command = [*suite["command"], *suite.get("words", [])]
     if suite["libtest"] and full:
         command.append("--include-ignored")
     if suite["libtest"] and SERIAL.match(suite["name"]):
         command.append("--test-threads=1")
     environment = {**os.environ, "CARGO_MANIFEST_DIR": str(suite["folder"]), "INSTA_UPDATE": "no", "RUST_BACKTRACE": "1"}
+    environment |= suite.get("environment", {})
     start = time.monotonic()
     log = logs / f"{suite['name'].replace('/', '.')}.log"
     with open(log, "wb") as out:

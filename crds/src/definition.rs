@@ -139,6 +139,10 @@ fn app_status() -> Value {
             "description": "The annotation portolan.dev/reconcile-at that was obeyed last.",
             "type": "string",
         },
+        "lastHandledPromote": {
+            "description": "The annotation portolan.dev/promote that was looked at last.",
+            "type": "string",
+        },
         "replicas": {
             "description": "Of an app that says `replicas`: how many of them are ready, on the target that has the fewest.",
             "type": "integer",

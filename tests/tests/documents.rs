@@ -55,6 +55,7 @@ const KUBERNETES_WORDS: &[&str] = &[
     "PodDisruptionBudget",
     "PodInitializing",
     "QueueLength",
+    "ReadWriteOnce",
     "ReplicaFailure",
     "ResourceClaimTemplate",
     "RollingUpdate",

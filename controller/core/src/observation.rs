@@ -103,6 +103,9 @@ pub enum ResourceState {
         /// Set where all has been done that can be done for now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         paused: Option<Pause>,
+        /// Of a rollout in steps: which one it is at, from 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<u32>,
     },
     Ready,
     /// A job that ran to its end with success.
@@ -132,6 +135,7 @@ impl ResourceState {
         Self::Progressing {
             message: message.into(),
             paused: None,
+            step: None,
         }
     }
 }
@@ -181,6 +185,13 @@ impl ObservedResource {
     pub fn pause(&self) -> Option<Pause> {
         match self.state {
             ResourceState::Progressing { paused, .. } => paused,
+            _ => None,
+        }
+    }
+
+    pub fn step(&self) -> Option<u32> {
+        match self.state {
+            ResourceState::Progressing { step, .. } => step,
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::name::hash_of;
 use crate::observation::{Failure, Observation, ObservedResource, Pause, Replicas, ResourceState};
 use crate::plan::Scope;
 use crate::resource::{Resource, ResourceId, Resources};
@@ -62,6 +63,9 @@ pub struct ResourceStatus {
     /// What its rollout waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,
+    /// Of a rollout in steps: which one it is at, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
 }
@@ -119,6 +123,21 @@ impl Status {
         self.condition(ConditionKind::Ready)
             .is_some_and(|condition| condition.status)
     }
+
+    /// The word for the very pause that is to be promoted, if one is: of these services in these revisions at these steps.
+    pub fn pause(&self) -> Option<String> {
+        let waiting = self.resources.iter().filter(|one| waits_for_a_promotion(one));
+        let waiting: Vec<_> = waiting.map(|one| (&one.id, &one.revision, one.step)).collect();
+        if waiting.is_empty() {
+            return None;
+        }
+        let text = serde_json::to_string(&(&self.target, self.observed_generation, waiting));
+        Some(hash_of(&["pause", &text.expect("names and numbers")])[..12].to_string())
+    }
+}
+
+fn waits_for_a_promotion(resource: &ResourceStatus) -> bool {
+    resource.paused == Some(Pause::Promotion)
 }
 
 /// What an earlier delete has retained is no part of the app until it is applied again.
@@ -144,6 +163,7 @@ fn resource_status(resource: &Resource, observed: Option<&ObservedResource>) -> 
         endpoints: observed.map(|seen| endpoints(&seen.outputs)).unwrap_or_default(),
         message,
         paused: observed.and_then(ObservedResource::pause),
+        step: observed.and_then(ObservedResource::step),
         failure: observed.and_then(|seen| seen.failure().cloned()),
     }
 }
@@ -206,7 +226,7 @@ fn ready(resources: &[ResourceStatus], observed: &Observation) -> Verdict {
 
 /// A rollout that waits for its promotion is not settled, though nobody works on it.
 fn reconciling(resources: &[ResourceStatus], standing: &Standing) -> Verdict {
-    let waits = resources.iter().find(|one| one.paused == Some(Pause::Promotion));
+    let waits = resources.iter().find(|one| waits_for_a_promotion(one));
     match (standing.reconciling, waits) {
         (true, _) => (
             true,

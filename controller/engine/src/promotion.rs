@@ -2,6 +2,7 @@
 
 use portolan_core::observation::Observation;
 use portolan_core::resource::{Resource, Resources};
+use portolan_core::status::{Standing, summarise};
 use portolan_provider_api::Promote;
 
 use crate::error::EngineError;
@@ -16,10 +17,12 @@ pub struct Promotion<'a> {
     pub how: PromoteHow,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PromoteHow {
     /// With no further pause.
     pub full: bool,
+    /// Only out of that very pause, by [`portolan_core::status::Status::pause`].
+    pub only: Option<String>,
     /// Only answer whose rollouts wait.
     pub dry_run: bool,
 }
@@ -35,10 +38,16 @@ impl Promotion<'_> {
         let record = record.of(&scope.owner);
         let goal = self.looking.applied_or_desired(&record, &realm).await?;
         let observed = self.looking.observe(&scope, &goal, &record).await?;
+        let standing = Standing {
+            generation: record.latest.as_ref().map_or(0, |latest| latest.number),
+            ..Standing::default()
+        };
+        let pause = summarise(&scope, &goal.resources, &observed, &standing).pause();
+        let is_meant = self.how.only.is_none() || self.how.only == pause;
         let waiting = waiting(&goal.resources, &observed);
         let waiting: Vec<String> = waiting
             .into_iter()
-            .filter(|name| service.is_none_or(|service| service == name))
+            .filter(|name| is_meant && service.is_none_or(|service| service == name))
             .collect();
         if waiting.is_empty() {
             return Err(EngineError::NotPaused {

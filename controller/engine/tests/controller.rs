@@ -11,7 +11,7 @@ use portolan_core::manifest::Approval;
 use portolan_engine::controller::{
     AppReport, Assignment, Assignments, Board, Controller, Listener, Settings, Standing,
 };
-use portolan_engine::journal::{AppKey, Journal, MemoryJournal, Order};
+use portolan_engine::journal::{AppKey, Journal, MemoryJournal, Order, Promoted};
 use portolan_engine::machine::Timestamp;
 use portolan_engine::{Engine, EngineError, EngineEvent, Outcome, Wish, Work};
 use portolan_provider_api::Provider;
@@ -437,6 +437,49 @@ async fn a_plan_that_deletes_much_waits_until_it_is_approved() {
     sleep(MINUTE).await;
     assert_eq!(running.report().standing, Standing::Converged);
     assert_eq!(world.cloud.objects().len(), before - 19);
+    running.hand_over().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_is_ended_by_its_own_word_and_by_no_other() {
+    let world = World::new();
+    let pausing = |n| with(version(n), "/spec/services/web/env", json!({ "FAKE_PAUSES": "yes" }));
+    let promoting = |pause: &str| {
+        let promoted = Promoted {
+            pause: pause.into(),
+            full: false,
+        };
+        world.give(&hello(), Order::Promote(promoted));
+    };
+    let running = world.start(&[pausing(1)]);
+    sleep(MINUTE).await;
+    let pause = || running.report().status.expect("it was looked at").pause();
+    let first = pause().expect("it waits");
+    promoting("another");
+    sleep(HOUR).await;
+    assert_eq!(
+        (running.report().standing, pause()),
+        (Standing::Paused, Some(first.clone()))
+    );
+    promoting(&first);
+    sleep(MINUTE).await;
+    assert_eq!((running.report().standing, pause()), (Standing::Converged, None));
+
+    running.bring(&world, &[pausing(2)]);
+    sleep(HOUR).await;
+    let second = pause().expect("the next one waits");
+    assert_ne!(first, second);
+    assert_eq!(
+        running.report().standing,
+        Standing::Paused,
+        "that word was of the one before"
+    );
+    let promotions = world
+        .cloud
+        .calls()
+        .into_iter()
+        .filter(|call| matches!(call, Called::Promote(_)));
+    assert_eq!(promotions.count(), 1);
     running.hand_over().await;
 }
 

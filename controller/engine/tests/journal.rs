@@ -15,7 +15,7 @@ use portolan_core::plan::Verb;
 use portolan_core::resource::{ResourceId, Resources};
 use portolan_engine::journal::{
     AppKey, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Hold, Intent, Journal, JournalEntry,
-    JournalError, MemoryJournal, Order, SqliteJournal,
+    JournalError, MemoryJournal, Order, Promoted, SqliteJournal,
 };
 use portolan_engine::machine::Timestamp;
 use portolan_provider_api::{Handle, OpenOperation};
@@ -196,6 +196,13 @@ fn orders_are_heard_by_another_process() {
         let orders = controller.orders().expect("the orders")[&key].clone();
         assert_eq!((orders.suspended, orders.reconcile, orders.approved), expected);
     }
+    let promoted = Promoted {
+        pause: "p".into(),
+        full: true,
+    };
+    user.give(&key, Order::Promote(promoted.clone()))
+        .expect("it can be written");
+    assert_eq!(controller.orders().expect("the orders")[&key].promoted, Some(promoted));
     assert_ne!(controller.version().expect("a version"), before);
 }
 

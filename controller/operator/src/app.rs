@@ -20,6 +20,10 @@ use crate::slot::{Harbour, Place, Slot, Wanted, Way};
 use crate::status::{self, Parts, Scaled};
 use crate::told::Told;
 
+mod promoting;
+
+pub use promoting::Outdated;
+
 pub struct KeptApp {
     pub name: AppName,
     pub head: Head,
@@ -174,7 +178,8 @@ impl KeptApp {
             order,
             keys: keys.clone(),
         };
-        reconcile.into_iter().chain(approve).map(asked).collect()
+        let of_all = reconcile.into_iter().chain(approve).map(asked);
+        of_all.chain(self.promoted()).collect()
     }
 
     fn unheard(&self, annotation: &'static str) -> Option<&String> {
@@ -279,6 +284,7 @@ impl KeptApp {
             without_entry,
             kept,
             reconcile_at: reconciled.or_else(|| self.head.status["lastHandledReconcileAt"].as_str()),
+            promote: self.handled_promotion(),
             scaled: self.scaled(),
             before: &self.head.status,
             now,

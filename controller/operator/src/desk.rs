@@ -10,10 +10,10 @@ use portolan_engine::journal::AppKey;
 use portolan_engine::machine::Timestamp;
 use serde_json::Value;
 
-use crate::app::{Asked, KeptApp, Write};
+use crate::app::{Asked, KeptApp, Outdated, Write};
 use crate::hearing::Heard;
 use crate::intent;
-use crate::object::{AppName, Head, ObjectName};
+use crate::object::{AppName, Head, ObjectName, PROMOTE};
 use crate::operator::Harbours;
 use crate::slot::Harbour;
 use crate::status;
@@ -224,6 +224,11 @@ impl Desk {
             self.reassigned.extend(app.settle(&self.targets));
             due.orders
                 .extend(app.asked(at).into_iter().map(|asked| (name.clone(), asked)));
+            if let Some(Outdated { said, target, news }) = app.outdated_promotion() {
+                app.obeyed(PROMOTE, said);
+                let name = name.clone();
+                due.news.push(Told { name, target, news });
+            }
             if let Some(write) = app.write(now) {
                 app.is_busy = true;
                 due.writes.push(Change::of(ObjectName::App(name), &app.head, write));

@@ -22,6 +22,8 @@ pub const SUSPEND: &str = "portolan.dev/suspend";
 pub const RECONCILE_AT: &str = "portolan.dev/reconcile-at";
 /// The digest of a plan that waits for a yes.
 pub const APPROVE: &str = "portolan.dev/approve";
+/// The word for a pause of a rollout, to end it; with `/full` to come to the rollout's end.
+pub const PROMOTE: &str = "portolan.dev/promote";
 /// `"true"`: a deleted App is let go, whatever is left of it.
 pub const ORPHAN: &str = "portolan.dev/orphan";
 

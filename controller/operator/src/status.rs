@@ -25,6 +25,7 @@ pub struct Parts<'a> {
     /// Entries that stay as they are: of targets that say nothing now.
     pub kept: Map<String, Value>,
     pub reconcile_at: Option<&'a str>,
+    pub promote: Option<&'a str>,
     /// The app's one service, and whose it is, where the App says `replicas`: it can be scaled as a whole.
     pub scaled: Option<Scaled<'a>>,
     /// What is there now.
@@ -61,6 +62,9 @@ pub fn status(parts: &Parts<'_>) -> Value {
     }
     if let Some(at) = parts.reconcile_at {
         status["lastHandledReconcileAt"] = json!(at);
+    }
+    if let Some(said) = parts.promote {
+        status["lastHandledPromote"] = json!(said);
     }
     status
 }
@@ -197,6 +201,9 @@ fn entry(told: &Told, history: Vec<Value>, room: usize) -> Value {
     if let Some(plan) = &told.plan {
         entry["plan"] = json!(plan);
     }
+    if let Some(promotion) = &told.promotion {
+        entry["promotion"] = json!(promotion);
+    }
     shorten(&mut entry, room);
     let mut left = room.saturating_sub(entry.to_string().len());
     let history = as_many_as_fit(history.into_iter(), &mut left);
@@ -247,6 +254,7 @@ mod tests {
             without_entry: BTreeSet::new(),
             kept: Map::new(),
             reconcile_at: None,
+            promote: None,
             scaled: None,
             before,
             now,
@@ -312,6 +320,7 @@ mod tests {
             endpoints: vec![format!("http://a-service-with-a-long-name-{number:04}.shop.svc:8080")],
             message: Some(message.to_string()).filter(|message| !message.is_empty()),
             paused: None,
+            step: None,
             failure: None,
         }
     }

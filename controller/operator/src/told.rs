@@ -5,12 +5,13 @@
 
 use portolan_core::observation::Failure;
 use portolan_core::plan::Problem;
-use portolan_core::status::{ConditionKind, ResourceStatus, StateWord, Status};
+use portolan_core::status::{ConditionKind, ROLLOUT_PAUSED, ResourceStatus, StateWord, Status};
 use portolan_engine::{EngineError, EngineEvent, Outcome, OutcomeKind};
 use portolan_provider_api::ErrorClass;
 use serde_json::{Value, json};
 
 use crate::intent::{Refusal, path_of};
+use crate::object::PROMOTE;
 
 /// No message is longer: a condition holds 32 KiB, and people read one line.
 const MESSAGE: usize = 1_000;
@@ -25,6 +26,8 @@ pub struct Told {
     pub generation: u64,
     /// The plan that waits for a yes.
     pub plan: Option<String>,
+    /// The word for the pause that is to be promoted.
+    pub promotion: Option<String>,
     /// Those that need somebody first.
     pub resources: Vec<ResourceStatus>,
     pub news: Option<News>,
@@ -66,6 +69,7 @@ impl Told {
             drifted: Verdict::new(false, "AsApplied", ""),
             generation: 0,
             plan: None,
+            promotion: None,
             resources: Vec::new(),
             news: None,
             is_gone: false,
@@ -153,7 +157,8 @@ pub fn ended(result: &Result<Outcome, EngineError>, is_delete: bool) -> Option<T
     let mut told = match &outcome.kind {
         OutcomeKind::Interrupted | OutcomeKind::Applied => return None,
         OutcomeKind::Converged if is_delete => gone(outcome),
-        OutcomeKind::Converged | OutcomeKind::Paused => settled(outcome),
+        OutcomeKind::Converged => settled(outcome),
+        OutcomeKind::Paused => paused(outcome),
         OutcomeKind::Held(failure) | OutcomeKind::RolledBack { failure, .. } => held(outcome, failure),
         OutcomeKind::Refused(problems) => refused(problems),
         OutcomeKind::Declined => awaiting(outcome),
@@ -187,6 +192,27 @@ fn settled(outcome: &Outcome) -> Told {
         told = told.with_news("Converged", note, false);
     }
     told
+}
+
+/// What waits, and by which word it goes on.
+fn paused(outcome: &Outcome) -> Told {
+    let mut told = of_status(outcome.status.as_ref());
+    let pause = outcome
+        .status
+        .as_ref()
+        .and_then(|status| Some((status, status.pause()?)));
+    let Some((status, pause)) = pause else { return told };
+    let message = format!(
+        "{}; hint: `kubectl annotate --overwrite app -n {} {} {PROMOTE}={pause}` takes it to the next step, {pause}/full to the last",
+        told.reconciling.message, status.namespace, status.app,
+    );
+    told.ready.message = cut(message.clone());
+    told.reconciling.message = cut(message.clone());
+    told.promotion = Some(pause);
+    match outcome.changed {
+        true => told.with_news(ROLLOUT_PAUSED, message, false),
+        false => told,
+    }
 }
 
 fn held(outcome: &Outcome, failure: &Failure) -> Told {

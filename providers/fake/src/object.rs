@@ -104,6 +104,7 @@ impl Object {
         ResourceState::Progressing {
             message: "10% of new connections go to the new revision".to_string(),
             paused: Some(paused),
+            step: None,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::names::{annotation, label};
 use crate::read::{is_deleting, items, text};
 
 pub mod events;
+pub mod stored;
 
 /// The pods of one workload, those of the revision that it wants apart.
 pub struct Pods<'a> {
@@ -256,8 +257,8 @@ fn wait_of(pod: &Value) -> Option<String> {
             one_line(text(one, "/message").unwrap_or_default())
         ));
     }
-    let image = containers(pod).find(|one| text(one, "/state/waiting/reason") == Some("ErrImagePull"));
-    if let Some(one) = image {
+    let patient = |one: &&Value| matches!(text(one, "/state/waiting/reason"), Some("ErrImagePull" | stored::COMES));
+    if let Some(one) = containers(pod).find(patient) {
         return Some(waiting(one));
     }
     let unready = |one: &&Value| one.get("ready") == Some(&Value::Bool(false)) && one["state"].get("running").is_some();

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::client::Cluster;
 use crate::diff::is_empty;
-use crate::kinds::{AUTOSCALER, CONFIG_MAP, DEPLOYMENT, SERVICE};
+use crate::kinds::{AUTOSCALER, CLAIM, CONFIG_MAP, DEPLOYMENT, SERVICE};
 use crate::names::label;
 use crate::read::{items, number, text};
 use crate::{KubernetesSettings, client, error};
@@ -35,6 +35,7 @@ struct Found {
     deployments: Vec<Value>,
     services: Vec<Value>,
     config_maps: Vec<Value>,
+    claims: Vec<Value>,
     scalers: Vec<Value>,
 }
 
@@ -52,6 +53,7 @@ pub async fn import(settings: &KubernetesSettings, app: &str, names: &[String]) 
         deployments: cluster.list(&DEPLOYMENT, place, "").await?,
         services: cluster.list(&SERVICE, place, "").await?,
         config_maps: cluster.list(&CONFIG_MAP, place, "").await?,
+        claims: cluster.list(&CLAIM, place, "").await?,
         scalers: cluster.list(&AUTOSCALER, place, "").await?,
     };
     if let Some(missing) = names
@@ -160,6 +162,10 @@ fn service(found: &Found, deployment: &Value, told: &mut Told) -> Value {
     told.leaves_all_but("spec", &deployment["spec"], OF_A_DEPLOYMENT);
     let metadata = &deployment["spec"]["template"]["metadata"];
     told.leaves_all_but("spec.template.metadata", metadata, &["labels", "creationTimestamp"]);
+    // Those by which its pods are found are others in a manifest's own.
+    let chosen_by = deployment["spec"]["selector"]["matchLabels"].as_object();
+    let chosen_by: Vec<&str> = chosen_by.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    told.leaves_all_but("spec.template.metadata.labels", &metadata["labels"], &chosen_by);
     let mut containers = items(pod, "/containers");
     let main = containers.next().unwrap_or(&Value::Null);
     let mut service = container::read(found, pod, main, told);

@@ -17,8 +17,8 @@ use portolan_provider_api::{Accepted, CallError, Calls, OpenOperation, WriteRequ
 use serde_json::Value;
 
 use crate::client::{Answer, Applied, Cluster, Created, LogRequest};
-use crate::explain::events;
-use crate::kinds::{DEPLOYMENT, HTTP_ROUTE, JOB, Kind, POD, RENDERED, SERVICE_ACCOUNT};
+use crate::explain::{events, stored};
+use crate::kinds::{DEPLOYMENT, EXTERNAL_SECRET, HTTP_ROUTE, JOB, Kind, POD, RENDERED, SERVICE_ACCOUNT};
 use crate::names::{Names, annotation, label, selector_of};
 use crate::read::{self, Read, Seen};
 use crate::render::KubernetesShape;
@@ -341,6 +341,9 @@ impl Calls for KubernetesCalls {
             (Err(failure), _) | (_, Err(failure)) => return Err(failure),
         };
         self.tell_by_events(scope, &mut objects, &mut pods).await;
+        let external_secrets = objects.iter().filter(|(kind, _)| *kind == &EXTERNAL_SECRET);
+        let external_secrets: Vec<&Value> = external_secrets.map(|(_, object)| object).collect();
+        pods.iter_mut().for_each(|pod| stored::tell(pod, &external_secrets));
         let seen = Seen {
             scope,
             pods: &pods,

@@ -163,6 +163,7 @@ fn state(seen: &Observed) -> ResourceState {
         ObjectState::Progressing { message } => ResourceState::Progressing {
             message: message.clone(),
             paused: pause(seen),
+            step: seen.service.as_ref().and_then(|service| service.shares?.step),
         },
         ObjectState::Ready if seen.object.kind() == Kind::Job => ResourceState::Completed,
         ObjectState::Ready => ResourceState::Ready,

@@ -31,6 +31,7 @@ fn a_shop_lives_on_real_pods() {
     comes_up(&mut shop);
     status_and_logs_tell_the_truth(&shop);
     is_looked_into(&shop);
+    a_job_runs_again(&shop);
     unchanged_is_silent(&shop);
     an_update_costs_no_request(&mut shop);
     breaks_and_says_why(&mut shop);
@@ -183,6 +184,24 @@ fn is_reached_by_a_port_of_this_machine(shop: &Harbour) {
     drop(guard);
     let said = shop.says(&["port-forward", "web", "0:81"], 1);
     assert!(said.contains("error[PortClosed]: port 81 of "), "{said}");
+}
+
+/// By another Job, whose words are seen as it writes them.
+fn a_job_runs_again(shop: &Harbour) {
+    let job = || {
+        let of_it = [
+            "-l=app.kubernetes.io/name=migrate",
+            "-o=jsonpath={.items[*].metadata.uid}",
+        ];
+        shop.kubectl(&[&["get", "jobs", "-n", PLACE][..], &of_it].concat())
+    };
+    let before = job();
+    let said = shop.says(&["run", "migrate"], 0);
+    assert!(said.contains("the data is as revision"), "{said}");
+    assert!(
+        job() != before && !job().contains(' '),
+        "it has taken the place of {before}"
+    );
 }
 
 fn unchanged_is_silent(shop: &Harbour) {

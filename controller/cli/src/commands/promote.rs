@@ -24,9 +24,10 @@ pub async fn promote(arguments: PromoteArgs, output: Output) -> CommandResult {
     let promote = PromoteHow {
         full: arguments.full,
         dry_run: arguments.dry_run,
+        only: None,
     };
     let engine = &session.engine;
-    let promoted = in_turn(|| engine.promote(&deployed.provider, &work, service, promote)).await;
+    let promoted = in_turn(|| engine.promote(&deployed.provider, &work, service, promote.clone())).await;
     let promoted = promoted.map_err(|error| deployed.failure(error))?;
     if arguments.dry_run {
         output.answer(&promoted, || format!("{}\n", promoted.join("\n")));

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use portolan_core::plan::Plan;
+use portolan_core::status::Status;
+use portolan_provider_api::Provider;
 use tokio::sync::{Notify, watch};
 
 use super::pace::{Pace, Went};
@@ -14,9 +16,10 @@ use crate::driver::requests_per_second;
 use crate::engine::{Audience, Engine};
 use crate::error::EngineError;
 use crate::event::EngineEvent;
-use crate::journal::{AppKey, Orders};
+use crate::journal::{AppKey, Orders, Promoted};
 use crate::machine::PhaseName;
 use crate::outcome::{Outcome, OutcomeKind};
+use crate::promotion::PromoteHow;
 use crate::work::{Wish, Work};
 
 pub struct Kept {
@@ -186,9 +189,15 @@ impl Kept {
             work.wish = Wish::Apply;
         }
         board.begun(key);
-        let (engine, provider, key) = (engine.clone(), self.assignment.provider.clone(), key.clone());
+        let turn = Turn {
+            engine: engine.clone(),
+            provider: self.assignment.provider.clone(),
+            audience,
+            stop: stopped,
+        };
+        let (key, promoted) = (key.clone(), self.orders.promoted.clone());
         async move {
-            let result = engine.reconcile(&provider, work, audience, stopped).await;
+            let result = turn.run(work, promoted).await;
             (key, assigned, result)
         }
     }
@@ -241,6 +250,46 @@ impl Kept {
                 OutcomeKind::Refused(_) | OutcomeKind::Declined => failed,
             },
         }
+    }
+}
+
+/// What one turn needs.
+struct Turn {
+    engine: Arc<Engine>,
+    provider: Provider,
+    audience: Arc<Follower>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Turn {
+    /// Where it ends in the very pause that somebody has promoted, it goes on from there.
+    async fn run(self, work: Work, promoted: Option<Promoted>) -> Result<Outcome, EngineError> {
+        let ended = self.reconcile(work.clone()).await?;
+        let pause = ended.status.as_ref().and_then(Status::pause);
+        let pause = pause.filter(|_| ended.kind == OutcomeKind::Paused && !*self.stop.borrow());
+        let Some(promoted) = promoted.filter(|promoted| Some(&promoted.pause) == pause.as_ref()) else {
+            return Ok(ended);
+        };
+        let how = PromoteHow {
+            full: promoted.full,
+            only: pause,
+            dry_run: false,
+        };
+        match self.engine.promote(&self.provider, &work, None, how).await {
+            // Somebody else was sooner.
+            Ok(_) | Err(EngineError::NotPaused { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let work = Work {
+            wish: Wish::Keep,
+            ..work
+        };
+        self.reconcile(work).await
+    }
+
+    async fn reconcile(&self, work: Work) -> Result<Outcome, EngineError> {
+        let (audience, stop) = (self.audience.clone(), self.stop.clone());
+        self.engine.reconcile(&self.provider, work, audience, stop).await
     }
 }
 

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub use error::JournalError;
 pub use memory::MemoryJournal;
-pub use orders::{Order, Orders};
+pub use orders::{Order, Orders, Promoted};
 pub use record::{
     AppKey, AppRecord, Generation, GenerationKind, HistoryEntry, HistoryOutcome, Hold, Intent, JournalEntry,
 };

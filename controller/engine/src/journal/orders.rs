@@ -16,6 +16,17 @@ pub struct Orders {
     /// Digest of the plan that somebody said yes to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approved: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promoted: Option<Promoted>,
+}
+
+/// A pause that somebody has ended, by [`portolan_core::status::Status::pause`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Promoted {
+    pub pause: String,
+    /// With no further one.
+    pub full: bool,
 }
 
 /// One thing that somebody wants.
@@ -28,6 +39,7 @@ pub enum Order {
     Approve {
         plan: String,
     },
+    Promote(Promoted),
 }
 
 impl Orders {
@@ -37,6 +49,7 @@ impl Orders {
             Order::Resume => self.suspended = false,
             Order::Reconcile(at) => self.reconcile = Some(at),
             Order::Approve { plan } => self.approved = Some(plan),
+            Order::Promote(promoted) => self.promoted = Some(promoted),
         }
     }
 }

@@ -4,14 +4,14 @@
 use portolan_core::diagnostic::Diagnostic;
 use portolan_core::manifest::Target;
 use portolan_engine::controller::Assignment;
-use portolan_engine::journal::Order;
+use portolan_engine::journal::{Order, Promoted};
 use portolan_engine::{Wish, Work};
 use portolan_provider_api::Provider;
 use portolan_provider_fake::{FakeCloud, FakeShape, provider};
 use serde_json::json;
 
 use super::*;
-use crate::object::{APPROVE, FINALIZER, ORPHAN, RECONCILE_AT, SUSPEND, TARGETS};
+use crate::object::{APPROVE, FINALIZER, ORPHAN, PROMOTE, RECONCILE_AT, SUSPEND, TARGETS};
 use crate::told::Told as ToldOf;
 
 const NOW: &str = "2026-01-01T00:00:00Z";
@@ -31,6 +31,8 @@ struct World {
     assigned: BTreeMap<AppKey, Assignment>,
     /// By target.
     orders: Vec<(String, Order)>,
+    /// Reasons of Events.
+    news: Vec<String>,
     /// `record`, `status` and `assignments`, as they came.
     steps: Vec<&'static str>,
 }
@@ -64,6 +66,7 @@ impl World {
             version: 0,
             assigned: BTreeMap::new(),
             orders: Vec::new(),
+            news: Vec::new(),
             steps: Vec::new(),
         };
         world.make(target("here"), json!({ "provider": "kubernetes" }));
@@ -156,6 +159,7 @@ impl World {
             }
             self.steps.push("assignments");
         }
+        self.news.extend(due.news.into_iter().map(|told| told.news.reason));
         for (name, asked) in due.orders {
             let keys = asked.keys.iter();
             self.orders
@@ -380,6 +384,60 @@ fn what_is_said_by_an_annotation_is_done_once_somebody_can_hear_it() {
         world.orders,
         [here(Order::Approve { plan })],
         "a journal may have been lost"
+    );
+}
+
+#[test]
+fn a_promotion_is_for_those_that_are_in_the_very_pause_that_it_names() {
+    let paused = |pause: &str| ToldOf {
+        promotion: Some(pause.into()),
+        ..ToldOf::waiting()
+    };
+    let mut world = World::new();
+    world.make(target("there"), json!({ "provider": "kubernetes" }));
+    world.make(shop(), spec(&["here", "there"]));
+    world.settle();
+    world.annotate(PROMOTE, "another");
+    world.end("here", paused("one"));
+    assert_eq!(world.news, [""; 0], "it may yet be one of the other target's");
+    world.end("there", ToldOf::usable());
+    assert_eq!(
+        (&*world.orders, &*world.news),
+        (&[][..], &["NotPaused".to_string()][..])
+    );
+    assert_eq!(world.status()["lastHandledPromote"], "another");
+    assert_eq!(world.status()["targets"]["here"]["promotion"], "one");
+
+    world.annotate(PROMOTE, "one/full");
+    let promoted = Promoted {
+        pause: "one".into(),
+        full: true,
+    };
+    let expected = ("here".to_string(), Order::Promote(promoted));
+    assert_eq!(world.orders, std::slice::from_ref(&expected));
+    assert_eq!(
+        world.status()["lastHandledPromote"],
+        "another",
+        "nobody has carried it out yet"
+    );
+    let mut world = world.restarted();
+    world.end("here", paused("one"));
+    assert_eq!(
+        world.orders,
+        [expected.clone(), expected],
+        "a journal may have been lost"
+    );
+    world.end("here", ToldOf::usable());
+    world.end("there", ToldOf::usable());
+    assert_eq!(world.status()["lastHandledPromote"], "one/full");
+
+    let mut world = world.restarted();
+    world.end("here", paused("two"));
+    world.end("there", ToldOf::usable());
+    assert_eq!(
+        (world.orders.len(), world.news.len()),
+        (2, 1),
+        "it was of an earlier pause"
     );
 }
 

@@ -13,7 +13,7 @@ use crate::role::{KINDS, lives, prepare};
 use crate::world::{Running, World, until};
 
 /// What one life came to.
-struct Life {
+pub struct Life {
     calls: BTreeSet<Call>,
     met: BTreeSet<(Call, Fault)>,
     made: BTreeMap<String, usize>,
@@ -21,13 +21,13 @@ struct Life {
     at_rest: BTreeMap<String, Value>,
 }
 
-struct Stage {
-    world: World,
-    proxy: Proxy,
+pub struct Stage {
+    pub world: World,
+    pub proxy: Proxy,
 }
 
 impl Stage {
-    fn open(test: &str) -> Option<Self> {
+    pub fn open(test: &str) -> Option<Self> {
         let world = World::start(test)?;
         let proxy = world.proxy();
         prepare(&world, "team");
@@ -48,24 +48,31 @@ impl Stage {
 
     /// With a controller that is killed half way, and one that goes on from where it was.
     fn life(&self, name: &str, armed: Armed) -> Life {
+        self.lived(name, armed, || {
+            let first = self.starts(name);
+            let mut second = None;
+            let mut at_rest = BTreeMap::new();
+            lives(&self.world, "team", || {
+                first.kill();
+                self.proxy.ledger().forget_refusals();
+                second = Some(self.starts(name));
+                self.world.is_settled("team", "all");
+                at_rest = self.ours();
+            });
+            self.is_left();
+            assert_eq!(second.unwrap().stop(), Some(0), "{name}");
+            at_rest
+        })
+    }
+
+    /// What is led answers what it is at rest.
+    pub fn lived(&self, name: &str, armed: Armed, lead: impl FnOnce() -> BTreeMap<String, Value>) -> Life {
         let began = Instant::now();
         self.proxy.arm(armed);
         let foreign = self.foreign();
-        let first = self.starts(name);
-        let mut second = None;
-        let mut at_rest = BTreeMap::new();
-        lives(&self.world, "team", || {
-            first.kill();
-            self.proxy.ledger().forget_refusals();
-            second = Some(self.starts(name));
-            self.world.is_settled("team", "all");
-            at_rest = self.ours();
-        });
-        until("nothing of ours is left", || {
-            self.ours().keys().all(|key| key.starts_with("PersistentVolumeClaim"))
-        });
+        let at_rest = lead();
+        self.is_left();
         assert_eq!(self.foreign(), foreign, "{name}: what is not ours is left alone");
-        assert_eq!(second.unwrap().stop(), Some(0), "{name}");
         self.forget_data();
         let ledger = self.proxy.ledger();
         assert!(
@@ -81,6 +88,12 @@ impl Stage {
             taken: ledger.taken.clone(),
             at_rest,
         }
+    }
+
+    fn is_left(&self) {
+        until("nothing of ours is left", || {
+            self.ours().keys().all(|key| key.starts_with("PersistentVolumeClaim"))
+        });
     }
 
     fn starts(&self, home: &str) -> Running {
@@ -106,7 +119,7 @@ impl Stage {
     }
 
     /// Everything that bears an App's label, as far as it is the same in every life.
-    fn ours(&self) -> BTreeMap<String, Value> {
+    pub fn ours(&self) -> BTreeMap<String, Value> {
         let found = self.world.get(&[
             "-n",
             "team",
@@ -176,7 +189,7 @@ const GIVEN: &[&str] = &["clusterIP", "clusterIPs", "nodePort", "healthCheckNode
 
 /// Each fault has befallen some calls. Which of those that the recording has seen it has not is told: no life has to make
 /// what is asked for where an answer leaves something open.
-fn befall_something(record: &Life, lives: &[(Fault, Life)]) {
+pub fn befall_something(record: &Life, lives: &[(Fault, Life)]) {
     for (fault, life) in lives {
         assert!(!life.met.is_empty(), "{fault:?} has befallen nothing");
         let all = record.calls.iter().filter(|call| fault.can_befall(call));
@@ -187,7 +200,7 @@ fn befall_something(record: &Life, lives: &[(Fault, Life)]) {
     }
 }
 
-fn is_as(record: &Life, life: &Life, name: &str) {
+pub fn is_as(record: &Life, life: &Life, name: &str) {
     assert_eq!(
         record.at_rest.keys().collect::<Vec<_>>(),
         life.at_rest.keys().collect::<Vec<_>>(),
@@ -203,19 +216,35 @@ fn is_as(record: &Life, life: &Life, name: &str) {
     );
 }
 
+/// One for each call. What never ends takes half a minute each time.
+pub fn of_all_sorts() -> Armed {
+    Armed {
+        faults: ALL.iter().copied().filter(|fault| *fault != Fault::Stalled).collect(),
+        each: 1,
+        first: 1,
+    }
+}
+
+/// A life for each fault at the first time of each call, and at the second.
+pub fn each_by_itself() -> Vec<(String, Fault, Armed)> {
+    let all = ALL.iter().flat_map(|fault| [1, 2].map(|first| (*fault, first)));
+    all.map(|(fault, first)| {
+        let armed = Armed {
+            faults: vec![fault],
+            each: 1,
+            first,
+        };
+        (format!("{fault:?}-{first}").to_lowercase(), fault, armed)
+    })
+    .collect()
+}
+
 #[test]
 fn faults_of_all_sorts_change_nothing_in_the_end() {
     let test = "faults_of_all_sorts_change_nothing_in_the_end";
     let Some(stage) = Stage::open(test) else { return };
     let record = stage.life("record", Armed::default());
-    // What never ends takes half a minute each time.
-    let faults: Vec<Fault> = ALL.iter().copied().filter(|fault| *fault != Fault::Stalled).collect();
-    let armed = Armed {
-        faults,
-        each: 1,
-        first: 1,
-    };
-    is_as(&record, &stage.life("mixed", armed), "mixed");
+    is_as(&record, &stage.life("mixed", of_all_sorts()), "mixed");
 }
 
 #[test]
@@ -225,13 +254,7 @@ fn each_fault_at_each_call_changes_nothing_in_the_end() {
     let Some(stage) = Stage::open(test) else { return };
     let record = stage.life("record", Armed::default());
     let mut all = Vec::new();
-    for (fault, first) in ALL.iter().flat_map(|fault| [1, 2].map(|first| (*fault, first))) {
-        let name = format!("{fault:?}-{first}").to_lowercase();
-        let armed = Armed {
-            faults: vec![fault],
-            each: 1,
-            first,
-        };
+    for (name, fault, armed) in each_by_itself() {
         let life = stage.life(&name, armed);
         is_as(&record, &life, &name);
         all.push((fault, life));

@@ -6,6 +6,7 @@
 mod apart;
 mod chart;
 mod clusters;
+mod commands;
 mod definitions;
 mod faults;
 mod fleet;
@@ -18,6 +19,7 @@ mod refusals;
 mod role;
 mod secrets;
 mod turns;
+mod versions;
 mod walks;
 mod watches;
 mod webhook;

@@ -51,7 +51,7 @@ fn an_operator_for_one_namespace_keeps_its_apps_and_no_others_by_its_own_role() 
     let _running = world.operator("one");
     asks_for_everything(&world, "apps");
     let elsewhere = world.get(&["-n", "team", "app", "elsewhere"]).unwrap();
-    assert!(elsewhere["status"].is_null() && elsewhere["metadata"]["finalizers"].is_null());
+    assert!(elsewhere["status"]["conditions"].is_null() && elsewhere["metadata"]["finalizers"].is_null());
     assert_eq!(world.get(&["-n", "team", KINDS, "-l", "portolan.dev/app"]), None);
     is_all_of(
         &world,
@@ -97,18 +97,7 @@ pub fn prepare(world: &World, namespace: &str) {
 pub fn lives(world: &World, namespace: &str, at_rest: impl FnOnce()) {
     world.apply(&of_every_kind(namespace));
     world.is_ready_in(namespace, "all");
-    world
-        .plane
-        .kubectl(&[
-            "label",
-            "-n",
-            namespace,
-            KINDS,
-            "-l",
-            "portolan.dev/app=all",
-            "app.kubernetes.io/instance-",
-        ])
-        .unwrap();
+    takes_labels(world, namespace);
     until("what was taken away is back", || {
         let found = world
             .get(&["-n", namespace, KINDS, "-l", "portolan.dev/app=all"])
@@ -127,7 +116,14 @@ pub fn lives(world: &World, namespace: &str, at_rest: impl FnOnce()) {
     world.plane.kubectl(&delete).unwrap();
 }
 
-fn of_every_kind(namespace: &str) -> Value {
+/// As somebody may do by hand.
+pub fn takes_labels(world: &World, namespace: &str) {
+    let of_all = ["-l", "portolan.dev/app=all", "app.kubernetes.io/instance-"];
+    let label = [&["label", "-n", namespace, KINDS][..], &of_all].concat();
+    world.plane.kubectl(&label).unwrap();
+}
+
+pub fn of_every_kind(namespace: &str) -> Value {
     let mut all = app_in(namespace, "all", 2);
     let image = format!("registry.example/other@{DIGEST}");
     let services = &mut all["spec"]["services"];
@@ -163,7 +159,7 @@ fn of_every_kind(namespace: &str) -> Value {
 }
 
 /// This cluster once more, as one that has a Gateway and a driver for GPUs.
-fn by_gateway_and_claim() -> Value {
+pub fn by_gateway_and_claim() -> Value {
     let mut edge = target("edge");
     edge["spec"]["kubernetes"] =
         json!({ "gateway": { "name": "edge" }, "gpus": "resourceClaim", "secretStore": { "name": "vault" } });
@@ -172,7 +168,7 @@ fn by_gateway_and_claim() -> Value {
 }
 
 /// And as one whose secrets a driver brings.
-fn by_driver() -> Value {
+pub fn by_driver() -> Value {
     let mut sealed = target("sealed");
     sealed["spec"]["kubernetes"] = json!({ "secretProviderClass": "vault" });
     sealed["spec"]["bindings"] = json!({ "orders": { "url": { "value": "amqp://queue.example:5672" } } });
@@ -183,33 +179,38 @@ fn by_driver() -> Value {
 fn fails(world: &World, namespace: &str) {
     world.apply(&app_in(namespace, "failing", 1));
     until("its failure is told", || {
-        let pods = world.get(&["-n", namespace, "pods", "-l", "portolan.dev/app=failing"]);
-        for pod in pods.iter().flat_map(|pods| pods["items"].as_array().unwrap()) {
-            let (name, container) = (pod["metadata"]["name"].as_str().unwrap(), &pod["spec"]["containers"][0]);
-            let status = json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }], "containerStatuses": [{
+        crash(world, namespace);
+        world
+            .condition_in(namespace, "failing", "Stalled")
+            .starts_with("True CrashLoopBackOff")
+    });
+}
+
+/// What its pods come to.
+pub fn crash(world: &World, namespace: &str) {
+    let pods = world.get(&["-n", namespace, "pods", "-l", "portolan.dev/app=failing"]);
+    for pod in pods.iter().flat_map(|pods| pods["items"].as_array().unwrap()) {
+        let (name, container) = (pod["metadata"]["name"].as_str().unwrap(), &pod["spec"]["containers"][0]);
+        let status = json!({ "status": { "conditions": [{ "type": "Ready", "status": "False" }], "containerStatuses": [{
                 "name": container["name"], "image": container["image"], "imageID": "",
                 "ready": false, "restartCount": 2,
                 "state": { "waiting": { "reason": "CrashLoopBackOff", "message": "back-off" } },
                 "lastState": { "terminated": { "exitCode": 3, "reason": "Error" } },
             }] } });
-            let patch = status.to_string();
-            let patch = [
-                "patch",
-                "pod",
-                "-n",
-                namespace,
-                name,
-                "--subresource=status",
-                "-p",
-                &patch,
-            ];
-            // It may have been replaced meanwhile.
-            _ = world.plane.kubectl(&patch);
-        }
-        world
-            .condition_in(namespace, "failing", "Stalled")
-            .starts_with("True CrashLoopBackOff")
-    });
+        let patch = status.to_string();
+        let patch = [
+            "patch",
+            "pod",
+            "-n",
+            namespace,
+            name,
+            "--subresource=status",
+            "-p",
+            &patch,
+        ];
+        // It may have been replaced meanwhile.
+        _ = world.plane.kubectl(&patch);
+    }
 }
 
 /// Whether what was asked for is what these roles allow: nothing was denied, and no rule is there for nobody.

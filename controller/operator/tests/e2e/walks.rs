@@ -120,6 +120,62 @@ fn a_canary_is_walked_promoted_and_gone_back_from() {
     );
 }
 
+/// The word for the pause that it is in.
+fn pause(world: &World) -> Option<String> {
+    let app = world.get(&["-n", "team", "app", "shop"])?;
+    app["status"]["targets"]["here"]["promotion"].as_str().map(String::from)
+}
+
+fn say(world: &World, word: &str) {
+    let promote = format!("portolan.dev/promote={word}");
+    let annotate = ["annotate", "--overwrite", "app", "-n", "team", "shop", &promote];
+    world.plane.kubectl(&annotate).unwrap();
+}
+
+#[test]
+fn a_pause_is_ended_by_its_word_on_the_app() {
+    let test = "a_pause_is_ended_by_its_word_on_the_app";
+    let Some(world) = World::start(test) else { return };
+    let _running = world.operator("one");
+    let steps = json!([{ "weight": "20%" }, { "weight": "30%" }, { "weight": "50%" }]);
+    world.apply(&with("canary", &steps, '1'));
+    world.is_ready("shop");
+    world.apply(&with("canary", &steps, '2'));
+    until("it waits", || pause(&world).is_some());
+    let first = pause(&world).unwrap();
+    say(&world, &first);
+    until("it waits again", || pause(&world).is_some_and(|word| word != first));
+    assert_eq!(both(&world), ('1', Some(('2', 2))), "one step further");
+    let second = pause(&world).unwrap();
+    let app = world.get(&["-n", "team", "app", "shop"]).unwrap();
+    let ready = &app["status"]["conditions"][0]["message"];
+    let command = format!("`kubectl annotate --overwrite app -n team shop portolan.dev/promote={second}`");
+    assert!(ready.as_str().unwrap().contains(&command), "{ready}");
+
+    say(&world, &format!("{first}/full"));
+    until("somebody is told that it is of another pause", || {
+        let events = world.get(&["-n", "team", "events.events.k8s.io"]).unwrap();
+        let mut events = events["items"].as_array().unwrap().iter();
+        events.any(|event| event["reason"] == "NotPaused")
+    });
+    std::thread::sleep(RESYNC * 2);
+    assert_eq!(both(&world), ('1', Some(('2', 2))), "and nothing is done");
+    say(&world, &format!("{second}/full"));
+    until("the service's own has it alone", || both(&world) == ('2', None));
+    world.is_ready("shop");
+    let app = world.get(&["-n", "team", "app", "shop"]).unwrap();
+    assert_eq!(app["status"]["lastHandledPromote"], format!("{second}/full"));
+
+    world.apply(&with("canary", &steps, '3'));
+    until("the next one waits", || pause(&world).is_some());
+    std::thread::sleep(RESYNC * 2);
+    assert_eq!(
+        both(&world),
+        ('2', Some(('3', 1))),
+        "what was said was of the one before"
+    );
+}
+
 #[test]
 fn blue_and_green_are_switched_by_a_selector() {
     let test = "blue_and_green_are_switched_by_a_selector";

@@ -405,6 +405,13 @@ pub fn all() -> Vec<Wrong> {
             By::Rule,
         ),
         wrong(
+            "too small by a little, in another unit",
+            service(json!({ "logs": { "maxSize": "131k" } })),
+            "OutOfRange",
+            "spec.services.web.logs.maxSize",
+            By::Rule,
+        ),
+        wrong(
             "a job with the name of a service",
             spec(json!({ "jobs": { "web": { "image": image } } })),
             "DuplicateName",

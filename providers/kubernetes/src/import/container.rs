@@ -1,5 +1,6 @@
 //! One container, in the manifest's words.
 
+use portolan_core::manifest::ByteQuantity;
 use serde_json::{Value, json};
 
 use super::{Found, Told, name_of, put};
@@ -117,17 +118,16 @@ fn mounts(read: &mut Value, found: &Found, pod: &Value, container: &Value, place
         let volume = items(pod, "/volumes").find(|volume| volume["name"] == mount["name"]);
         let volume = volume.unwrap_or(&Value::Null);
         let path = text(mount, "/mountPath").unwrap_or_default();
-        if text(volume, "/persistentVolumeClaim/claimName").is_some() && mount.get("subPath").is_none() {
+        let claim = text(volume, "/persistentVolumeClaim/claimName").filter(|_| mount.get("subPath").is_none());
+        if let Some(claim) = claim {
             // Of the app: two pods may call two claims the same.
-            let mut one = json!({ "name": volume["persistentVolumeClaim"]["claimName"], "path": path });
+            let mut one = json!({ "name": claim, "path": path });
             if mount["readOnly"] == true {
                 one["readOnly"] = json!(true);
             }
+            put(&mut one, "size", size(found, claim, told));
             volumes.push(one);
-            told.leaves(format!(
-                "{place}: the data in claim {}",
-                volume["persistentVolumeClaim"]["claimName"]
-            ));
+            told.leaves(format!("{place}: the data in claim {claim}"));
             continue;
         }
         match texts(found, volume, mount, path) {
@@ -137,6 +137,29 @@ fn mounts(read: &mut Value, found: &Found, pod: &Value, container: &Value, place
     }
     put(read, "volumes", json!(volumes));
     put(read, "files", json!(files));
+}
+
+/// As much as it was asked to hold; the rest of what it was asked for is told.
+fn size(found: &Found, name: &str, told: &mut Told) -> Value {
+    let Some(claim) = found.claims.iter().find(|claim| name_of(claim) == name) else {
+        return Value::Null;
+    };
+    let (place, spec) = (format!("PersistentVolumeClaim/{name}: spec"), &claim["spec"]);
+    told.leaves_all_but(&place, spec, &["accessModes", "resources", "volumeMode", "volumeName"]);
+    if spec["accessModes"] != json!(["ReadWriteOnce"]) {
+        told.leaves(format!("{place}.accessModes"));
+    }
+    if spec["volumeMode"] == "Block" {
+        told.leaves(format!("{place}.volumeMode"));
+    }
+    let size = &spec["resources"]["requests"]["storage"];
+    match serde_json::from_value::<ByteQuantity>(size.clone()) {
+        Ok(_) => size.clone(),
+        Err(_) => {
+            told.leaves(format!("{place}.resources.requests.storage"));
+            Value::Null
+        }
+    }
 }
 
 /// Of a ConfigMap that is there: all that a mount shows of it.

@@ -33,6 +33,7 @@ fn deployment(container: Value, pod: Value) -> Value {
         "metadata": { "name": "web", "namespace": "shops" },
         "spec": {
             "replicas": 1, "progressDeadlineSeconds": 600, "strategy": { "type": "RollingUpdate" },
+            "selector": { "matchLabels": { "app": "web" } },
             "template": { "metadata": { "labels": { "app": "web" } }, "spec": spec },
         },
     })
@@ -204,6 +205,38 @@ fn what_it_has_none_for_is_told() {
         let (_, left) = read(&found(deployment(container, pod)));
         assert_eq!(left, [format!("Deployment/web: {place}")]);
     }
+}
+
+#[test]
+fn claims_say_how_much_they_hold_and_what_else_they_are_is_told() {
+    let volumes = json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data" } }]);
+    let mounts = json!([{ "name": "data", "mountPath": "/data" }]);
+    let mut found = found(deployment(
+        json!({ "volumeMounts": mounts }),
+        json!({ "volumes": volumes }),
+    ));
+    found.deployments[0]["spec"]["template"]["metadata"]["labels"]["team"] = json!("checkout");
+    let mut spec = json!({
+        "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "5Gi" } },
+        "volumeMode": "Filesystem", "volumeName": "pv-1",
+    });
+    let labels = "Deployment/web: spec.template.metadata.labels.team";
+    let data = "Deployment/web: container `web`: the data in claim data";
+    found.claims = vec![json!({ "metadata": { "name": "data" }, "spec": spec })];
+    let (web, left) = read(&found);
+    assert_eq!(
+        web["volumes"],
+        json!([{ "name": "data", "path": "/data", "size": "5Gi" }])
+    );
+    assert_eq!(left, [labels, data]);
+
+    spec["accessModes"] = json!(["ReadWriteMany"]);
+    spec["storageClassName"] = json!("fast");
+    found.claims = vec![json!({ "metadata": { "name": "data" }, "spec": spec })];
+    let (_, left) = read(&found);
+    let of_claim = |field: &str| format!("Deployment/web: PersistentVolumeClaim/data: spec.{field}");
+    let (class, modes) = (of_claim("storageClassName"), of_claim("accessModes"));
+    assert_eq!(left, [labels, class.as_str(), modes.as_str(), data]);
 }
 
 #[test]

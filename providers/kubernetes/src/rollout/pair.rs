@@ -203,15 +203,18 @@ impl Pair<'_> {
     }
 
     fn state(&self, stand: &Stand, pods: ResourceState) -> ResourceState {
+        let step = u32::try_from(self.at() + 1).ok();
         match stand {
             Stand::Starting => pods,
             Stand::Resting { pause, message } => ResourceState::Progressing {
                 message: message.clone(),
                 paused: Some(*pause),
+                step,
             },
             Stand::Due(_) => ResourceState::Progressing {
                 message: format!("{}: it goes on", self.told(stand)),
                 paused: Some(Pause::Over),
+                step,
             },
         }
     }
