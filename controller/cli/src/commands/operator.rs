@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use portolan_core::diagnostic::Diagnostic;
-use portolan_engine::controller::{Board, Changes};
+use portolan_engine::controller::Board;
 use portolan_image::ReferencedImages;
-use portolan_operator::{Cluster, Operator, OperatorError, Settings, Webhook};
+use portolan_operator::{Cluster, Operator, OperatorError, Settings, Shards, Webhook};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -26,14 +26,14 @@ pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResul
     let board = Arc::new(Board::default());
     let dashboard = serve(&arguments.listen, board.clone(), &stop, output).await?;
     let webhook = judge(&arguments, &stop, output).await?;
-    let changes = Arc::new(Changes::default());
-    let harbours = OfCluster::new(cluster.clone(), arguments.namespace.as_deref(), changes.clone());
+    let shards = Arc::new(Shards::new(arguments.shards));
+    let harbours = OfCluster::new(cluster.clone(), arguments.namespace.as_deref(), shards.clone());
     let operator = Operator {
         harbours: Arc::new(harbours),
         images: Arc::new(ReferencedImages::open()?),
         cluster,
         board,
-        changes,
+        shards,
         settings: Settings {
             controller,
             namespace: arguments.namespace,

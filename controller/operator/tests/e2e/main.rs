@@ -17,6 +17,7 @@ mod proxy;
 mod refusals;
 mod role;
 mod secrets;
+mod shards;
 mod turns;
 mod walks;
 mod watches;
