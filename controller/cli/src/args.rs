@@ -329,6 +329,10 @@ pub struct ControllerArgs {
     #[cfg(feature = "kubernetes")]
     #[arg(long, value_name = "NAME", requires = "kubernetes")]
     pub namespace: Option<String>,
+    /// With --kubernetes: into how many shards Apps are divided, of which each process takes its share; the same for all
+    #[cfg(feature = "kubernetes")]
+    #[arg(long, value_name = "NUMBER", requires = "kubernetes", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub shards: u32,
     /// With --kubernetes: also say no to wrong Apps and Targets before they are stored, at this address [default: do not]
     #[cfg(feature = "kubernetes")]
     #[arg(long, value_name = "ADDRESS", requires_all = ["kubernetes", "webhook_certificate"])]

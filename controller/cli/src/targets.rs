@@ -108,9 +108,8 @@ mod kubernetes {
 
     use portolan_core::diagnostic::Diagnostic;
     use portolan_core::manifest::{KUBERNETES_PROVIDER, Target};
-    use portolan_engine::controller::Changes;
     use portolan_engine::journal::AppKey;
-    use portolan_operator::{Cluster, Harbours};
+    use portolan_operator::{Cluster, Harbours, Shards};
     use portolan_provider_api::{Provider, Shape};
     use portolan_provider_kubernetes::{KubernetesSettings, Reach, Subject, WatchedCluster};
 
@@ -122,19 +121,19 @@ mod kubernetes {
         cluster: Cluster,
         /// Of that cluster; of another one nobody here knows more than single KubeNamespaces.
         reach: Reach,
-        changes: Arc<Changes>,
+        shards: Arc<Shards>,
         /// By context.
         watched: Mutex<BTreeMap<Option<String>, Arc<WatchedCluster>>>,
     }
 
     impl OfCluster {
         /// Whoever keeps Apps of one namespace may look at no other.
-        pub fn new(cluster: Cluster, namespace: Option<&str>, changes: Arc<Changes>) -> Self {
+        pub fn new(cluster: Cluster, namespace: Option<&str>, shards: Arc<Shards>) -> Self {
             let reach = namespace.map_or(Reach::Cluster, |_| Reach::KubeNamespaces);
             Self {
                 cluster,
                 reach,
-                changes,
+                shards,
                 watched: Mutex::default(),
             }
         }
@@ -146,8 +145,8 @@ mod kubernetes {
         }
 
         fn watch(&self, settings: &KubernetesSettings) -> WatchedCluster {
-            let changes = self.changes.clone();
-            let tell = move |subject: Subject| changes.tell(key_of(subject));
+            let shards = self.shards.clone();
+            let tell = move |subject: Subject| shards.tell(key_of(subject));
             match settings.context {
                 None => WatchedCluster::new(self.cluster.client(), self.reach, tell),
                 Some(_) => WatchedCluster::at(settings, Reach::KubeNamespaces, tell),

@@ -1,4 +1,4 @@
-//! Who may write: the holder of one Lease (coordination.k8s.io).
+//! Who may write: the holder of a Lease (coordination.k8s.io), one for each shard.
 //!
 //! A Lease has no fence of its own, so the holder is fenced on its own side: the engine's lease ends [`TRUSTED`] after a
 //! renewal was *asked for*, by a clock that never jumps, and others take over only once they have seen the Lease unchanged for
@@ -14,27 +14,39 @@ use k8s_openapi::api::coordination::v1::{Lease as KubeLease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
-use kube::{Api, Client, Error};
+use kube::{Api, Error};
 use portolan_engine::Lease;
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::cluster::within;
 use crate::error::OperatorError;
 
-/// What the Lease says: unchanged for so long it is nobody's.
-const DURATION: Duration = Duration::from_secs(15);
+/// What a Lease says: unchanged for so long it is nobody's.
+pub const DURATION: Duration = Duration::from_secs(15);
 /// How long after a renewal was asked for the holder itself believes in it.
 const TRUSTED: Duration = Duration::from_secs(10);
 const RENEWAL: Duration = Duration::from_secs(3);
-const LOOK: Duration = Duration::from_secs(1);
+/// What a Lease says that was released, and how soon a renewal that failed is asked for again.
+const SOON: Duration = Duration::from_secs(1);
 /// For the answer to one request about it. A renewal that gets none is asked for once more while the holder believes.
-const DEADLINE: Duration = Duration::from_secs(3);
+pub const DEADLINE: Duration = Duration::from_secs(3);
+
+/// By which the Leases of an installation are found.
+pub const LABEL: &str = "portolan.dev/controller";
+
+/// Where Leases are, and in whose name they are asked for.
+#[derive(Clone)]
+pub struct Side {
+    pub api: Api<KubeLease>,
+    pub identity: String,
+    /// The label's value.
+    pub installation: &'static str,
+}
 
 pub struct Election {
-    api: Api<KubeLease>,
+    side: Side,
     name: String,
-    identity: String,
 }
 
 /// The right to write.
@@ -45,7 +57,7 @@ pub struct Term {
 
 /// Whose the Lease is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+pub enum Standing {
     /// Still this side's: nobody else has held it since.
     Ours,
     /// Somebody's, or it may be.
@@ -55,40 +67,47 @@ enum Standing {
 
 /// The version of the Lease that was seen last, none where there was none, and since when it is that.
 #[derive(Default)]
-struct Watch(Option<(Option<String>, Instant)>);
+pub struct Watch(Option<(Option<String>, Instant)>);
 
 impl Election {
-    pub fn new(client: Client, kube_namespace: &str, name: &str, identity: &str) -> Self {
-        Self {
-            api: Api::namespaced(client, kube_namespace),
-            name: name.to_string(),
-            identity: identity.to_string(),
-        }
+    pub fn new(side: Side, name: String) -> Self {
+        Self { side, name }
     }
 
-    /// Waits until it is this side's turn. `beat` is called at each look, and `forget` before what is not this side's is
-    /// asked for: a process that ended between the two would find itself named as the holder, and go on with a journal that
+    /// Asks for the Lease as it was seen, none where there was none. `forget` is called before what is not this side's is asked
+    /// for: a process that ended between the two would find itself named as the holder, and go on with a journal that
     /// somebody else has written past.
     ///
     /// # Errors
-    /// The Lease may not be read or written, or is in a KubeNamespace that is not there; or of `forget`.
-    pub async fn won(
+    /// The Lease may not be written, or is in a KubeNamespace that is not there; or of `forget`.
+    pub async fn bid(
         &self,
-        beat: impl Fn(),
-        forget: impl Fn() -> Result<(), OperatorError>,
-    ) -> Result<Term, OperatorError> {
-        let mut watch = Watch::default();
-        loop {
-            beat();
-            match self.bid(&mut watch, &forget).await {
-                Ok(Some(term)) => return Ok(term),
-                Ok(None) => {}
-                Err(OperatorError::Lease { source, .. }) if is_passing(&source) => {
-                    warn!(error = %source, "the lease could not be asked for");
-                }
-                Err(error) => return Err(error),
+        seen: Option<&KubeLease>,
+        standing: Standing,
+        forget: impl FnOnce() -> Result<(), OperatorError>,
+    ) -> Result<Option<Term>, OperatorError> {
+        match standing {
+            Standing::Taken => return Ok(None),
+            Standing::Free => forget()?,
+            Standing::Ours => {}
+        }
+        self.take(seen).await
+    }
+
+    /// None where somebody has changed it since.
+    pub async fn take(&self, seen: Option<&KubeLease>) -> Result<Option<Term>, OperatorError> {
+        let asked = Instant::now();
+        let held = match seen {
+            Some(seen) => self.put(seen, DURATION).await,
+            None => within(DEADLINE, self.side.api.create(&PostParams::default(), &self.first())).await,
+        };
+        match held {
+            Ok(held) => {
+                let lease = Lease::until(asked + TRUSTED);
+                Ok(Some(Term { lease, held }))
             }
-            sleep(LOOK).await;
+            Err(Error::Api(status)) if status.code == 409 => Ok(None),
+            Err(error) => Err(self.failed(error)),
         }
     }
 
@@ -101,7 +120,7 @@ impl Election {
             if term.lease.is_lost() {
                 return self.lost("nobody");
             }
-            pause = LOOK;
+            pause = SOON;
             let asked = Instant::now();
             match self.put(&term.held, DURATION).await {
                 Ok(held) => {
@@ -111,7 +130,7 @@ impl Election {
                 }
                 Err(Error::Api(status)) if matches!(status.code, 404 | 409) => match self.get().await {
                     // A renewal of ours, whose answer was lost.
-                    Ok(Some(now)) if holder(&now) == self.identity => term.held = now,
+                    Ok(Some(now)) if holder(&now) == self.side.identity => term.held = now,
                     Ok(now) => return self.lost(now.as_ref().map_or("nobody", holder)),
                     Err(error) => warn!(%error, "the lease could not be read"),
                 },
@@ -123,7 +142,7 @@ impl Election {
     /// Lets others in at once. It stays in this side's name: if nobody comes, it is resumed.
     pub async fn release(&self) {
         let released = match self.get().await {
-            Ok(Some(now)) if holder(&now) == self.identity => self.put(&now, LOOK).await.map(drop),
+            Ok(Some(now)) if holder(&now) == self.side.identity => self.put(&now, SOON).await.map(drop),
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         };
@@ -132,36 +151,8 @@ impl Election {
         }
     }
 
-    async fn bid(
-        &self,
-        watch: &mut Watch,
-        forget: impl Fn() -> Result<(), OperatorError>,
-    ) -> Result<Option<Term>, OperatorError> {
-        let now = self.get().await.map_err(|error| self.failed(error))?;
-        let standing = watch.standing(now.as_ref(), &self.identity, Instant::now());
-        match standing {
-            Standing::Taken => return Ok(None),
-            Standing::Free => forget()?,
-            Standing::Ours => {}
-        }
-        let asked = Instant::now();
-        let held = match now {
-            Some(now) => self.put(&now, DURATION).await,
-            None => within(DEADLINE, self.api.create(&PostParams::default(), &self.first())).await,
-        };
-        match held {
-            Ok(held) => {
-                info!(lease = self.name, ?standing, "this side writes now");
-                let lease = Lease::until(asked + TRUSTED);
-                Ok(Some(Term { lease, held }))
-            }
-            Err(Error::Api(status)) if status.code == 409 => Ok(None),
-            Err(error) => Err(self.failed(error)),
-        }
-    }
-
     async fn get(&self) -> Result<Option<KubeLease>, Error> {
-        within(DEADLINE, self.api.get_opt(&self.name)).await
+        within(DEADLINE, self.side.api.get_opt(&self.name)).await
     }
 
     /// Over the version that was read: whoever has changed it since wins.
@@ -169,24 +160,26 @@ impl Election {
         let now = MicroTime(Timestamp::now());
         let mut lease = read.clone();
         lease.metadata.managed_fields = None;
+        self.label(&mut lease);
         let spec = lease.spec.get_or_insert_default();
-        if spec.holder_identity.as_ref() != Some(&self.identity) {
-            spec.holder_identity = Some(self.identity.clone());
+        if spec.holder_identity.as_ref() != Some(&self.side.identity) {
+            spec.holder_identity = Some(self.side.identity.clone());
             spec.acquire_time = Some(now.clone());
             spec.lease_transitions = Some(spec.lease_transitions.unwrap_or_default() + 1);
         }
         spec.renew_time = Some(now);
         spec.lease_duration_seconds = Some(seconds(duration));
         let replaced = PostParams::default();
-        within(DEADLINE, self.api.replace(&self.name, &replaced, &lease)).await
+        within(DEADLINE, self.side.api.replace(&self.name, &replaced, &lease)).await
     }
 
     fn first(&self) -> KubeLease {
         let now = MicroTime(Timestamp::now());
         let mut lease = KubeLease::default();
         lease.metadata.name = Some(self.name.clone());
+        self.label(&mut lease);
         lease.spec = Some(LeaseSpec {
-            holder_identity: Some(self.identity.clone()),
+            holder_identity: Some(self.side.identity.clone()),
             acquire_time: Some(now.clone()),
             renew_time: Some(now),
             lease_duration_seconds: Some(seconds(DURATION)),
@@ -194,6 +187,11 @@ impl Election {
             ..LeaseSpec::default()
         });
         lease
+    }
+
+    fn label(&self, lease: &mut KubeLease) {
+        let labels = lease.metadata.labels.get_or_insert_default();
+        labels.insert(LABEL.to_string(), self.side.installation.to_string());
     }
 
     fn failed(&self, error: Error) -> OperatorError {
@@ -211,34 +209,41 @@ impl Election {
 }
 
 impl Watch {
-    fn standing(&mut self, now: Option<&KubeLease>, identity: &str, at: Instant) -> Standing {
-        let holder = now.map(holder).unwrap_or_default();
-        if holder == identity {
+    pub fn standing(&mut self, now: Option<&KubeLease>, identity: &str, at: Instant) -> Standing {
+        let version = now.and_then(|lease| lease.metadata.resource_version.clone());
+        if self.0.as_ref().is_none_or(|(seen, _)| *seen != version) {
+            self.0 = Some((version, at));
+        }
+        if now.is_some_and(|lease| holder(lease) == identity) {
             return Standing::Ours;
         }
-        let version = now.and_then(|lease| lease.metadata.resource_version.clone());
-        let since = match &self.0 {
-            Some((seen, since)) if *seen == version => *since,
-            _ => self.0.insert((version, at)).1,
-        };
-        // What a Lease says counts while it is somebody's.
-        let said = now.filter(|_| !holder.is_empty()).map_or(DURATION, duration);
-        match at.duration_since(since) < said {
+        match self.unchanged(at) < said(now) {
             true => Standing::Taken,
             false => Standing::Free,
         }
     }
+
+    /// For how long it has been seen as it is.
+    pub fn unchanged(&self, at: Instant) -> Duration {
+        let since = self.0.as_ref().map(|(_, since)| at.duration_since(*since));
+        since.unwrap_or_default()
+    }
 }
 
 /// Whether another look may find it otherwise.
-fn is_passing(error: &Error) -> bool {
+pub fn is_passing(error: &Error) -> bool {
     !matches!(error, Error::Api(status) if matches!(status.code, 403 | 404 | 422))
 }
 
-fn holder(lease: &KubeLease) -> &str {
+pub fn holder(lease: &KubeLease) -> &str {
     let spec = lease.spec.as_ref();
     spec.and_then(|spec| spec.holder_identity.as_deref())
         .unwrap_or_default()
+}
+
+/// What it says counts while it is somebody's.
+pub fn said(now: Option<&KubeLease>) -> Duration {
+    now.filter(|lease| !holder(lease).is_empty()).map_or(DURATION, duration)
 }
 
 fn duration(lease: &KubeLease) -> Duration {

@@ -1,6 +1,6 @@
-//! What stays from one process to the next, in one folder: who this is to others, and the engine's journal.
+//! What stays from one process to the next, in one folder: who this is to others, and the engine's journal of each shard.
 //!
-//! A journal says what this side has done, and holds only while nobody else has written since. Whoever takes the lease over
+//! A journal says what this side has done, and holds only while nobody else has written since. Whoever takes a lease over
 //! from another holder therefore begins with an empty one, which the engine fills from the tags at the targets; whoever
 //! finds itself still named as the holder goes on with its own.
 
@@ -13,6 +13,7 @@ use portolan_core::name::hash_of;
 use portolan_engine::journal::SqliteJournal;
 
 use crate::error::OperatorError;
+use crate::shard::Shard;
 
 pub struct Memory {
     folder: PathBuf,
@@ -34,25 +35,25 @@ impl Memory {
         })
     }
 
-    /// By which the lease names this side as its holder.
+    /// By which leases name this side as its holder.
     pub fn identity(&self) -> &str {
         &self.identity
     }
 
-    pub fn journal(&self) -> Result<SqliteJournal, OperatorError> {
-        Ok(SqliteJournal::open(&self.journals())?)
+    pub fn journal(&self, shard: Shard) -> Result<SqliteJournal, OperatorError> {
+        Ok(SqliteJournal::open(&self.journals(shard))?)
     }
 
-    /// The journal is none any more.
-    pub fn forget(&self) -> Result<(), OperatorError> {
-        match fs::remove_dir_all(self.journals()) {
+    /// The shard's journal is none any more.
+    pub fn forget(&self, shard: Shard) -> Result<(), OperatorError> {
+        match fs::remove_dir_all(self.journals(shard)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&self.folder)(error)),
             _ => Ok(()),
         }
     }
 
-    fn journals(&self) -> PathBuf {
-        self.folder.join("journal")
+    fn journals(&self, shard: Shard) -> PathBuf {
+        self.folder.join(shard.lease("journal"))
     }
 }
 
@@ -105,7 +106,7 @@ mod tests {
             Err(OperatorError::Shared { .. })
         ));
         assert_ne!(Memory::open(&state, "https://b", "all").unwrap().identity(), known);
-        first.forget().unwrap();
+        first.forget(Shard { index: 0, count: 1 }).unwrap();
         drop(first);
         assert_eq!(Memory::open(&state, "https://a", "all").unwrap().identity(), known);
         fs::remove_dir_all(&state).unwrap();

@@ -27,8 +27,22 @@ pub enum Seen {
     Gone(Box<DynamicObject>),
 }
 
-/// Tells everything, until nobody listens.
-pub async fn watch<T: Send>(api: Api<DynamicObject>, tell: Sender<T>, as_told: fn(Seen) -> T) {
+impl Seen {
+    fn object(&self) -> Option<&DynamicObject> {
+        match self {
+            Self::Begin | Self::End => None,
+            Self::Listed(object) | Self::Changed(object) | Self::Gone(object) => Some(object),
+        }
+    }
+}
+
+/// Tells everything of those objects, until nobody listens.
+pub async fn watch<T: Send>(
+    api: Api<DynamicObject>,
+    tell: Sender<T>,
+    as_told: fn(Seen) -> T,
+    is_wanted: impl Fn(&DynamicObject) -> bool + Send,
+) {
     let events = watcher(api, Config::default().page_size(PAGE).timeout(LASTS)).default_backoff();
     let mut events = pin!(events);
     while let Some(event) = events.next().await {
@@ -39,6 +53,9 @@ pub async fn watch<T: Send>(api: Api<DynamicObject>, tell: Sender<T>, as_told: f
                 continue;
             }
         };
+        if seen.object().is_some_and(|object| !is_wanted(object)) {
+            continue;
+        }
         if tell.send(as_told(seen)).await.is_err() {
             return;
         }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use portolan_core::diagnostic::Diagnostic;
-use portolan_engine::controller::{Board, Changes};
+use portolan_engine::controller::Board;
 use portolan_image::ReferencedImages;
-use portolan_operator::{Cluster, Operator, OperatorError, Settings, Webhook};
+use portolan_operator::{Cluster, Operator, OperatorError, Settings, Shards, Webhook};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,7 +24,7 @@ const AT_ONCE: usize = 32;
 pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResult {
     let mut controller = settings(&arguments)?;
     controller.at_once = AT_ONCE;
-    controller.most = most(open_files());
+    controller.most = most(open_files() / u64::from(arguments.shards.max(1)));
     let folders = Folders::of_this_user()?;
     let cluster = Cluster::connect(arguments.context.as_deref()).await;
     let cluster = cluster.map_err(|error| failure(&error))?;
@@ -32,14 +32,14 @@ pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResul
     let board = Arc::new(Board::default());
     let dashboard = serve(&arguments.listen, board.clone(), &stop, output).await?;
     let webhook = judge(&arguments, &stop, output).await?;
-    let changes = Arc::new(Changes::default());
-    let harbours = OfCluster::new(cluster.clone(), arguments.namespace.as_deref(), changes.clone());
+    let shards = Arc::new(Shards::new(arguments.shards));
+    let harbours = OfCluster::new(cluster.clone(), arguments.namespace.as_deref(), shards.clone());
     let operator = Operator {
         harbours: Arc::new(harbours),
         images: Arc::new(ReferencedImages::open()?),
         cluster,
         board,
-        changes,
+        shards,
         settings: Settings {
             controller,
             namespace: arguments.namespace,
@@ -54,7 +54,7 @@ pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResul
     Ok(exit::DONE)
 }
 
-/// Turns at the same time, each of which holds a file: half of those that there may be, so that they have room for more, and no
+/// Turns at the same time, each of which holds a file: half of those that a shard may have, so that they have room for more, and no
 /// more than memory should hold.
 fn most(files: u64) -> usize {
     usize::try_from(files / 2).unwrap_or(usize::MAX).clamp(50, 2_000)

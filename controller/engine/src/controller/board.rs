@@ -18,7 +18,7 @@ use crate::outcome::{Outcome, OutcomeKind};
 /// Events that are kept, the newest.
 const EVENTS: usize = 1_000;
 
-/// Without a beat for so long the loop is not well.
+/// Without a beat for so long a loop is not well.
 const PULSE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -29,7 +29,8 @@ struct Shown {
     apps: BTreeMap<AppKey, AppReport>,
     events: VecDeque<ToldEvent>,
     counts: Counts,
-    beat: Option<Instant>,
+    /// Of each loop, when it went round last.
+    beats: BTreeMap<String, Instant>,
 }
 
 /// One app, as it was seen last.
@@ -148,20 +149,34 @@ impl Board {
         self.shown().counts
     }
 
-    /// Whether the loop goes round.
+    /// Whether each loop goes round.
     pub fn is_alive(&self) -> bool {
-        self.shown().beat.is_some_and(|beat| beat.elapsed() < PULSE)
+        let shown = self.shown();
+        !shown.beats.is_empty() && shown.beats.values().all(|beat| beat.elapsed() < PULSE)
     }
 
     /// Whether every app has had its first turn.
     pub fn is_ready(&self) -> bool {
         let shown = self.shown();
-        shown.beat.is_some() && shown.apps.values().all(|app| app.last.is_some() || is_left_alone(app))
+        !shown.beats.is_empty() && shown.apps.values().all(|app| app.last.is_some() || is_left_alone(app))
     }
 
-    /// The loop goes round; also that of a process which waits for its turn to write.
-    pub fn beat(&self) {
-        self.shown().beat = Some(Instant::now());
+    /// The loop of that name goes round; also that of a process which waits for its turn to write.
+    pub fn beat(&self, name: &str) {
+        let mut shown = self.shown();
+        match shown.beats.get_mut(name) {
+            Some(beat) => *beat = Instant::now(),
+            None => {
+                shown.beats.insert(name.to_string(), Instant::now());
+            }
+        }
+    }
+
+    /// The loop of that name has ended, and somebody else keeps its apps.
+    pub fn leave(&self, name: &str, is_its: impl Fn(&AppKey) -> bool) {
+        let mut shown = self.shown();
+        shown.beats.remove(name);
+        shown.apps.retain(|key, _| !is_its(key));
     }
 
     pub(super) fn forget(&self, key: &AppKey) {
@@ -300,4 +315,39 @@ fn standing(result: &Result<Outcome, EngineError>, awaits: Option<&Approval>) ->
 
 fn now() -> Timestamp {
     SystemTime::now().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn all_is_well_while_each_loop_goes_round_that_has_not_ended() {
+        let board = Board::default();
+        assert!(!board.is_alive() && !board.is_ready());
+        board.beat("one");
+        board.beat("two");
+        tokio::time::advance(PULSE / 2).await;
+        board.beat("one");
+        assert!(board.is_alive() && board.is_ready());
+        tokio::time::advance(PULSE / 2).await;
+        assert!(!board.is_alive(), "the other one stands still");
+        board.leave("two", |_| false);
+        assert!(board.is_alive());
+    }
+
+    #[test]
+    fn what_somebody_else_keeps_is_shown_no_more() {
+        let board = Board::default();
+        for app in ["kept", "gone"] {
+            board.suspended(&AppKey {
+                namespace: "team".into(),
+                app: app.into(),
+                target: "here".into(),
+            });
+        }
+        board.leave("one", |key| key.app == "gone");
+        let shown: Vec<String> = board.apps().into_iter().map(|app| app.app).collect();
+        assert_eq!(shown, ["kept"]);
+    }
 }

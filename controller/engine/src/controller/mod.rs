@@ -84,6 +84,7 @@ impl Default for Settings {
 }
 
 pub struct Controller {
+    name: String,
     engine: Arc<Engine>,
     settings: Settings,
     board: Arc<Board>,
@@ -126,6 +127,7 @@ struct Loop {
 impl Controller {
     pub fn new(engine: Arc<Engine>, settings: Settings, listener: Arc<dyn Listener>) -> Self {
         Self {
+            name: String::new(),
             engine,
             settings,
             board: Arc::default(),
@@ -133,6 +135,11 @@ impl Controller {
             roll: Arc::default(),
             listener,
         }
+    }
+
+    /// One of several on the same board.
+    pub fn called(self, name: String) -> Self {
+        Self { name, ..self }
     }
 
     /// On a board that there is already: of a process that has shown something before its turn to write came.
@@ -173,7 +180,7 @@ impl Controller {
         self.assign(&first, &mut state);
         loop {
             let wake = self.start_those_due(&mut state);
-            self.board.beat();
+            self.board.beat(&self.name);
             tokio::select! {
                 biased;
                 () = stop.wished() => break,

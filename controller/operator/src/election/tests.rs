@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use kube::{Client, Config};
 use serde_json::Value;
 
 use super::*;
@@ -16,6 +17,15 @@ fn lease(holder: &str, version: &str, seconds: i32) -> KubeLease {
         ..LeaseSpec::default()
     });
     lease
+}
+
+fn election(config: Config) -> Election {
+    let side = Side {
+        api: Api::namespaced(Client::try_from(config).unwrap(), "here"),
+        identity: "me".into(),
+        installation: "cluster",
+    };
+    Election::new(side, "lease".into())
 }
 
 #[test]
@@ -88,38 +98,38 @@ async fn steps(holder: &str) -> Vec<String> {
         let steps = steps.clone();
         move |step: &str| steps.lock().unwrap().push(step.to_string())
     };
-    let now = serde_json::to_value(lease(holder, "1", 0)).unwrap();
     let requests = note.clone();
     let config = answering(move |method: &str, body: &Value| {
         requests(method);
-        Some((200, if method == "get" { now.clone() } else { body.clone() }))
+        Some((200, body.clone()))
     });
-    let client = Client::try_from(config.await).unwrap();
-    let election = Election::new(client, "here", "lease", "me");
+    let election = election(config.await);
     let forget = || {
         note("forget");
         Ok(())
     };
-    election.won(|| (), forget).await.unwrap();
+    let seen = lease(holder, "1", 0);
+    let standing = Watch::default().standing(Some(&seen), "me", Instant::now());
+    election.bid(Some(&seen), standing, forget).await.unwrap().unwrap();
     let steps = steps.lock().unwrap();
     steps.clone()
 }
 
 #[tokio::test]
 async fn the_journal_is_forgotten_before_a_lease_is_taken_that_was_anothers() {
-    assert_eq!(steps("other").await, ["get", "forget", "put"]);
-    assert_eq!(steps("me").await, ["get", "put"]);
+    assert_eq!(steps("other").await, ["forget", "put"]);
+    assert_eq!(steps("me").await, ["put"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_renewal_that_nobody_answers_ends_the_term_before_anybody_else_has_it() {
-    let client = Client::try_from(answering(|_, _| None).await).unwrap();
+    let election = election(answering(|_, _| None).await);
     let began = Instant::now();
     let term = Term {
         lease: Lease::until(began + TRUSTED),
         held: lease("me", "1", 15),
     };
-    let ended = Election::new(client, "here", "lease", "me").kept(term).await;
+    let ended = election.kept(term).await;
     assert!(matches!(ended, OperatorError::LeaseLost { .. }), "{ended}");
     assert!(began.elapsed() <= DURATION, "{:?}", began.elapsed());
 }

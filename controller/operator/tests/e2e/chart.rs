@@ -81,10 +81,11 @@ fn helm_makes_what_kustomize_makes() {
     let chart = chart.to_str().unwrap();
     let image = format!("image={IMAGE}");
     said(&helm, &["lint", "--strict", "--set", &image, chart]);
-    for (kustomization, values) in [
-        ("cluster", "watchNamespace="),
-        ("namespaced", "watchNamespace=apps"),
-        ("cluster-webhook", "webhook=true"),
+    for (kustomization, values, further) in [
+        ("cluster", "watchNamespace=", None),
+        ("cluster", "shards=4", Some("--shards=4")),
+        ("namespaced", "watchNamespace=apps", None),
+        ("cluster-webhook", "webhook=true", None),
     ] {
         let arguments = [
             "template",
@@ -108,7 +109,10 @@ fn helm_makes_what_kustomize_makes() {
         let deployment = expected
             .get_mut("\"Deployment\" portolan-system/portolan-controller")
             .unwrap();
-        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!(IMAGE);
+        let container = &mut deployment["spec"]["template"]["spec"]["containers"][0];
+        container["image"] = json!(IMAGE);
+        let arguments = container["args"].as_array_mut().unwrap();
+        arguments.extend(further.map(|argument| json!(argument)));
         for (name, expected) in &expected {
             assert_eq!(made.get(name), Some(expected), "{kustomization}: {name}");
         }

@@ -18,6 +18,7 @@ mod proxy;
 mod refusals;
 mod role;
 mod secrets;
+mod shards;
 mod turns;
 mod versions;
 mod walks;

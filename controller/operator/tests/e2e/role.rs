@@ -21,6 +21,9 @@ pub const INSTALLED: &[&str] = &[
     "externalsecrets",
 ];
 
+/// One of several asks for all that one alone does.
+const SHARDS: &[&str] = &["--shards", "2"];
+
 /// What of an object is asked for: group, resource and verb.
 type Call = (String, String, String);
 
@@ -30,8 +33,9 @@ fn the_role_for_a_cluster_is_what_is_asked_for() {
     let Some(world) = World::of(test, Shipped::Cluster) else {
         return;
     };
-    let _running = world.operator("one");
+    let running = world.operator_with("one", SHARDS);
     asks_for_everything(&world, "team");
+    assert_eq!(running.stop(), Some(0));
     is_all_of(
         &world,
         &[
@@ -48,8 +52,9 @@ fn an_operator_for_one_namespace_keeps_its_apps_and_no_others_by_its_own_role() 
         return;
     };
     world.apply(&app("elsewhere", 1));
-    let _running = world.operator("one");
+    let running = world.operator_with("one", SHARDS);
     asks_for_everything(&world, "apps");
+    assert_eq!(running.stop(), Some(0));
     let elsewhere = world.get(&["-n", "team", "app", "elsewhere"]).unwrap();
     assert!(elsewhere["status"]["conditions"].is_null() && elsewhere["metadata"]["finalizers"].is_null());
     assert_eq!(world.get(&["-n", "team", KINDS, "-l", "portolan.dev/app"]), None);

@@ -126,6 +126,29 @@ impl World {
         self.start_operator(home, (ACCOUNT, None), "1s", arguments)
     }
 
+    /// With the shipped role for a cluster under a name of its own, by which the audit log knows it.
+    pub fn operator_as(&self, user: &str, arguments: &[&str]) -> Running {
+        for (kind, role, namespace) in [
+            ("ClusterRoleBinding", "ClusterRole", None),
+            ("RoleBinding", "Role", Some(SYSTEM)),
+        ] {
+            let group = "rbac.authorization.k8s.io";
+            self.apply(&json!({
+                "apiVersion": format!("{group}/v1"), "kind": kind, "metadata": { "name": user, "namespace": namespace },
+                "roleRef": { "apiGroup": group, "kind": role, "name": "portolan-controller" },
+                "subjects": [{ "apiGroup": group, "kind": "User", "name": user }],
+            }));
+        }
+        for question in [
+            ["list", "leases", "-n", SYSTEM],
+            ["list", "apps.portolan.dev", "-n", "team"],
+        ] {
+            let ask = [&["auth", "can-i", "--as", user], &question[..]].concat();
+            until("it may", || self.plane.kubectl(&ask).is_ok());
+        }
+        self.start_operator(user, (user, None), "1s", arguments)
+    }
+
     /// That speaks to nobody but what is in front of the API server.
     pub fn operator_behind(&self, proxy: &Proxy, home: &str) -> Running {
         self.operator_by(home, &proxy.kubeconfig(SYSTEM))
