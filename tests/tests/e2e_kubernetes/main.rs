@@ -186,7 +186,7 @@ fn is_reached_by_a_port_of_this_machine(shop: &Harbour) {
     assert!(said.contains("error[PortClosed]: port 81 of "), "{said}");
 }
 
-/// By another Job, whose words are seen as it writes them.
+/// By another Job.
 fn a_job_runs_again(shop: &Harbour) {
     let job = || {
         let of_it = [
@@ -197,7 +197,7 @@ fn a_job_runs_again(shop: &Harbour) {
     };
     let before = job();
     let said = shop.says(&["run", "migrate"], 0);
-    assert!(said.contains("the data is as revision"), "{said}");
+    assert!(said.contains("has completed"), "{said}");
     assert!(
         job() != before && !job().contains(' '),
         "it has taken the place of {before}"

@@ -377,8 +377,14 @@ type Strangers = Option<Arc<BTreeSet<String>>>;
 /// What was answered a moment ago, and is answered to whoever asks meanwhile.
 struct Memo<K, V>(Mutex<HashMap<K, Cell<V>>>);
 
-/// One answer, and when it was asked for. Whoever asks holds it.
-type Cell<V> = Arc<tokio::sync::Mutex<Option<(Instant, V)>>>;
+/// One answer. Whoever asks holds it.
+type Cell<V> = Arc<tokio::sync::Mutex<Option<Known<V>>>>;
+
+struct Known<V> {
+    asked: Instant,
+    answered: Instant,
+    answer: Result<V, CallError>,
+}
 
 impl<K, V> Default for Memo<K, V> {
     fn default() -> Self {
@@ -387,20 +393,30 @@ impl<K, V> Default for Memo<K, V> {
 }
 
 impl<K: Hash + Eq, V: Clone> Memo<K, V> {
-    /// Those who come while somebody asks wait for his answer.
+    /// Those who come while somebody asks wait for his answer, and have it, also where it is none: one after the other they would
+    /// each wait as long.
     async fn of<F>(&self, key: K, ask: impl FnOnce() -> F) -> Result<V, CallError>
     where
         F: Future<Output = Result<V, CallError>>,
     {
+        let came = Instant::now();
         let cell = guard(&self.0).entry(key).or_default().clone();
         let mut cell = cell.lock().await;
-        if let Some((_, known)) = cell.as_ref().filter(|(at, _)| at.elapsed() < REMEMBERED) {
-            return Ok(known.clone());
+        let holds = |known: &&Known<V>| match known.answer {
+            Ok(_) => known.asked.elapsed() < REMEMBERED,
+            Err(_) => known.answered >= came,
+        };
+        if let Some(known) = cell.as_ref().filter(holds) {
+            return known.answer.clone();
         }
         let asked = Instant::now();
-        let answer = ask().await?;
-        *cell = Some((asked, answer.clone()));
-        Ok(answer)
+        let answer = ask().await;
+        *cell = Some(Known {
+            asked,
+            answered: Instant::now(),
+            answer: answer.clone(),
+        });
+        answer
     }
 }
 
