@@ -91,7 +91,12 @@ impl Hearing {
         }
     }
 
+    /// Once a turn, however often it plans anew.
     fn begun(&self, key: AppKey, told: Box<Told>) {
+        let mut going = guard(&self.going);
+        if going.contains_key(&key) {
+            return;
+        }
         let (tell, of, budget) = (self.tell.clone(), key.clone(), self.budget.clone());
         let news = tokio::spawn(async move {
             sleep(NEWS).await;
@@ -99,7 +104,7 @@ impl Hearing {
             sleep(turn).await;
             _ = tell.send(Heard::Begun { key: of, told });
         });
-        guard(&self.going).insert(key, news.abort_handle());
+        going.insert(key, news.abort_handle());
     }
 
     fn tell(&self, heard: Heard) {
@@ -169,16 +174,19 @@ mod tests {
         hearing.event(&key, &step);
         sleep(NEWS * 2).await;
         assert!(heard.try_recv().is_err(), "once a turn");
-
-        hearing.event(&key, &plan);
-        hearing.event(&key, &step);
         let target = portolan_core::manifest::Target::local();
-        let work = Work::keep(
+        let work = Arc::new(Work::keep(
             crate::intent::nothing_of(&app(), "here"),
             target,
             std::path::PathBuf::new(),
-        );
-        hearing.ended(&key, &Arc::new(work), &Err(EngineError::LeaseLost));
+        ));
+        hearing.ended(&key, &work, &Err(EngineError::LeaseLost));
+
+        hearing.event(&key, &plan);
+        hearing.event(&key, &step);
+        hearing.event(&key, &plan);
+        hearing.event(&key, &step);
+        hearing.ended(&key, &work, &Err(EngineError::LeaseLost));
         sleep(NEWS * 2).await;
         assert!(heard.try_recv().is_err(), "it was over before that");
     }

@@ -80,8 +80,12 @@ fn a_canary_is_walked_promoted_and_gone_back_from() {
         world.condition("shop", "Reconciling") == "True RolloutPaused"
     });
     assert_eq!(selector(&world), "all", "both have their share");
-    // The status that has waited already tells the word of this pause, which is another one.
-    std::thread::sleep(RESYNC * 2);
+    until("they serve", || {
+        let (_, next) = deployments(&world);
+        next.is_some_and(|next| next["status"]["availableReplicas"] == 4)
+    });
+    // The status told of the first pause, and has yet to tell the word of this one.
+    std::thread::sleep(RESYNC * 4);
     let since = world.now();
     std::thread::sleep(RESYNC * 4);
     let writes = world.writes(ACCOUNT, &since);
