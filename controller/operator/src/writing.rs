@@ -131,17 +131,18 @@ impl Writer {
             action: "Reconcile".into(),
             secondary: None,
         };
-        let writer = self.clone();
+        // Not the whole writer: whoever ends waits for the answers to its writes, and for no Event that has its turn later.
+        let (recorder, room, lease) = (self.recorder.clone(), self.room_for_news.clone(), self.lease.clone());
         // A budget is whole after every line of its code.
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = events.take(SystemTime::now().into());
         tokio::spawn(async move {
             sleep(turn).await;
-            let _room = writer.room_for_news.acquire().await;
-            if writer.lease.is_lost() {
+            let _room = room.acquire().await;
+            if lease.is_lost() {
                 return;
             }
-            if let Err(error) = within(DEADLINE, writer.recorder.publish(&event, &regarding)).await {
+            if let Err(error) = within(DEADLINE, recorder.publish(&event, &regarding)).await {
                 debug!(%error, "an Event could not be written");
             }
         });
