@@ -175,13 +175,7 @@ fn a_frozen_process_that_thaws_writes_nothing_for_any_shard() {
     apply(&world, 8, 2);
     are_ready(&world);
     let since = world.now();
-    first.signal("-CONT");
-    let ended = first.child.wait().unwrap();
-    assert!(
-        !ended.success() && first.log().contains("LeaseLost"),
-        "{ended}: {}",
-        first.log()
-    );
+    first.thaws_and_has_lost_its_lease();
     is_quiet(
         &world,
         &["first"],

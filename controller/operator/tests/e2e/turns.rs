@@ -24,13 +24,7 @@ fn a_frozen_operator_that_thaws_writes_nothing() {
     world.apply(&app("hello", 2));
     world.is_ready("hello");
     let since = world.now();
-    first.signal("-CONT");
-    let ended = first.child.wait().unwrap();
-    assert!(
-        !ended.success() && first.log().contains("LeaseLost"),
-        "{ended}: {}",
-        first.log()
-    );
+    first.thaws_and_has_lost_its_lease();
     let late = world.writes("first", &since);
     assert!(late.is_empty(), "{late:#?}");
     world.apply(&app("hello", 3));

@@ -300,6 +300,14 @@ impl Running {
         assert!(sent.unwrap().success());
     }
 
+    /// It stood still for longer than its lease lasts.
+    pub fn thaws_and_has_lost_its_lease(&mut self) {
+        self.signal("-CONT");
+        let ended = self.child.wait().unwrap();
+        let log = self.log();
+        assert!(!ended.success() && log.contains("LeaseLost"), "{ended}: {log}");
+    }
+
     /// Ended with -9.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
