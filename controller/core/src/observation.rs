@@ -18,6 +18,9 @@ pub struct Observation {
     /// What was noted there last of a generation that is held.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
+    /// Whether somebody tells of whatever changes in it: nothing in it is found out by looking again alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_told: bool,
 }
 
 /// A generation that failed and is not tried again, as the target remembers it: whoever has lost the journal finds it there.

@@ -18,6 +18,8 @@ pub struct Outcome {
     pub generation: u64,
     /// Whether anything was written at the target.
     pub changed: bool,
+    /// Whether a change was told that came too late for its last look.
+    pub is_overtaken: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

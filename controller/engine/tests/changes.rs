@@ -3,6 +3,7 @@
 mod harness;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,12 +25,17 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const SOON: Duration = Duration::from_secs(1);
 
 /// The cloud in memory, as if somebody watched it.
-struct Watched(Arc<dyn Calls>);
+struct Watched {
+    inner: Arc<dyn Calls>,
+    changes: Arc<Changes>,
+    /// Of so many looks something changes right behind them.
+    overtaken: Arc<AtomicUsize>,
+}
 
 #[async_trait]
 impl Calls for Watched {
     async fn realm(&self) -> Result<String, CallError> {
-        self.0.realm().await
+        self.inner.realm().await
     }
 
     fn is_told_of_changes(&self) -> bool {
@@ -37,7 +43,7 @@ impl Calls for Watched {
     }
 
     async fn preflight(&self, scope: &Scope, writes: &[WriteRequest]) -> Result<Vec<CallError>, CallError> {
-        self.0.preflight(scope, writes).await
+        self.inner.preflight(scope, writes).await
     }
 
     async fn observe(
@@ -46,23 +52,34 @@ impl Calls for Watched {
         wanted: &[ResourceId],
         open: &[OpenOperation],
     ) -> Result<Observation, CallError> {
-        self.0.observe(scope, wanted, open).await
+        let seen = self.inner.observe(scope, wanted, open).await;
+        let count_down = |left: usize| left.checked_sub(1);
+        if self.overtaken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down).is_ok() {
+            self.changes.tell(AppKey {
+                namespace: scope.namespace.clone(),
+                app: scope.app.clone(),
+                target: scope.target.clone(),
+            });
+            // The controller's loop hears of it before the look is judged.
+            sleep(Duration::from_millis(1)).await;
+        }
+        seen
     }
 
     async fn create(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
-        self.0.create(scope, request).await
+        self.inner.create(scope, request).await
     }
 
     async fn update(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
-        self.0.update(scope, request).await
+        self.inner.update(scope, request).await
     }
 
     async fn delete(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
-        self.0.delete(scope, request).await
+        self.inner.delete(scope, request).await
     }
 
     async fn note(&self, scope: &Scope, held: Option<&Held>) -> Result<(), CallError> {
-        self.0.note(scope, held).await
+        self.inner.note(scope, held).await
     }
 }
 
@@ -77,6 +94,7 @@ impl Listener for Silent {
 struct World {
     cloud: FakeCloud,
     changes: Arc<Changes>,
+    overtaken: Arc<AtomicUsize>,
     board: Arc<Board>,
     _stop: watch::Sender<bool>,
 }
@@ -88,8 +106,13 @@ impl World {
             u64::try_from(began.elapsed().as_millis()).expect("a short test")
         }));
         let plain = provider(cloud.clone(), FakeShape::default());
+        let (changes, overtaken) = (Arc::<Changes>::default(), Arc::<AtomicUsize>::default());
         let provider = Provider {
-            calls: Arc::new(Watched(plain.calls)),
+            calls: Arc::new(Watched {
+                inner: plain.calls,
+                changes: changes.clone(),
+                overtaken: overtaken.clone(),
+            }),
             ..plain
         };
         let assignment = |manifest: &Value| {
@@ -109,7 +132,6 @@ impl World {
         };
         let (assign, assigned) = watch::channel(Arc::new(manifests.iter().map(assignment).collect()));
         let engine = Engine::new(Arc::new(MemoryJournal::default()), Arc::new(FakeImages::default()));
-        let changes = Arc::new(Changes::default());
         let controller = Controller::new(Arc::new(engine), settings, Arc::new(Silent)).told_of(changes.clone());
         let board = controller.board();
         let (stop, stopped) = watch::channel(false);
@@ -120,6 +142,7 @@ impl World {
         Self {
             cloud,
             changes,
+            overtaken,
             board,
             _stop: stop,
         }
@@ -166,6 +189,40 @@ async fn what_rests_is_looked_at_once_a_change_is_told_and_seldom_besides() {
         world.looks() - before < 10,
         "what changes together is looked at together"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_just_been_written_is_looked_at_again_only_where_something_changes_and_not_at_once() {
+    let world = World::start(Settings::default(), &[hello()]);
+    sleep(SOON).await;
+    assert_eq!(world.standing("hello"), Standing::Converged);
+    let before = world.looks();
+    sleep(Duration::from_secs(5 * 60)).await;
+    assert_eq!(world.looks(), before, "nobody has to find out whether it stays so");
+
+    world.cloud.remove_by_hand(&service(&hello()));
+    world.changes.tell(apply(hello()).key());
+    sleep(SOON).await;
+    assert_eq!(world.standing("hello"), Standing::Converged);
+    let before = world.looks();
+    world.changes.tell(apply(hello()).key());
+    sleep(SOON).await;
+    assert_eq!(world.looks(), before, "it may be what was just written");
+    sleep(Duration::from_secs(15)).await;
+    assert!(world.looks() > before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_behind_the_last_look_of_a_turn_is_looked_at_in_the_next() {
+    let world = World::start(Settings::default(), &[hello()]);
+    sleep(Duration::from_secs(5 * 60)).await;
+    for overtaken in [1, 3] {
+        let before = world.looks();
+        world.overtaken.store(overtaken, Ordering::Relaxed);
+        world.changes.tell(apply(hello()).key());
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(world.looks() - before, overtaken + 1, "{overtaken} looks were overtaken");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::client::{Answer, Applied, Cluster, Created, LogRequest};
 use crate::explain::{events, stored};
-use crate::kinds::{DEPLOYMENT, EXTERNAL_SECRET, HTTP_ROUTE, JOB, Kind, POD, RENDERED, SERVICE_ACCOUNT};
+use crate::kinds::{DEPLOYMENT, EXTERNAL_SECRET, HTTP_ROUTE, JOB, Kind, POD, RENDERED, SERVICE_ACCOUNT, STATEFUL_SET};
 use crate::names::{Names, annotation, label, selector_of};
 use crate::read::{self, Read, Seen};
 use crate::render::KubernetesShape;
@@ -292,6 +292,11 @@ fn read_all(seen: &Seen<'_>, objects: &[(&'static Kind, Value)]) -> Vec<Read> {
     objects.iter().filter_map(read).collect()
 }
 
+/// What Events say of it, or the time, is found out by whoever looks, and told by no watch.
+fn is_asked_for((kind, object): &(&'static Kind, Value)) -> bool {
+    *kind == &STATEFUL_SET || events::lacks_pods(kind, object) || rollout::beside(object).is_some()
+}
+
 fn id_of(kind: &Kind, object: &Value) -> ResourceId {
     kind.id(object["metadata"]["name"].as_str().unwrap_or_default())
 }
@@ -351,6 +356,7 @@ impl Calls for KubernetesCalls {
         };
         let mut observation = Observation {
             complete: true,
+            is_told: self.cluster.is_watched() && !objects.iter().any(is_asked_for) && !pods.iter().any(events::is_silent),
             ..Observation::default()
         };
         let account = SERVICE_ACCOUNT.id(Names(scope).app());

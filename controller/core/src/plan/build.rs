@@ -482,6 +482,7 @@ mod tests {
             resources,
             complete,
             held: None,
+            is_told: false,
         };
         let plan = plan(&PlanInput {
             scope: &scope(),

@@ -178,6 +178,7 @@ mod tests {
             resources,
             complete: true,
             held: None,
+            is_told: false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! One app that is kept: its assignment, its orders, and how its last turns went.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,10 +9,11 @@ use portolan_core::plan::Plan;
 use portolan_core::status::Status;
 use portolan_provider_api::Provider;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use super::pace::{Pace, Went};
 use super::room::{Room, Seat};
-use super::{Assignment, Board, Ended, Listener};
+use super::{Assignment, Board, Ended, GATHERING, Listener};
 use crate::driver::requests_per_second;
 use crate::engine::{Audience, Engine};
 use crate::error::EngineError;
@@ -34,14 +36,38 @@ pub struct Kept {
     failures: u32,
     running: Option<Running>,
     awaits: Option<Approval>,
-    /// Whether its last turn had nothing to do.
-    rests: bool,
+    /// Whether a change is looked at, and no sooner than then: what was just written comes back as one.
+    rests: Option<Instant>,
 }
 
 struct Running {
     stop: watch::Sender<bool>,
-    changed: Arc<Notify>,
+    changed: Arc<Changed>,
     asked: Arc<Mutex<Option<Approval>>>,
+}
+
+/// What a turn is told of: that something has changed at its target.
+#[derive(Default)]
+struct Changed {
+    is_untold: AtomicBool,
+    told: Notify,
+}
+
+impl Changed {
+    fn tell(&self) {
+        self.is_untold.store(true, Ordering::Relaxed);
+        self.told.notify_one();
+    }
+
+    /// Ends once it is told.
+    async fn hear(&self) {
+        self.told.notified().await;
+        self.is_untold.store(false, Ordering::Relaxed);
+    }
+
+    fn is_untold(&self) -> bool {
+        self.is_untold.load(Ordering::Relaxed)
+    }
 }
 
 /// A plan that waits for somebody's yes.
@@ -63,7 +89,7 @@ impl Kept {
             failures: 0,
             running: None,
             awaits: None,
-            rests: false,
+            rests: None,
         }
     }
 
@@ -133,14 +159,15 @@ impl Kept {
         self.assignment.provider.calls.is_told_of_changes()
     }
 
-    pub fn rests(&self) -> bool {
+    /// When a change may be looked at, if it may.
+    pub fn rests(&self) -> Option<Instant> {
         self.rests
     }
 
     /// At the target, while it has its turn.
     pub fn something_changed(&self) {
         if let Some(running) = &self.running {
-            running.changed.notify_one();
+            running.changed.tell();
         }
     }
 
@@ -172,7 +199,7 @@ impl Kept {
         room: &Arc<Room>,
     ) -> impl Future<Output = Ended> + Send + 'static {
         let (stop, stopped) = watch::channel(false);
-        let (asked, changed) = (Arc::default(), Arc::<Notify>::default());
+        let (asked, changed) = (Arc::default(), Arc::<Changed>::default());
         let audience = Arc::new(Follower {
             key: key.clone(),
             board: board.clone(),
@@ -210,13 +237,14 @@ impl Kept {
         floor: Duration,
         random: u64,
     ) -> Duration {
-        let asked = self.running.take().and_then(|running| guard(&running.asked).take());
+        let running = self.running.take();
+        let is_overtaken = self.is_overtaken(running.as_ref(), result);
+        let asked = running.and_then(|running| guard(&running.asked).take());
         self.awaits = asked.filter(|_| matches!(result, Ok(outcome) if outcome.kind == OutcomeKind::Declined));
         let went = match std::mem::take(&mut self.again) {
             true => Went::Superseded,
             false => self.went(result),
         };
-        self.rests = went == Went::Quiet;
         self.failures = match went {
             Went::Failed(times) => times,
             Went::Busy | Went::Superseded => self.failures,
@@ -231,7 +259,24 @@ impl Kept {
         if !matches!(went, Went::Busy | Went::Superseded) {
             self.pause = pause;
         }
-        pause
+        let has_arrived = went == Went::Moving && self.is_told_of_changes() && is_converged(result);
+        self.rests = match went {
+            Went::Quiet => Some(Instant::now()),
+            Went::Moving if has_arrived => Some(Instant::now() + pause),
+            _ => None,
+        };
+        match has_arrived {
+            // Nobody has to find out whether it stays so.
+            true if !is_overtaken => pace.after(Went::Quiet, pace.longest, floor, random),
+            _ if went == Went::Quiet && is_overtaken => GATHERING,
+            _ => pause,
+        }
+    }
+
+    /// Whether something has changed at the target that its turn has not looked at any more.
+    fn is_overtaken(&self, running: Option<&Running>, result: &Result<Outcome, EngineError>) -> bool {
+        let untold = running.is_some_and(|running| running.changed.is_untold());
+        untold || result.as_ref().is_ok_and(|outcome| outcome.is_overtaken)
     }
 
     fn went(&self, result: &Result<Outcome, EngineError>) -> Went {
@@ -251,6 +296,10 @@ impl Kept {
             },
         }
     }
+}
+
+fn is_converged(result: &Result<Outcome, EngineError>) -> bool {
+    matches!(result, Ok(outcome) if outcome.kind == OutcomeKind::Converged)
 }
 
 /// What one turn needs.
@@ -300,7 +349,7 @@ struct Follower {
     listener: Arc<dyn Listener>,
     approved: Option<String>,
     asked: Arc<Mutex<Option<Approval>>>,
-    changed: Arc<Notify>,
+    changed: Arc<Changed>,
     seat: Seat,
 }
 
@@ -329,7 +378,7 @@ impl Audience for Follower {
     }
 
     async fn changed(&self) {
-        self.changed.notified().await;
+        self.changed.hear().await;
     }
 }
 

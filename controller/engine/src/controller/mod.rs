@@ -262,17 +262,17 @@ impl Controller {
         }
     }
 
-    /// Whoever has its turn looks at what has changed. Of the others those have one that have come to rest: what was written a
-    /// moment ago, or could not be, is looked at when its time comes, however much changes.
+    /// Whoever has its turn looks at what has changed. Of the others those have one that have come to rest, but no sooner than a
+    /// while after they have written; what could not be written is looked at when its time comes, however much changes.
     fn heed(&self, changed: BTreeSet<AppKey>, state: &mut Loop) {
         for key in changed {
             let Some(kept) = state.kept.get(&key) else { continue };
             if kept.is_running() {
                 kept.something_changed();
-            } else if kept.rests() {
-                let after = GATHERING;
-                if state.queue.hurry(&key, Instant::now() + after) {
-                    self.board.due(&key, after);
+            } else if let Some(from) = kept.rests() {
+                let at = from.max(Instant::now() + GATHERING);
+                if state.queue.hurry(&key, at) {
+                    self.board.due(&key, at.saturating_duration_since(Instant::now()));
                 }
             }
         }

@@ -305,6 +305,7 @@ impl Pursuit {
             status: self.status(turn),
             generation: self.number(turn),
             changed: self.world.writes.accepted > 0,
+            is_overtaken: self.look.is_overtaken(),
         }
     }
 }

@@ -72,6 +72,11 @@ impl Look {
         self.heed_changes();
     }
 
+    /// Whether one was told since the last look was asked for.
+    pub fn is_overtaken(&self) -> bool {
+        self.told.is_some()
+    }
+
     fn heed_changes(&mut self) {
         // A look that has failed is repeated when its time comes.
         if let Some(at) = self.told.filter(|_| self.failures == 0) {
@@ -97,11 +102,14 @@ impl Look {
         turn.ask(Purpose::Observe { answered, asked }, ask, Some(within));
     }
 
-    /// A look has succeeded.
-    pub fn saw(&mut self, turn: &Turn) {
+    /// A look has succeeded; `is_told` says whether somebody tells of what changes in what it saw.
+    pub fn saw(&mut self, is_told: bool, turn: &Turn) {
         self.failures = 0;
         self.unjudged = true;
-        self.due = turn.now.plus(self.interval);
+        self.due = turn.now.plus(match is_told {
+            true => turn.base.policy.poll_told.max(self.interval),
+            false => self.interval,
+        });
         self.interval = turn.base.policy.next_interval(self.interval.max(first_interval(turn)));
         self.heed_changes();
     }

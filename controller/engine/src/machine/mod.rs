@@ -194,6 +194,7 @@ fn interrupt(phase: &mut Phase, turn: &mut Turn) -> Next {
                 status: None,
                 generation: turn.record().latest.as_ref().map_or(0, |latest| latest.number),
                 changed: false,
+                is_overtaken: false,
             }))
         }
         Phase::Pursuing(pursuit) => pursuit.interrupt(turn),

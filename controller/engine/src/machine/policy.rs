@@ -10,6 +10,8 @@ pub struct Policy {
     /// The first look after something was done comes this soon, and each later one after a longer while.
     pub poll_first: Duration,
     pub poll_longest: Duration,
+    /// So much later where changes are told, and nothing that was seen is found out by a look alone.
+    pub poll_told: Duration,
     /// Where changes are told, what comes within this time is looked at together.
     pub changes_gather: Duration,
     /// Retries wait at most this long the first time and twice as long each next time, up to `retry_longest`.
@@ -41,6 +43,7 @@ impl Default for Policy {
         Self {
             poll_first: Duration::from_millis(2),
             poll_longest: Duration::from_secs(2),
+            poll_told: Duration::from_secs(30),
             changes_gather: Duration::from_millis(300),
             retry_first: Duration::from_millis(200),
             retry_longest: Duration::from_secs(30),
@@ -58,7 +61,7 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Where changes are told nobody has to look for them: a look besides is for what time alone changes.
+    /// Where changes are told nobody has to look for them: a look besides is for what time alone changes, or another asks for.
     pub fn where_changes_are_told(self) -> Self {
         Self {
             poll_first: Duration::from_secs(2),

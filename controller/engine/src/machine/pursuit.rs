@@ -191,9 +191,10 @@ impl Pursuit {
             Ok(observation) => {
                 let shape = &*turn.base.shape;
                 let resources = resource_statuses(&self.world.goal.resources, &observation);
+                let is_told = observation.is_told;
                 self.world.seen = Some(Seen::new(observation, answered, asked, &self.world.writes, shape));
                 self.world.remember_shown(turn.now);
-                self.look.saw(turn);
+                self.look.saw(is_told, turn);
                 self.world.forget_excuses();
                 self.close_questions(turn);
                 self.look.tell(resources, turn);

@@ -5,13 +5,14 @@
 //! by then. Where it has lost its place (410), or has failed, nobody believes the store until everything is listed anew: what
 //! happened while nobody watched would come only after the first looks.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use portolan_provider_api::{CallError, ErrorClass};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::store::{Store, Subject};
@@ -36,10 +37,16 @@ const ABSENT: Duration = Duration::from_secs(5 * 60);
 /// Told whose objects have changed.
 pub type Tell = Arc<dyn Fn(Subject) + Send + Sync>;
 
+/// What only goes on is told of no sooner, once for all that has happened by then.
+const STEPS: Duration = Duration::from_secs(2);
+
 /// The objects of one KubeNamespace, or of all, and how far they can be believed.
 pub struct Shelf {
     store: Mutex<Store>,
     tell: Tell,
+    /// Whose objects go on, and are to be told of.
+    going: Mutex<BTreeSet<Subject>>,
+    goes_on: Notify,
 }
 
 /// How far the store can be believed about one kind.
@@ -58,6 +65,8 @@ impl Shelf {
         Self {
             store: Mutex::default(),
             tell,
+            going: Mutex::default(),
+            goes_on: Notify::new(),
         }
     }
 
@@ -67,7 +76,33 @@ impl Shelf {
     }
 
     fn tell(&self, changed: impl IntoIterator<Item = Subject>) {
-        changed.into_iter().for_each(|subject| (self.tell)(subject));
+        for subject in changed {
+            self.going().remove(&subject);
+            (self.tell)(subject);
+        }
+    }
+
+    /// Later, unless something else is told of it before.
+    fn tell_steps(&self, changed: Option<Subject>) {
+        if let Some(subject) = changed
+            && self.going().insert(subject)
+        {
+            self.goes_on.notify_one();
+        }
+    }
+
+    /// Tells of what goes on, for ever.
+    pub async fn tell_of_steps(self: Arc<Self>) {
+        loop {
+            self.goes_on.notified().await;
+            sleep(STEPS).await;
+            let going = std::mem::take(&mut *self.going());
+            going.into_iter().for_each(|subject| (self.tell)(subject));
+        }
+    }
+
+    fn going(&self) -> MutexGuard<'_, BTreeSet<Subject>> {
+        self.going.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -166,9 +201,19 @@ impl Follower {
             let changed = match event? {
                 Watched::Seen(object) => {
                     version.clone_from(&object.metadata.resource_version);
-                    let mut store = self.shelf.store();
-                    store.reached(kind, object.version());
-                    store.take(kind, object)
+                    let goes_on = object.goes_on(kind);
+                    let changed = {
+                        let mut store = self.shelf.store();
+                        store.reached(kind, object.version());
+                        store.take(kind, object)
+                    };
+                    match goes_on {
+                        true => {
+                            self.shelf.tell_steps(changed);
+                            None
+                        }
+                        false => changed,
+                    }
                 }
                 Watched::Deleted(object) => {
                     version.clone_from(&object.metadata.resource_version);

@@ -132,7 +132,8 @@ impl CachedCluster {
 
     fn begin(&self, kube_namespace: Option<String>) -> PlaceWatched {
         let shelf = Arc::new(Shelf::new(self.tell.clone()));
-        let (mut standings, mut followers) = (HashMap::new(), Vec::new());
+        let steps = tokio::spawn(shelf.clone().tell_of_steps()).abort_handle();
+        let (mut standings, mut followers) = (HashMap::new(), vec![steps]);
         for kind in RENDERED.iter().copied().chain([&POD]) {
             let (standing, seen) = watch::channel(Standing::Listing);
             standings.insert(kind.name, seen);

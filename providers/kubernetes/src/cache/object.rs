@@ -8,7 +8,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
-use crate::kinds::{AUTOSCALER, CRON_JOB, DISRUPTION_BUDGET, Kind, POD};
+use crate::kinds::{AUTOSCALER, CRON_JOB, DEPLOYMENT, DISRUPTION_BUDGET, Kind, POD};
 use crate::names::{annotation, label};
 
 #[derive(Clone, Debug)]
@@ -83,6 +83,25 @@ impl Object {
         self.metadata.labels.get(label::OWNER).map(String::as_str)
     }
 
+    /// Whether it goes well and has not arrived: more will be told of it soon, and nobody waits for each step. Of pods that
+    /// are ready their workload tells.
+    pub fn goes_on(&self, kind: &Kind) -> bool {
+        let status = self.rest.get("status").unwrap_or(&Value::Null);
+        match kind {
+            _ if self.metadata.deletion_timestamp.is_some() => false,
+            kind if kind == &POD => is_well(status),
+            kind if kind == &DEPLOYMENT => {
+                let spec = self.rest.get("spec").unwrap_or(&Value::Null);
+                let is_seen = status["observedGeneration"].as_u64() >= self.metadata.generation;
+                let wanted = spec["replicas"].as_u64();
+                let is_there = |count: &str| status[count].as_u64().or(Some(0)) >= wanted;
+                let arrived = is_seen && is_there("updatedReplicas") && is_there("availableReplicas");
+                !arrived && !has(status, "Progressing", "False") && !has(status, "ReplicaFailure", "True")
+            }
+            _ => false,
+        }
+    }
+
     /// What is held of it, as JSON. Its version is not in it: two that say the same are the same.
     pub fn text(mut self, kind: &Kind) -> String {
         let rest = std::mem::take(&mut self.rest);
@@ -134,6 +153,28 @@ impl Object {
         }
         held
     }
+}
+
+/// A pod of which nothing is told but that it comes up.
+fn is_well(status: &Value) -> bool {
+    let lists = ["initContainerStatuses", "containerStatuses"];
+    let mut containers = lists.iter().filter_map(|list| status[list].as_array()).flatten();
+    let phase = status["phase"].as_str().unwrap_or("Pending");
+    ["Pending", "Running"].contains(&phase)
+        && !has(status, "PodScheduled", "False")
+        && containers.all(|container| {
+            let waits = container["state"]["waiting"]["reason"].as_str();
+            let waits_well = waits.is_none_or(|reason| ["ContainerCreating", "PodInitializing"].contains(&reason));
+            let failed = container["state"]["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0);
+            waits_well && !failed && container["restartCount"].as_u64().unwrap_or_default() == 0
+        })
+}
+
+fn has(status: &Value, kind: &str, word: &str) -> bool {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions
+        .filter(|one| one["type"] == kind)
+        .any(|one| one["status"] == word)
 }
 
 /// Of a container what a kubelet does with it while it is not ready, and how it fares.
@@ -202,6 +243,49 @@ mod tests {
     fn held(kind: &Kind, object: Value) -> Value {
         let object: Object = serde_json::from_value(object).unwrap();
         serde_json::from_str(&object.text(kind)).unwrap()
+    }
+
+    #[test]
+    fn what_goes_well_and_has_not_arrived_goes_on() {
+        let pod = |status: Value| (&POD, json!({ "metadata": { "name": "web-1" }, "status": status }));
+        let waiting = |reason: &str| {
+            let container = json!({ "name": "web", "state": { "waiting": { "reason": reason } } });
+            json!({ "phase": "Pending", "containerStatuses": [container] })
+        };
+        let running = |restarts: u64| {
+            let container = json!({ "name": "web", "state": { "running": {} }, "restartCount": restarts });
+            json!({ "phase": "Running", "containerStatuses": [container] })
+        };
+        let condition = |kind: &str, word: &str| json!({ "conditions": [{ "type": kind, "status": word }] });
+        let deployment = |status: Value| {
+            let metadata = json!({ "name": "web", "generation": 2 });
+            (&DEPLOYMENT, json!({ "metadata": metadata, "spec": { "replicas": 2 }, "status": status }))
+        };
+        let counts = |seen: u64, updated: u64, available: u64| json!({ "observedGeneration": seen, "updatedReplicas": updated, "availableReplicas": available });
+        let failing = |kind: &str, word: &str| {
+            let mut status = counts(2, 1, 0);
+            status["conditions"] = condition(kind, word)["conditions"].clone();
+            status
+        };
+        for (reason, (kind, object), expected) in [
+            ("a pod that nobody has seen", pod(json!({})), true),
+            ("one that gets its image", pod(waiting("ContainerCreating")), true),
+            ("one that has none", pod(waiting("ErrImagePull")), false),
+            ("one that runs", pod(running(0)), true),
+            ("one that runs again", pod(running(1)), false),
+            ("one that has no place", pod(condition("PodScheduled", "False")), false),
+            ("one that has ended", pod(json!({ "phase": "Succeeded" })), false),
+            ("a Deployment that nobody has seen", deployment(json!({})), true),
+            ("one of an older generation", deployment(counts(1, 2, 2)), true),
+            ("one half way", deployment(counts(2, 2, 1)), true),
+            ("one that has arrived", deployment(counts(2, 2, 2)), false),
+            ("one that is late", deployment(failing("Progressing", "False")), false),
+            ("one over its quota", deployment(failing("ReplicaFailure", "True")), false),
+            ("another kind", (&DISRUPTION_BUDGET, json!({ "metadata": {} })), false),
+        ] {
+            let object: Object = serde_json::from_value(object).unwrap();
+            assert_eq!(object.goes_on(kind), expected, "{reason}");
+        }
     }
 
     #[test]
