@@ -54,7 +54,11 @@ impl Calls for Watched {
     ) -> Result<Observation, CallError> {
         let seen = self.inner.observe(scope, wanted, open).await;
         let count_down = |left: usize| left.checked_sub(1);
-        if self.overtaken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down).is_ok() {
+        if self
+            .overtaken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down)
+            .is_ok()
+        {
             self.changes.tell(AppKey {
                 namespace: scope.namespace.clone(),
                 app: scope.app.clone(),
@@ -148,6 +152,14 @@ impl World {
         }
     }
 
+    /// Waits for the end of the turn of the one app, which has begun by then.
+    async fn converge(&self) {
+        sleep(SOON / 2).await;
+        while self.standing("hello") != Standing::Converged {
+            sleep(SOON / 10).await;
+        }
+    }
+
     fn looks(&self) -> usize {
         let calls = self.cloud.calls();
         calls
@@ -194,16 +206,14 @@ async fn what_rests_is_looked_at_once_a_change_is_told_and_seldom_besides() {
 #[tokio::test(start_paused = true)]
 async fn what_has_just_been_written_is_looked_at_again_only_where_something_changes_and_not_at_once() {
     let world = World::start(Settings::default(), &[hello()]);
-    sleep(SOON).await;
-    assert_eq!(world.standing("hello"), Standing::Converged);
+    world.converge().await;
     let before = world.looks();
     sleep(Duration::from_secs(5 * 60)).await;
     assert_eq!(world.looks(), before, "nobody has to find out whether it stays so");
 
     world.cloud.remove_by_hand(&service(&hello()));
     world.changes.tell(apply(hello()).key());
-    sleep(SOON).await;
-    assert_eq!(world.standing("hello"), Standing::Converged);
+    world.converge().await;
     let before = world.looks();
     world.changes.tell(apply(hello()).key());
     sleep(SOON).await;
@@ -221,7 +231,11 @@ async fn a_change_behind_the_last_look_of_a_turn_is_looked_at_in_the_next() {
         world.overtaken.store(overtaken, Ordering::Relaxed);
         world.changes.tell(apply(hello()).key());
         sleep(Duration::from_secs(5)).await;
-        assert_eq!(world.looks() - before, overtaken + 1, "{overtaken} looks were overtaken");
+        assert_eq!(
+            world.looks() - before,
+            overtaken + 1,
+            "{overtaken} looks were overtaken"
+        );
     }
 }
 

@@ -356,7 +356,9 @@ impl Calls for KubernetesCalls {
         };
         let mut observation = Observation {
             complete: true,
-            is_told: self.cluster.is_watched() && !objects.iter().any(is_asked_for) && !pods.iter().any(events::is_silent),
+            is_told: self.cluster.is_watched()
+                && !objects.iter().any(is_asked_for)
+                && !pods.iter().any(events::is_silent),
             ..Observation::default()
         };
         let account = SERVICE_ACCOUNT.id(Names(scope).app());

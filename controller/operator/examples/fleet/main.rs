@@ -1,6 +1,7 @@
-//! Measures the operator on a control plane of its own: `fleet --apps N --converged M --program PORTOLAN`. First what a plain
-//! client needs for the objects that N Apps become; then N new Apps, a controller that begins anew among them, and one
-//! among M. The figures stand on the last line, as JSON; `tests/bench/kubernetes.py` makes a table of them.
+//! Measures the operator on control planes of its own: `fleet --apps N --converged M --rounds R --program PORTOLAN`. In each
+//! round what a plain client needs for the objects that N Apps become, and then N new Apps; after the last one a controller
+//! that begins anew among them, and one among M. The figures stand on the last line, as JSON; `tests/bench/kubernetes.py`
+//! makes a table of them.
 
 // What fails here is told by where it failed.
 #![allow(clippy::unwrap_used)]
@@ -29,56 +30,96 @@ const REST: Duration = Duration::from_secs(25);
 struct Sizes {
     apps: usize,
     converged: usize,
+    rounds: usize,
     program: PathBuf,
+}
+
+/// A controller on a control plane, once its new Apps have come.
+struct Fleet {
+    plane: Plane,
+    running: Running,
+    empty_bytes: u64,
 }
 
 #[tokio::main]
 async fn main() {
     let sizes = sizes();
-    let ceiling = ceiling::measure(sizes.apps, &sizes.program).await;
-    eprintln!("ceiling: {ceiling}");
-    let figures = measure(&sizes).await;
-    println!("{}", json!({ "ceiling": ceiling, "operator": figures }));
+    let (mut rounds, mut last) = (Vec::new(), None);
+    for round in 1..=sizes.rounds {
+        // One control plane at a time.
+        drop(last.take());
+        let ceiling = ceiling::measure(sizes.apps, &sizes.program).await;
+        let (fleet, came) = Fleet::come(&sizes).await;
+        eprintln!("round {round}: {ceiling} {came}");
+        rounds.push(json!({ "ceiling": ceiling, "apps": came }));
+        last = Some(fleet);
+    }
+    let figures = last.expect("there is a round").measure(&sizes).await;
+    println!("{}", json!({ "rounds": rounds, "operator": figures }));
 }
 
 fn sizes() -> Sizes {
     let words: Vec<String> = std::env::args().skip(1).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--apps", apps, "--converged", converged, "--program", program] => Sizes {
+        [
+            "--apps",
+            apps,
+            "--converged",
+            converged,
+            "--rounds",
+            rounds,
+            "--program",
+            program,
+        ] => Sizes {
             apps: apps.parse().expect("--apps is a number"),
             converged: converged.parse().expect("--converged is a number"),
+            rounds: rounds.parse().expect("--rounds is a number"),
             program: program.into(),
         },
-        _ => panic!("fleet --apps N --converged M --program PORTOLAN"),
+        _ => panic!("fleet --apps N --converged M --rounds R --program PORTOLAN"),
     }
 }
 
-async fn measure(sizes: &Sizes) -> Value {
-    let plane = Plane::start(sizes.converged).await;
-    let running = Running::start(&plane, &sizes.program, "10m");
-    plane.try_out().await;
-    sleep(REST).await;
-    let empty = running.resident_bytes();
-    let came = come(&plane, &running, sizes.apps).await;
-    eprintln!("come: {came}");
-    sleep(REST).await;
-    let again = begin_anew(&plane, running, sizes, sizes.apps, "10m").await;
-    eprintln!("restart: {}", again.1);
-    let running = again.0;
-    plane.create_apps("more", sizes.converged - sizes.apps).await;
-    running.converge(sizes.converged + 1).await;
-    sleep(REST).await;
-    let (running, all) = begin_anew(&plane, running, sizes, sizes.converged, "10m").await;
-    eprintln!("converged: {all}");
-    sleep(REST).await;
-    let resident = running.resident_bytes();
-    let (running, _) = begin_anew(&plane, running, sizes, sizes.converged, "30s").await;
-    let resync = resync(&plane, &running).await;
-    drop(running);
-    json!({
-        "apps": came, "restart": again.1, "converged": all, "resync": resync,
-        "emptyBytes": empty, "residentBytes": resident,
-    })
+impl Fleet {
+    async fn come(sizes: &Sizes) -> (Self, Value) {
+        let plane = Plane::start(sizes.converged).await;
+        let running = Running::start(&plane, &sizes.program, "10m");
+        plane.try_out().await;
+        sleep(REST).await;
+        let empty_bytes = running.resident_bytes();
+        let came = come(&plane, &running, sizes.apps).await;
+        let fleet = Self {
+            plane,
+            running,
+            empty_bytes,
+        };
+        (fleet, came)
+    }
+
+    async fn measure(self, sizes: &Sizes) -> Value {
+        let Self {
+            plane,
+            running,
+            empty_bytes,
+        } = self;
+        sleep(REST).await;
+        let (running, again) = begin_anew(&plane, running, sizes, sizes.apps, "10m").await;
+        eprintln!("restart: {again}");
+        plane.create_apps("more", sizes.converged - sizes.apps).await;
+        running.converge(sizes.converged + 1).await;
+        sleep(REST).await;
+        let (running, all) = begin_anew(&plane, running, sizes, sizes.converged, "10m").await;
+        eprintln!("converged: {all}");
+        sleep(REST).await;
+        let resident = running.resident_bytes();
+        let (running, _) = begin_anew(&plane, running, sizes, sizes.converged, "30s").await;
+        let resync = resync(&plane, &running).await;
+        drop(running);
+        json!({
+            "restart": again, "converged": all, "resync": resync,
+            "emptyBytes": empty_bytes, "residentBytes": resident,
+        })
+    }
 }
 
 /// New Apps, all at once.

@@ -165,7 +165,9 @@ fn is_well(status: &Value) -> bool {
         && containers.all(|container| {
             let waits = container["state"]["waiting"]["reason"].as_str();
             let waits_well = waits.is_none_or(|reason| ["ContainerCreating", "PodInitializing"].contains(&reason));
-            let failed = container["state"]["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0);
+            let failed = container["state"]["terminated"]["exitCode"]
+                .as_i64()
+                .is_some_and(|code| code != 0);
             waits_well && !failed && container["restartCount"].as_u64().unwrap_or_default() == 0
         })
 }
@@ -259,7 +261,10 @@ mod tests {
         let condition = |kind: &str, word: &str| json!({ "conditions": [{ "type": kind, "status": word }] });
         let deployment = |status: Value| {
             let metadata = json!({ "name": "web", "generation": 2 });
-            (&DEPLOYMENT, json!({ "metadata": metadata, "spec": { "replicas": 2 }, "status": status }))
+            (
+                &DEPLOYMENT,
+                json!({ "metadata": metadata, "spec": { "replicas": 2 }, "status": status }),
+            )
         };
         let counts = |seen: u64, updated: u64, available: u64| json!({ "observedGeneration": seen, "updatedReplicas": updated, "availableReplicas": available });
         let failing = |kind: &str, word: &str| {
@@ -280,7 +285,11 @@ mod tests {
             ("one half way", deployment(counts(2, 2, 1)), true),
             ("one that has arrived", deployment(counts(2, 2, 2)), false),
             ("one that is late", deployment(failing("Progressing", "False")), false),
-            ("one over its quota", deployment(failing("ReplicaFailure", "True")), false),
+            (
+                "one over its quota",
+                deployment(failing("ReplicaFailure", "True")),
+                false,
+            ),
             ("another kind", (&DISRUPTION_BUDGET, json!({ "metadata": {} })), false),
         ] {
             let object: Object = serde_json::from_value(object).unwrap();
