@@ -14,8 +14,8 @@ use crate::journal::{AppKey, Generation};
 #[derive(Clone, Debug)]
 pub struct Work {
     /// With the target's overrides merged in.
-    pub app: App,
-    pub target: Target,
+    pub app: Arc<App>,
+    pub target: Arc<Target>,
     /// Who wrote the manifest: `file`, or the name of a Git source or Kubernetes object.
     pub source: String,
     /// The folder of the manifest's file: builds are relative to it.
@@ -57,10 +57,10 @@ pub enum Wish {
 
 impl Work {
     /// To bring the app up, with nothing allowed beyond the usual.
-    pub fn apply(app: App, target: Target, folder: impl Into<PathBuf>) -> Self {
+    pub fn apply(app: impl Into<Arc<App>>, target: impl Into<Arc<Target>>, folder: impl Into<PathBuf>) -> Self {
         Self {
-            app,
-            target,
+            app: app.into(),
+            target: target.into(),
             source: "file".to_string(),
             folder: folder.into(),
             wish: Wish::Apply,
@@ -72,7 +72,7 @@ impl Work {
     }
 
     /// For a controller, which keeps the app so.
-    pub fn keep(app: App, target: Target, folder: impl Into<PathBuf>) -> Self {
+    pub fn keep(app: impl Into<Arc<App>>, target: impl Into<Arc<Target>>, folder: impl Into<PathBuf>) -> Self {
         Self {
             wish: Wish::Keep,
             options: PlanOptions {

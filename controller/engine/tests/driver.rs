@@ -2,6 +2,7 @@
 
 mod harness;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use harness::bench::{Bench, Slow};
@@ -189,7 +190,7 @@ async fn a_look_costs_little() {
     let began = std::time::Instant::now();
     for n in 0..100 {
         let mut work = apply(with(shop(), "/metadata/name", json!(format!("shop-{n}"))));
-        work.target.spec.budget = Some(AMPLE);
+        Arc::make_mut(&mut work.target).spec.budget = Some(AMPLE);
         let preview = bench.engine.preview(&bench.provider, &work).await.expect("a preview");
         assert_eq!(preview.plan.steps.len(), 5);
     }

@@ -20,7 +20,7 @@ async fn a_call_that_waits_past_the_lease_is_not_sent() {
     bench.engine = bench.engine.with_lease(Lease::until(until));
     let mut work = apply(shop());
     // A request a second, after a burst of two: writes wait long for their turn.
-    work.target.spec.budget = Some(Budget { requests_per_second: 1 });
+    Arc::make_mut(&mut work.target).spec.budget = Some(Budget { requests_per_second: 1 });
     let ended = bench
         .engine
         .reconcile(&bench.provider, work, bench.listener.clone(), bench.stop.clone())
@@ -60,7 +60,7 @@ async fn who_has_a_token_obeys_a_pause_too() {
     let told = CallError::new(ErrorClass::Retry { after }, "Throttled", "rate exceeded");
     let mut works = [apply(hello()), apply(shop())];
     for work in &mut works {
-        work.target.spec.budget = Some(Budget { requests_per_second: 1 });
+        Arc::make_mut(&mut work.target).spec.budget = Some(Budget { requests_per_second: 1 });
     }
     bench.cloud.fail_next(On::Observe, Fault::Refuse(told));
     let [one, other] = works;

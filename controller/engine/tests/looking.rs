@@ -2,6 +2,7 @@
 
 mod harness;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use harness::bench::{Bench, Slow};
@@ -111,7 +112,7 @@ async fn a_target_that_never_shows_all_is_shown_as_far_as_it_does() {
 async fn looks_share_the_budget_of_their_account() {
     let bench = Bench::new();
     let mut work = apply(shop());
-    work.target.spec.budget = Some(Budget {
+    Arc::make_mut(&mut work.target).spec.budget = Some(Budget {
         requests_per_second: 10,
     });
     let began = Instant::now();

@@ -24,18 +24,25 @@ mod promoting;
 
 pub use promoting::Outdated;
 
+/// Where a status says which words were obeyed last.
+const LAST_RECONCILE: &str = "lastHandledReconcileAt";
+const LAST_PROMOTE: &str = "lastHandledPromote";
+
 pub struct KeptApp {
     pub name: AppName,
     pub head: Head,
     /// Whether something is being written to the object.
     pub is_busy: bool,
     intent: Result<Intent, Vec<Refusal>>,
-    slots: BTreeMap<String, Slot>,
+    slots: Slots,
     /// What the engine was last given, and whether to leave it alone.
     assigned: (Vec<Arc<Work>>, bool),
     /// Annotations that were obeyed: what each said last.
     obeyed: BTreeMap<&'static str, String>,
 }
+
+/// By target. A map keeps room for several, and most have one.
+type Slots = BTreeMap<String, Box<Slot>>;
 
 /// Something that somebody says by an annotation, and whom it is for.
 pub struct Asked {
@@ -117,11 +124,7 @@ impl KeptApp {
         self.assigned.0.iter().map(|work| (work.key(), None))
     }
 
-    fn slots_from(
-        &self,
-        mut old: BTreeMap<String, Slot>,
-        harbours: &BTreeMap<String, Harbour>,
-    ) -> BTreeMap<String, Slot> {
+    fn slots_from(&self, mut old: Slots, harbours: &BTreeMap<String, Harbour>) -> Slots {
         let mut slots = BTreeMap::new();
         for (target, wanted) in self.wanted(&old) {
             let is_kept = matches!(wanted, Wanted::Kept(_));
@@ -131,10 +134,10 @@ impl KeptApp {
                 target: &target,
                 harbour: harbours.get(&target),
             };
-            let slot = place.slot(wanted, old.remove(&target));
+            let slot = place.slot(wanted, old.remove(&target).map(|slot| *slot));
             // Where nothing can have been applied nothing is to go.
             if is_kept || slot.way.is_some() || self.may_be_at(&target) {
-                slots.insert(target, slot);
+                slots.insert(target, Box::new(slot));
             }
         }
         slots
@@ -167,8 +170,8 @@ impl KeptApp {
         if keys.is_empty() || self.is_suspended() {
             return Vec::new();
         }
-        let handled = self.head.status["lastHandledReconcileAt"].as_str();
-        let reconcile = self.unheard(RECONCILE_AT).filter(|said| Some(said.as_str()) != handled);
+        let is_handled = |said: &&String| self.head.status()[LAST_RECONCILE] == said.as_str();
+        let reconcile = self.unheard(RECONCILE_AT).filter(|said| !is_handled(said));
         let reconcile = reconcile.map(|said| (RECONCILE_AT, said, Order::Reconcile(now)));
         let approve = self.unheard(APPROVE);
         let approve = approve.map(|said| (APPROVE, said, Order::Approve { plan: said.clone() }));
@@ -218,8 +221,9 @@ impl KeptApp {
         if let Some(targets) = self.record() {
             return Some(Write::Record(self.head.record_patch(&targets)));
         }
-        let status = self.status(now)?;
-        (status != self.head.status).then_some(Write::Status(status))
+        let before = self.head.status();
+        let status = self.status(&before, now)?;
+        (status != before).then_some(Write::Status(status))
     }
 
     /// What is to be on record, where that is not what is: none ends it. A suspended App is left as it is.
@@ -228,13 +232,13 @@ impl KeptApp {
             return None;
         }
         if self.head.deleting {
-            let may_go = self.head.says(ORPHAN) || self.slots.values().all(Slot::is_gone);
+            let may_go = self.head.says(ORPHAN) || self.slots.values().all(|slot| slot.is_gone());
             return may_go.then(BTreeSet::new);
         }
         // What an App without faults was applied to before is not known from this one.
         self.intent.as_ref().ok()?;
         let is_there =
-            |(target, slot): &(&String, &Slot)| !slot.is_gone() && (slot.way.is_some() || self.may_be_at(target));
+            |(target, slot): &(&String, &Box<Slot>)| !slot.is_gone() && (slot.way.is_some() || self.may_be_at(target));
         let targets: BTreeSet<&str> = self
             .slots
             .iter()
@@ -246,9 +250,9 @@ impl KeptApp {
     }
 
     /// What its status is to be; none while nothing new is known.
-    fn status(&self, now: &str) -> Option<Value> {
+    fn status(&self, before: &Value, now: &str) -> Option<Value> {
         if self.is_suspended() {
-            return Some(status::suspended(&self.head.status, self.head.generation, now));
+            return Some(status::suspended(before, self.head.generation, now));
         }
         let refused = self
             .intent
@@ -257,12 +261,11 @@ impl KeptApp {
             .filter(|_| !self.head.deleting)
             .map(|faults| Told::refused(faults));
         let waiting = Told::waiting();
-        let before = self.head.status["targets"].as_object();
         let mut kept = Map::new();
         let mut told: Vec<(&str, &Told)> = Vec::new();
         let mut without_entry = BTreeSet::new();
         if let Some(refused) = &refused {
-            kept = before.cloned().unwrap_or_default();
+            kept = before["targets"].as_object().cloned().unwrap_or_default();
             told.push(("", refused));
         } else if !self.is_worth_telling() {
             return None;
@@ -278,15 +281,16 @@ impl KeptApp {
             }
         }
         let reconciled = self.obeyed.get(RECONCILE_AT).map(String::as_str);
+        let promoted = self.handled_promotion(before);
         Some(status::status(&Parts {
             generation: self.head.generation,
             told,
             without_entry,
             kept,
-            reconcile_at: reconciled.or_else(|| self.head.status["lastHandledReconcileAt"].as_str()),
-            promote: self.handled_promotion(),
+            reconcile_at: reconciled.or_else(|| before[LAST_RECONCILE].as_str()),
+            promote: promoted,
             scaled: self.scaled(),
-            before: &self.head.status,
+            before,
             now,
         }))
     }
@@ -326,7 +330,7 @@ impl KeptApp {
     }
 
     /// By target.
-    fn wanted(&self, slots: &BTreeMap<String, Slot>) -> BTreeMap<String, Wanted> {
+    fn wanted(&self, slots: &Slots) -> BTreeMap<String, Wanted> {
         let deleted = |target: &str| (target.to_string(), Wanted::Deleted);
         let intent = self.intent.as_ref().ok().into_iter().flatten();
         match (self.head.deleting, self.head.says(ORPHAN)) {

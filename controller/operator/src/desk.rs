@@ -162,7 +162,7 @@ impl Desk {
         let news = told
             .news
             .clone()
-            .filter(|news| is_news(&app.head.status, &target, news));
+            .filter(|news| is_news(&app.head.status(), &target, news));
         match work {
             None => app.begun(&target, *told),
             Some(work) if !app.ended(&target, &work, *told) => return,
@@ -248,8 +248,9 @@ impl Desk {
             };
             let refusals = self.targets.get(&name).and_then(|harbour| harbour.as_ref().err());
             let head = &object.head;
-            let status = status::of_target(refusals.map(Vec::as_slice), head.generation, &head.status, now);
-            if status != head.status {
+            let before = head.status();
+            let status = status::of_target(refusals.map(Vec::as_slice), head.generation, &before, now);
+            if status != before {
                 writes.push(Change::of(ObjectName::Target(name), head, Write::Status(status)));
                 object.is_busy = true;
             }

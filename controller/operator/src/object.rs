@@ -51,7 +51,11 @@ pub struct Head {
     pub finalizers: Vec<String>,
     /// Those that begin with our domain.
     pub annotations: BTreeMap<String, String>,
-    pub status: Value,
+    /// As text: of many thousand objects a tree of it takes most of the memory.
+    status: Box<str>,
+    /// The targets that it has entries for.
+    entries: Vec<String>,
+    observed: Option<i64>,
 }
 
 pub fn app_resource() -> ApiResource {
@@ -101,6 +105,8 @@ impl Head {
         let metadata = &mut object.metadata;
         let mut annotations = metadata.annotations.take().unwrap_or_default();
         annotations.retain(|name, _| name.starts_with("portolan.dev/"));
+        let status = object.data["status"].take();
+        let entries = status["targets"].as_object().into_iter().flatten();
         Self {
             uid: metadata.uid.take().unwrap_or_default(),
             version: metadata.resource_version.take().unwrap_or_default(),
@@ -108,8 +114,15 @@ impl Head {
             deleting: metadata.deletion_timestamp.is_some(),
             finalizers: metadata.finalizers.take().unwrap_or_default(),
             annotations,
-            status: object.data["status"].take(),
+            entries: entries.map(|(target, _)| target.clone()).collect(),
+            observed: status::observed(&status),
+            status: status.to_string().into(),
         }
+    }
+
+    /// `null` where there is none.
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.status).unwrap_or_default()
     }
 
     /// Whether `other` was read later. Versions grow; where one is no number nobody can tell.
@@ -134,14 +147,13 @@ impl Head {
 
     /// Targets where something of it may be: those on record, and what its status speaks of.
     pub fn told_targets(&self) -> impl Iterator<Item = &str> {
-        let of_status = self.status["targets"].as_object().into_iter().flatten();
-        let of_status = of_status.map(|(target, _)| target.as_str());
+        let of_status = self.entries.iter().map(String::as_str);
         self.record().into_iter().flatten().chain(of_status)
     }
 
     /// The generation that its status is about; none while nobody has written one.
     pub fn observed(&self) -> Option<i64> {
-        status::observed(&self.status)
+        self.observed
     }
 
     /// The object with our finalizer and where something of it may be, or without both, and with everybody else's.

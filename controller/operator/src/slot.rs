@@ -78,11 +78,11 @@ impl Place<'_> {
         Slot { way: Some(way), told }
     }
 
-    fn work(&self, wanted: &Wanted, target: &Target) -> Work {
+    fn work(&self, wanted: &Wanted, target: &Arc<Target>) -> Work {
         let (app, wish) = match wanted {
-            Wanted::Kept(app) => (App::clone(app), Wish::Keep),
+            Wanted::Kept(app) => (app.clone(), Wish::Keep),
             Wanted::Deleted => (
-                intent::nothing_of(self.app, self.target),
+                Arc::new(intent::nothing_of(self.app, self.target)),
                 Wish::Delete { erase_data: false },
             ),
         };

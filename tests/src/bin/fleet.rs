@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use portolan_core::manifest::{Budget, Target};
+use portolan_core::manifest::{App, Budget, Target};
 use portolan_core::plan::Plan;
 use portolan_engine::controller::{Assignment, Assignments, Controller, Listener, Settings, Standing};
 use portolan_engine::journal::{AppKey, SqliteJournal};
@@ -224,7 +224,7 @@ fn work(name: &str, version: u32) -> Work {
             "api": { "image": image, "ports": [{ "name": "http", "port": 9090 }], "resources": { "memory": "256Mi" } },
         } },
     });
-    let app = serde_json::from_value(app).expect("it is a manifest");
+    let app: App = serde_json::from_value(app).expect("it is a manifest");
     let mut target = Target::local();
     target.spec.budget = Some(Budget {
         requests_per_second: 10_000,

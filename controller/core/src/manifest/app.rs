@@ -45,7 +45,7 @@ pub struct AppSpec {
     /// What runs all the time, by name. Other services reach one by its name, as in `http://catalog:8080`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = grammar::name_schema(), "maxProperties" = limits::SERVICES))]
-    pub services: BTreeMap<String, Service>,
+    pub services: BTreeMap<String, Box<Service>>,
     /// What runs to its end, by name. A job runs once for each revision of the job.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = grammar::name_schema(), "maxProperties" = limits::JOBS))]

@@ -3,7 +3,9 @@
 
 use portolan_engine::journal::{AppKey, Order, Promoted};
 
-use super::{Asked, KeptApp};
+use serde_json::Value;
+
+use super::{Asked, KeptApp, LAST_PROMOTE};
 use crate::object::PROMOTE;
 use crate::slot::Slot;
 use crate::told::News;
@@ -30,7 +32,7 @@ impl KeptApp {
     /// Where something goes on nobody can tell yet.
     pub fn outdated_promotion(&self) -> Option<Outdated> {
         let (said, promoted) = self.unheard_promotion()?;
-        let may_pause = |slot: &Slot| {
+        let may_pause = |slot: &Box<Slot>| {
             slot.told
                 .as_ref()
                 .is_none_or(|told| told.reconciling.is && told.promotion.is_none())
@@ -60,21 +62,20 @@ impl KeptApp {
     }
 
     /// What was looked at last. It is on record once the pause is over: whoever takes over before that looks at it again.
-    pub(super) fn handled_promotion(&self) -> Option<&str> {
+    pub(super) fn handled_promotion<'a>(&'a self, before: &'a Value) -> Option<&'a str> {
         let is_over = |said: &&String| self.those_in(&named(said).pause).next().is_none();
         let obeyed = self.obeyed.get(PROMOTE).filter(is_over).map(String::as_str);
-        obeyed.or_else(|| self.head.status["lastHandledPromote"].as_str())
+        obeyed.or_else(|| before[LAST_PROMOTE].as_str())
     }
 
     fn unheard_promotion(&self) -> Option<(&str, Promoted)> {
-        let handled = self.head.status["lastHandledPromote"].as_str();
         let said = self.unheard(PROMOTE).map(String::as_str);
-        said.filter(|said| Some(*said) != handled)
+        said.filter(|said| self.head.status()[LAST_PROMOTE] != *said)
             .map(|said| (said, named(said)))
     }
 
     fn those_in(&self, pause: &str) -> impl Iterator<Item = AppKey> {
-        let is_in = move |slot: &&Slot| {
+        let is_in = move |slot: &&Box<Slot>| {
             slot.told
                 .as_ref()
                 .is_some_and(|told| told.promotion.as_deref() == Some(pause))
