@@ -98,7 +98,8 @@ impl Look {
     }
 
     /// A look has succeeded.
-    pub fn saw(&mut self, turn: &Turn) {
+    pub fn saw(&mut self, turn: &mut Turn) {
+        turn.reads_again(self.failures);
         self.failures = 0;
         self.unjudged = true;
         self.due = turn.now.plus(self.interval);
