@@ -1,7 +1,8 @@
 """Runs the test programs that cargo built, one after the other, and judges their skips; called by tests/run.
 
-Each suite's output is kept in target/suites/NAME.log and shown when it fails. The last line that this prints is
-`N passed, N failed, N skipped`. A test that printed `SKIP name: reason` counts as skipped and never as passed.
+Those that mostly wait for clusters of their own come first, test by test and several at a time. Each suite's output is kept
+in target/suites/NAME.log and shown when it fails. The last line that this prints is `N passed, N failed, N skipped`. A test
+that printed `SKIP name: reason` counts as skipped and never as passed.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +24,17 @@ LIMIT_S = {False: 2100, True: 5400}
 SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local|portolan-image|portolan-tests|portolan-cluster|portolan-operator)/(?!lib$)")
 # These start a Kubernetes, which is built before the first of them runs.
 KUBERNETES = re.compile(r"^(portolan-(cluster|operator|provider-kubernetes)/(?!lib$)|portolan-tests/e2e_kubernetes$)")
+
+# Each test of these has a cluster of its own and waits for it most of the time.
+APART = re.compile(r"^portolan-(operator/e2e|cluster/kubernetes)(-oldest)?$")
+# Here all have one together.
+TOGETHER = re.compile(r"^portolan-provider-kubernetes/conformance(-oldest)?$")
+# All of them need two fifths of two processors when two run at a time.
+AT_ONCE = os.cpu_count() + 1
+# What takes longest begins first, so that nobody waits for it at the end.
+LONG = re.compile(r"^((shards|clusters|faults|commands|killed|role|walks|fleet|large)::|$)")
+# So many of the slowest are told of.
+SLOWEST = 12
 
 # What of them runs against the oldest Kubernetes too, with --full.
 OLDEST = {
@@ -52,15 +65,17 @@ def main():
         oldest = on_the_oldest(named)
         wanted += oldest
         skipped.update({} if oldest else {"oldest": "the oldest Kubernetes could not be built"})
-    for suite in wanted:
-        done = run(suite, logs, arguments.full and "words" not in suite)
+    times = []
+    for name, done in all_done(wanted, logs, arguments.full):
         passed += done["passed"]
         failed += done["failed"]
         skipped.update(done["skipped"])
-        print(line(suite["name"], done), flush=True)
+        times += done.get("tests", [(done["seconds"], name)])
+        print(line(name, done), flush=True)
         if done["failed"]:
             print(indented(done["output"]), flush=True)
     failed += judge(skipped)
+    tell_slowest(times)
     print(f"{passed} passed, {failed} failed, {len(skipped)} skipped")
     sys.exit(1 if failed else 0)
 
@@ -118,6 +133,71 @@ def on_the_oldest(suites):
     ]
 
 
+def all_done(suites, logs, full):
+    """What each came to, with its name."""
+    apart = [suite for suite in suites if APART.match(suite["name"]) or TOGETHER.match(suite["name"])]
+    if apart:
+        yield from done_apart(apart, logs, full)
+    for suite in suites:
+        if suite not in apart:
+            yield suite["name"], run(suite, logs, full and "words" not in suite)
+
+
+def done_apart(suites, logs, full):
+    """Each test is a process of its own."""
+    start = time.monotonic()
+    tests = [(suite, test) for suite in suites for test in listed(suite, full and "words" not in suite)]
+    tests.sort(key=lambda one: not LONG.match(one[1]))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        done = list(pool.map(lambda one: run_test(*one, logs, full), tests))
+    print(f"== {len(tests)} tests with clusters of their own: {time.monotonic() - start:.0f} s", flush=True)
+    for suite in suites:
+        of_it = [(test, result) for (of, test), result in zip(tests, done) if of is suite]
+        yield suite["name"], together(suite, of_it, logs, full)
+
+
+def together(suite, done, logs, full):
+    if TOGETHER.match(suite["name"]):
+        return done[0][1]
+    output = "\n".join(result["output"] for _, result in done)
+    (logs / f"{suite['name'].replace('/', '.')}.log").write_text(output)
+    skipped = {name: reason for _, result in done for name, reason in result["skipped"].items()}
+    if not full and "words" not in suite:
+        skipped |= {test.rsplit("::", 1)[-1]: "left for --full" for test in names_of(suite, ["--ignored"])}
+    failed = [result["output"] for _, result in done if result["failed"]]
+    return {
+        "seconds": sum(result["seconds"] for _, result in done),
+        "output": "\n".join(failed),
+        "passed": sum(result["passed"] for _, result in done),
+        "failed": len(failed),
+        "skipped": skipped,
+        "tests": [(result["seconds"], f"{suite['name']} {test}") for test, result in done],
+    }
+
+
+def listed(suite, full):
+    """The tests that are to run each by itself; where they belong together, that of no name."""
+    if TOGETHER.match(suite["name"]):
+        return [""]
+    ignored = set() if full else set(names_of(suite, ["--ignored"]))
+    return [test for test in names_of(suite, suite.get("words", [])) if test not in ignored]
+
+
+def names_of(suite, words):
+    command = [suite["command"][0], "--list", "--format=terse", *words]
+    told = subprocess.run(command, cwd=suite["folder"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return [line.removesuffix(": test") for line in told.splitlines() if line.endswith(": test")]
+
+
+def run_test(suite, test, logs, full):
+    if not test:
+        return run(suite, logs, full and "words" not in suite)
+    one = {**suite, "name": test, "words": ["--exact", test]}
+    folder = logs / suite["name"].replace("/", ".")
+    folder.mkdir(exist_ok=True)
+    return run(one, folder, full)
+
+
 def run(suite, logs, full):
     """Runs one suite in its crate's folder, as cargo would."""
     command = [*suite["command"], *suite.get("words", [])]
@@ -125,10 +205,12 @@ def run(suite, logs, full):
         command.append("--include-ignored")
     if suite["libtest"] and SERIAL.match(suite["name"]):
         command.append("--test-threads=1")
+    if TOGETHER.match(suite["name"]):
+        command.append(f"--test-threads={2 * os.cpu_count()}")
     environment = {**os.environ, "CARGO_MANIFEST_DIR": str(suite["folder"]), "INSTA_UPDATE": "no", "RUST_BACKTRACE": "1"}
     environment |= suite.get("environment", {})
     start = time.monotonic()
-    log = logs / f"{suite['name'].replace('/', '.')}.log"
+    log = logs / f"{suite['name'].replace('/', '.').replace('::', '.')}.log"
     with open(log, "wb") as out:
         # A session of its own, so that a suite which hangs can be ended with all that it started.
         process = subprocess.Popen(
@@ -191,6 +273,12 @@ def line(name, done):
     counts += f", {done['failed']} FAILED" if done["failed"] else ""
     counts += f", {len(done['skipped'])} skipped" if done["skipped"] else ""
     return f"{done['seconds']:7.1f} s  {name:45} {counts}"
+
+
+def tell_slowest(times):
+    print("== the slowest:")
+    for seconds, name in sorted(times, reverse=True)[:SLOWEST]:
+        print(f"{seconds:7.1f} s  {name}")
 
 
 def indented(output, most=400):

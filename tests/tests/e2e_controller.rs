@@ -158,6 +158,30 @@ fn a_controller_that_cannot_begin_says_why() {
     ends(&["controller", ".", "--listen", "none"], "MissingField");
 }
 
+#[test]
+fn what_is_for_the_apps_of_a_cluster_is_refused_beside_a_folder() {
+    let home = portolan_tests::home::Home::new();
+    let folder = home.example("hello");
+    for option in [["--shards", "1"], ["--namespace", "team"], ["--context", "there"]] {
+        for arguments in [vec!["controller", "."], vec!["controller"]] {
+            let arguments = [&arguments[..], &option, &["--listen", "none"]].concat();
+            let output = home.portolan(&folder, &arguments).output().unwrap();
+            let said = portolan_tests::home::said(&output);
+            assert_eq!(output.status.code(), Some(64), "{arguments:?}: {said}");
+            assert!(said.contains("--kubernetes"), "{arguments:?}: {said}");
+        }
+    }
+    let webhook = ["--webhook", "127.0.0.1:0", "--webhook-certificate", "."];
+    let arguments = [&["controller", ".", "--listen", "none"][..], &webhook].concat();
+    let output = home.portolan(&folder, &arguments).output().unwrap();
+    let said = portolan_tests::home::said(&output);
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(
+        said.contains("error[Invalid]: --webhook is for") && said.contains("hint: "),
+        "{said}"
+    );
+}
+
 fn greeting() -> Option<String> {
     get(SocketAddr::from(([127, 0, 0, 1], 18_198)), "/")
         .ok()

@@ -330,9 +330,10 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "NAME", requires = "kubernetes")]
     pub namespace: Option<String>,
     /// With --kubernetes: into how many shards Apps are divided, of which each process takes its share; the same for all
+    /// [default: 1]
     #[cfg(feature = "kubernetes")]
-    #[arg(long, value_name = "NUMBER", requires = "kubernetes", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub shards: u32,
+    #[arg(long, value_name = "NUMBER", requires = "kubernetes", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub shards: Option<u32>,
     /// With --kubernetes: also say no to wrong Apps and Targets before they are stored, at this address [default: do not]
     #[cfg(feature = "kubernetes")]
     #[arg(long, value_name = "ADDRESS", requires_all = ["kubernetes", "webhook_certificate"])]
@@ -354,6 +355,21 @@ pub struct ControllerArgs {
     /// The longest pause between two looks at an app that does not move
     #[arg(long, value_name = "DURATION", default_value = "10m")]
     pub resync: String,
+}
+
+#[cfg(feature = "kubernetes")]
+impl ControllerArgs {
+    /// What was said that only Apps of a cluster have. Their `requires` passes where a DIR is there, which conflicts with what
+    /// they require.
+    pub fn of_a_cluster(&self) -> Option<&'static str> {
+        let said = [
+            ("--namespace", self.namespace.is_some()),
+            ("--shards", self.shards.is_some()),
+            ("--webhook", self.webhook.is_some()),
+            ("--context", self.context.is_some()),
+        ];
+        said.into_iter().find(|(_, is_said)| *is_said).map(|(name, _)| name)
+    }
 }
 
 #[derive(Debug, Args)]

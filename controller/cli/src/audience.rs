@@ -94,6 +94,7 @@ impl Audience for Teller {
             | EngineEvent::StepDone { .. }
             | EngineEvent::StepRetrying { .. }
             | EngineEvent::ReadRetrying { .. }
+            | EngineEvent::ReadSucceeded
             | EngineEvent::PlanningAnew { .. }
             | EngineEvent::RollingBack { .. }
             | EngineEvent::Restoring { .. }

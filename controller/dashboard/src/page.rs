@@ -144,6 +144,7 @@ impl Tone {
             | EngineEvent::Planned { .. }
             | EngineEvent::StepStarted { .. }
             | EngineEvent::StepDone { .. }
+            | EngineEvent::ReadSucceeded
             | EngineEvent::PlanningAnew { .. }
             | EngineEvent::Restoring { .. } => Self::Moving,
         }

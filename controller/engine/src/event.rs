@@ -66,6 +66,8 @@ pub enum EngineEvent {
         error: CallError,
         at: Timestamp,
     },
+    /// What failed before has been seen: the target answers again.
+    ReadSucceeded,
     /// Something desired is in another state than when it was last seen.
     StateChanged {
         id: ResourceId,
@@ -144,6 +146,7 @@ impl EngineEvent {
             }
             Self::StepRetrying { step, .. } => format!("trying {} again", step.id),
             Self::ReadRetrying { .. } => "looking again".into(),
+            Self::ReadSucceeded => "the target answers again".into(),
             Self::StateChanged {
                 id, state, replicas, ..
             } => {

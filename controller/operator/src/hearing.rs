@@ -14,7 +14,8 @@ use tokio::time::sleep;
 
 use crate::told::{self, News, Told};
 
-/// How long a turn has to have gone on before that is news. What is over sooner is told of by its end alone.
+/// How long a turn has to have gone on, or to have had no answer after a call that failed, before that is news. What is over
+/// sooner is told of by its end alone.
 const NEWS: Duration = Duration::from_secs(10);
 
 /// Of so many a second it is told, once twice as many were: where very many come at once, each takes longer, and nobody
@@ -23,6 +24,7 @@ const NEWS_A_SECOND: u32 = 5;
 
 /// Something that has happened to an App on a target.
 pub enum Heard {
+    /// A turn goes on, or fails to.
     Begun {
         key: AppKey,
         told: Box<Told>,
@@ -45,7 +47,15 @@ pub struct Hearing {
     planned: Mutex<BTreeMap<AppKey, Box<Told>>>,
     /// Turns that have begun, and are not news yet.
     going: Mutex<BTreeMap<AppKey, AbortHandle>>,
+    /// Turns whose calls fail, and are tried again.
+    failing: Arc<Mutex<BTreeMap<AppKey, Failing>>>,
     budget: Arc<Mutex<Budget>>,
+}
+
+/// Whether it is news yet that a call has failed.
+enum Failing {
+    Waits(AbortHandle),
+    IsTold,
 }
 
 impl Listener for Hearing {
@@ -58,6 +68,12 @@ impl Listener for Hearing {
         {
             self.begun(key.clone(), told);
         }
+        if let Some(told) = told::retrying(event) {
+            self.fails(key, Box::new(told));
+        }
+        if let Some(told) = told::goes_on(event) {
+            self.goes_on(key, Box::new(told));
+        }
         if let Some(news) = told::news(event) {
             self.tell(Heard::News { key: key.clone(), news });
         }
@@ -66,6 +82,9 @@ impl Listener for Hearing {
     fn ended(&self, key: &AppKey, work: &Arc<Work>, result: &Result<Outcome, EngineError>) {
         self.planned().remove(key);
         if let Some(news) = guard(&self.going).remove(key) {
+            news.abort();
+        }
+        if let Some(Failing::Waits(news)) = guard(&self.failing).remove(key) {
             news.abort();
         }
         if let Err(error) = result {
@@ -87,6 +106,7 @@ impl Hearing {
             tell,
             planned: Mutex::default(),
             going: Mutex::default(),
+            failing: Arc::default(),
             budget: Arc::new(Mutex::new(Budget::new(NEWS_A_SECOND))),
         }
     }
@@ -97,14 +117,45 @@ impl Hearing {
         if going.contains_key(&key) {
             return;
         }
-        let (tell, of, budget) = (self.tell.clone(), key.clone(), self.budget.clone());
+        let (tell, of) = (self.tell.clone(), key.clone());
+        let news = self.later(move || _ = tell.send(Heard::Begun { key: of, told }));
+        going.insert(key, news);
+    }
+
+    /// From the first failure on: somebody has to know of a target that does not answer long before nobody tries any more.
+    fn fails(&self, key: &AppKey, told: Box<Told>) {
+        let mut failing = guard(&self.failing);
+        if failing.contains_key(key) {
+            return;
+        }
+        let (tell, of, all) = (self.tell.clone(), key.clone(), self.failing.clone());
+        let news = self.later(move || {
+            // Who goes on meanwhile waits until it is told, and tells of it after that.
+            if let Some(failing) = guard(&all).get_mut(&of) {
+                *failing = Failing::IsTold;
+                _ = tell.send(Heard::Begun { key: of, told });
+            }
+        });
+        failing.insert(key.clone(), Failing::Waits(news));
+    }
+
+    fn goes_on(&self, key: &AppKey, told: Box<Told>) {
+        match guard(&self.failing).remove(key) {
+            Some(Failing::Waits(news)) => news.abort(),
+            Some(Failing::IsTold) => self.tell(Heard::Begun { key: key.clone(), told }),
+            None => {}
+        }
+    }
+
+    fn later(&self, tell: impl FnOnce() + Send + 'static) -> AbortHandle {
+        let budget = self.budget.clone();
         let news = tokio::spawn(async move {
             sleep(NEWS).await;
             let turn = guard(&budget).take(SystemTime::now().into());
             sleep(turn).await;
-            _ = tell.send(Heard::Begun { key: of, told });
+            tell();
         });
-        going.insert(key, news.abort_handle());
+        news.abort_handle()
     }
 
     fn tell(&self, heard: Heard) {
@@ -127,7 +178,8 @@ mod tests {
     use portolan_core::plan::Verb;
     use portolan_core::resource::ResourceId;
     use portolan_engine::StepName;
-    use tokio::sync::mpsc::unbounded_channel;
+    use portolan_provider_api::{CallError, ErrorClass};
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     use super::*;
     use crate::object::AppName;
@@ -139,15 +191,71 @@ mod tests {
         }
     }
 
+    fn key() -> AppKey {
+        AppKey {
+            namespace: "team".into(),
+            app: "shop".into(),
+            target: "here".into(),
+        }
+    }
+
+    fn work() -> Arc<Work> {
+        let target = portolan_core::manifest::Target::local();
+        let nothing = crate::intent::nothing_of(&app(), "here");
+        Arc::new(Work::keep(nothing, target, std::path::PathBuf::new()))
+    }
+
+    /// What was told since, as reasons.
+    fn reasons(heard: &mut UnboundedReceiver<Heard>) -> Vec<String> {
+        std::iter::from_fn(|| heard.try_recv().ok())
+            .filter_map(|heard| match heard {
+                Heard::Begun { told, .. } => Some(told.reconciling.reason),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_target_that_does_not_answer_is_news_long_before_nobody_tries_any_more() {
+        let (tell, mut heard) = unbounded_channel();
+        let hearing = Hearing::new(tell);
+        let silent = CallError::new(ErrorClass::Retry { after: None }, "ClusterUnreachable", "no answer");
+        let retrying = EngineEvent::ReadRetrying {
+            error: silent,
+            at: SystemTime::now().into(),
+        };
+        hearing.event(&key(), &retrying);
+        sleep(NEWS / 2).await;
+        hearing.event(&key(), &EngineEvent::ReadSucceeded);
+        sleep(NEWS * 2).await;
+        assert_eq!(reasons(&mut heard), [""; 0], "it answered soon");
+
+        hearing.event(&key(), &retrying);
+        sleep(NEWS / 2).await;
+        hearing.event(&key(), &retrying);
+        sleep(NEWS).await;
+        assert_eq!(
+            reasons(&mut heard),
+            ["ClusterUnreachable"],
+            "counted from the first failure"
+        );
+        hearing.event(&key(), &retrying);
+        sleep(NEWS * 2).await;
+        assert_eq!(reasons(&mut heard), [""; 0], "once");
+        hearing.event(&key(), &EngineEvent::ReadSucceeded);
+        assert_eq!(reasons(&mut heard), ["Progressing"], "and that it answers again");
+
+        hearing.event(&key(), &retrying);
+        hearing.ended(&key(), &work(), &Err(EngineError::LeaseLost));
+        sleep(NEWS * 2).await;
+        assert_eq!(reasons(&mut heard), [""; 0], "who has ended says so himself");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_turn_has_begun_with_its_first_step_and_is_news_once_it_goes_on() {
         let (tell, mut heard) = unbounded_channel();
         let hearing = Hearing::new(tell);
-        let key = AppKey {
-            namespace: "team".into(),
-            app: "shop".into(),
-            target: "here".into(),
-        };
+        let key = key();
         let plan = EngineEvent::Planned {
             generation: 1,
             creates: 2,
@@ -174,12 +282,7 @@ mod tests {
         hearing.event(&key, &step);
         sleep(NEWS * 2).await;
         assert!(heard.try_recv().is_err(), "once a turn");
-        let target = portolan_core::manifest::Target::local();
-        let work = Arc::new(Work::keep(
-            crate::intent::nothing_of(&app(), "here"),
-            target,
-            std::path::PathBuf::new(),
-        ));
+        let work = work();
         hearing.ended(&key, &work, &Err(EngineError::LeaseLost));
 
         hearing.event(&key, &plan);

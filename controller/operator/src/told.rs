@@ -7,7 +7,7 @@ use portolan_core::observation::Failure;
 use portolan_core::plan::Problem;
 use portolan_core::status::{ConditionKind, ROLLOUT_PAUSED, ResourceStatus, StateWord, Status};
 use portolan_engine::{EngineError, EngineEvent, Outcome, OutcomeKind};
-use portolan_provider_api::ErrorClass;
+use portolan_provider_api::{CallError, ErrorClass};
 use serde_json::{Value, json};
 
 use crate::intent::{Refusal, path_of};
@@ -133,6 +133,28 @@ pub fn planned(event: &EngineEvent) -> Option<Told> {
     told.reconciling = Verdict::new(true, "Applying", &*what);
     told.generation = generation;
     Some(told.with_news("Applying", what, false))
+}
+
+/// What a turn says of a call that has failed, while it is tried again.
+pub fn retrying(event: &EngineEvent) -> Option<Told> {
+    match event {
+        EngineEvent::StepRetrying { error, .. } | EngineEvent::ReadRetrying { error, .. } => {
+            Some(Told::retried(&error.code, message_of(error)))
+        }
+        _ => None,
+    }
+}
+
+/// What a turn says that goes on, where it was told that it does not.
+pub fn goes_on(event: &EngineEvent) -> Option<Told> {
+    match event {
+        EngineEvent::ReadSucceeded | EngineEvent::StepDone { .. } | EngineEvent::StateChanged { .. } => {
+            let mut told = Told::new(Verdict::new(false, "Progressing", event.what()));
+            told.reconciling = Verdict::new(true, "Progressing", event.what());
+            Some(told)
+        }
+        _ => None,
+    }
 }
 
 /// What is told beside: by an Event alone.
@@ -280,8 +302,8 @@ fn failed(error: &EngineError) -> Told {
             classed(error.class(), Told::refused(&refusals))
         }
         EngineError::Call(call) => {
-            let message = format!("{}{}", call.message, hinted(call.hint.as_deref()));
-            classed(error.class(), Told::stalled(&call.code, message))
+            let told = Told::stalled(&call.code, message_of(call));
+            classed(error.class(), told)
         }
         EngineError::Journal(_) => Told::retried("JournalUnusable", error.explained()),
         _ => Told::stalled("Unsupported", error.explained()),
@@ -347,6 +369,10 @@ pub fn resource(resource: &ResourceStatus) -> Value {
         value["message"] = json!(cut(message));
     }
     value
+}
+
+fn message_of(call: &CallError) -> String {
+    format!("{}{}", call.message, hinted(call.hint.as_deref()))
 }
 
 fn hinted(hint: Option<&str>) -> String {

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::client::{Answer, Applied, Cluster, Created, LogRequest};
 use crate::explain::{events, stored};
-use crate::kinds::{DEPLOYMENT, EXTERNAL_SECRET, HTTP_ROUTE, JOB, Kind, POD, RENDERED, SERVICE_ACCOUNT, STATEFUL_SET};
+use crate::kinds::{DEPLOYMENT, EXTERNAL_SECRET, JOB, Kind, POD, RENDERED, SERVICE_ACCOUNT, STATEFUL_SET};
 use crate::names::{Names, annotation, label, selector_of};
 use crate::read::{self, Read, Seen};
 use crate::render::KubernetesShape;
@@ -273,8 +273,9 @@ fn read_all(seen: &Seen<'_>, objects: &[(&'static Kind, Value)]) -> Vec<Read> {
         match nexts.get(name) {
             _ if nexts.values().any(|next| std::ptr::eq(*next, object)) => None,
             Some(next) if *kind == &DEPLOYMENT => {
-                let route = of_kind(&HTTP_ROUTE).find(|route| rollout::name(route) == name);
-                Some(walk::joined(seen, object, next, route).0)
+                let led = objects.iter().map(|(kind, object)| (*kind, object));
+                let led = led.filter(|(_, object)| object["metadata"]["labels"][label::INSTANCE] == name);
+                Some(walk::joined(seen, object, next, led).0)
             }
             _ => {
                 let mut read = seen.read(kind, object);
@@ -375,6 +376,7 @@ impl Calls for KubernetesCalls {
     async fn create(&self, scope: &Scope, request: &WriteRequest) -> Result<Accepted, CallError> {
         let kind = write::kind_of(&request.id)?;
         let object = write::object_of(scope, self.place(scope), request)?;
+        let object = self.led_from_the_first(scope, kind, object).await?;
         match self.cluster.create(kind, self.place(scope), &object).await? {
             Created::Made(_) => Ok(Accepted::done()),
             Created::IsThere => self.is_there(scope, kind, request).await,

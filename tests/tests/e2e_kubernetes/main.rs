@@ -198,6 +198,8 @@ fn a_job_runs_again(shop: &Harbour) {
     let before = job();
     let said = shop.says(&["run", "migrate"], 0);
     assert!(said.contains("has completed"), "{said}");
+    let words = said.matches("the data is as revision").count();
+    assert_eq!(words, 1, "what it printed is told, however soon it ended: {said}");
     assert!(
         job() != before && !job().contains(' '),
         "it has taken the place of {before}"

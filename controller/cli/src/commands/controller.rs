@@ -26,6 +26,11 @@ pub async fn controller(arguments: ControllerArgs, output: Output) -> CommandRes
     if arguments.kubernetes {
         return super::operator::operator(arguments, output).await;
     }
+    #[cfg(feature = "kubernetes")]
+    if let Some(name) = arguments.of_a_cluster() {
+        let message = format!("{name} is for the Apps of a cluster, and these are files");
+        return Err(Failure::usage("Invalid", message).hint("say --kubernetes in place of the folder, or leave it out"));
+    }
     let settings = settings(&arguments)?;
     let session = Session::open(output)?;
     let stop = interrupt::listen();

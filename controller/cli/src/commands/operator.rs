@@ -24,7 +24,8 @@ const AT_ONCE: usize = 32;
 pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResult {
     let mut controller = settings(&arguments)?;
     controller.at_once = AT_ONCE;
-    controller.most = most(open_files() / u64::from(arguments.shards.max(1)));
+    let shards = arguments.shards.unwrap_or(1);
+    controller.most = most(open_files() / u64::from(shards));
     let folders = Folders::of_this_user()?;
     let cluster = Cluster::connect(arguments.context.as_deref()).await;
     let cluster = cluster.map_err(|error| failure(&error))?;
@@ -32,7 +33,7 @@ pub async fn operator(arguments: ControllerArgs, output: Output) -> CommandResul
     let board = Arc::new(Board::default());
     let dashboard = serve(&arguments.listen, board.clone(), &stop, output).await?;
     let webhook = judge(&arguments, &stop, output).await?;
-    let shards = Arc::new(Shards::new(arguments.shards));
+    let shards = Arc::new(Shards::new(shards));
     let harbours = OfCluster::new(cluster.clone(), arguments.namespace.as_deref(), shards.clone());
     let operator = Operator {
         harbours: Arc::new(harbours),

@@ -1,24 +1,22 @@
 //! `portolan run`: a job again, whatever the records of its success say. It ends as the job does.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use portolan_core::plan::PlanOptions;
-use portolan_engine::{EngineError, JobEnd, JobState, Wish};
-use portolan_provider_api::operations::LogQuery;
-use tokio::task::JoinHandle;
+use async_trait::async_trait;
+use portolan_core::plan::{Plan, PlanOptions};
+use portolan_core::status::StateWord;
+use portolan_engine::{Audience, EngineError, EngineEvent, JobEnd, JobState, Wish};
 
-use super::logs::shown;
 use crate::args::RunArgs;
 use crate::audience::{Consent, Teller};
 use crate::failure::{self, CommandResult, Failure, exit};
 use crate::interrupt;
 use crate::manifests::select_one;
-use crate::output::{Output, print};
+use crate::output::Output;
 use crate::session::{Deployed, Session, in_turn};
+use words::Words;
 
-/// What a job printed last may come after its end.
-const LAST_LINES: Duration = Duration::from_millis(300);
+mod words;
 
 pub async fn run(arguments: RunArgs, output: Output) -> CommandResult {
     let session = Session::open(output)?;
@@ -27,16 +25,70 @@ pub async fn run(arguments: RunArgs, output: Output) -> CommandResult {
     if arguments.dry_run {
         return would_run(&deployed, job, output);
     }
-    let printing = print_logs(&session, &deployed, job, output).await?;
+    let mut words = Words::from_now_on(&session, &deployed, job, output).await?;
     let work = deployed.work(Wish::Apply, PlanOptions::default());
-    let teller = Arc::new(Teller::new(session.progress.clone(), String::new(), Consent::Withheld));
+    let teller = Arc::new(LastWordsFirst::new(&session));
     let (engine, stop) = (&session.engine, interrupt::listen());
     let run = || engine.run_job(&deployed.provider, work.clone(), job, teller.clone(), stop.clone());
-    let ended = in_turn(run).await.map_err(|error| deployed.failure(error))?;
-    tokio::time::sleep(LAST_LINES).await;
-    printing.abort();
+    let ended = match &mut words {
+        None => in_turn(run).await,
+        Some(words) => tokio::select! {
+            ended = in_turn(run) => ended,
+            never = words.follow() => match never {},
+        },
+    };
+    let ended = ended.map_err(|error| deployed.failure(error))?;
+    if let Some(words) = words.filter(|_| ended.state != JobState::Interrupted) {
+        tell_the_rest(words, job, output).await;
+    }
+    teller.tell_the_end();
     session.progress.clear();
     conclude(job, ended)
+}
+
+/// How the job ended counts, also where its last words cannot be had.
+async fn tell_the_rest(mut words: Words, job: &str, output: Output) {
+    if let Err(failure) = words.rest().await {
+        output.say(&format!("what `{job}` printed last cannot be read: {failure}"));
+    }
+}
+
+/// Tells as the others do, but that the job has ended only once its words have been told.
+struct LastWordsFirst {
+    teller: Teller,
+    end: Mutex<Option<EngineEvent>>,
+}
+
+impl LastWordsFirst {
+    fn new(session: &Session) -> Self {
+        Self {
+            teller: Teller::new(session.progress.clone(), String::new(), Consent::Withheld),
+            end: Mutex::default(),
+        }
+    }
+
+    fn tell_the_end(&self) {
+        if let Some(end) = self.end.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.teller.event(&end);
+        }
+    }
+}
+
+#[async_trait]
+impl Audience for LastWordsFirst {
+    fn event(&self, event: &EngineEvent) {
+        let is_end = |state| matches!(state, StateWord::Completed | StateWord::Failed);
+        match event {
+            EngineEvent::StateChanged { state, .. } if is_end(*state) => {
+                *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(event.clone());
+            }
+            _ => self.teller.event(event),
+        }
+    }
+
+    async fn approve(&self, plan: &Plan, reasons: &[String]) -> bool {
+        self.teller.approve(plan, reasons).await
+    }
 }
 
 fn would_run(deployed: &Deployed, job: &str, output: Output) -> CommandResult {
@@ -47,37 +99,6 @@ fn would_run(deployed: &Deployed, job: &str, output: Output) -> CommandResult {
     }
     output.say(&format!("{}: would run `{job}`", deployed.deployment.title()));
     Ok(exit::CHANGES)
-}
-
-/// From now on: what the job printed before is in `portolan logs`.
-async fn print_logs(
-    session: &Session,
-    deployed: &Deployed,
-    job: &str,
-    output: Output,
-) -> Result<JoinHandle<()>, Failure> {
-    let (Some(logs), true) = (
-        deployed.provider.logs.clone(),
-        deployed.deployment.app().spec.jobs.contains_key(job),
-    ) else {
-        return Ok(tokio::spawn(async {}));
-    };
-    let query = LogQuery {
-        workloads: vec![job.to_string()],
-        follow: true,
-        since: Some(SystemTime::now()),
-        ..LogQuery::default()
-    };
-    let mut lines = logs.logs(&session.scope(deployed).await?, query).await?;
-    Ok(tokio::spawn(async move {
-        // The job goes on without its words; how it ends is asked elsewhere.
-        while let Some(Ok(line)) = lines.recv().await {
-            match output.is_machine() {
-                true => print(&shown(&line, output)),
-                false => print(&format!("{}\n", line.text)),
-            }
-        }
-    }))
 }
 
 /// With the job's exit code where the target tells one.

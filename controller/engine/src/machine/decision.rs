@@ -300,6 +300,9 @@ impl Pursuit {
             self.leg = leg;
             return;
         };
+        if answer.is_ok() {
+            turn.reads_again(failures);
+        }
         match answer {
             Ok(faults) if faults.is_empty() => self.note_beginning(Some(execution), turn),
             Ok(faults) => {

@@ -83,7 +83,10 @@ impl Gathering {
 
     fn realm_answered(&mut self, answer: Result<String, CallError>, turn: &mut Turn) -> Next {
         match answer {
-            Ok(realm) => self.realm = Some(realm),
+            Ok(realm) => {
+                turn.reads_again(self.failures);
+                self.realm = Some(realm);
+            }
             Err(error) => match error.class {
                 ErrorClass::Retry { after } if self.failures + 1 < turn.base.policy.tries => {
                     self.failures += 1;

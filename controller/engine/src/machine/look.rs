@@ -103,7 +103,8 @@ impl Look {
     }
 
     /// A look has succeeded; `is_told` says whether somebody tells of what changes in what it saw.
-    pub fn saw(&mut self, is_told: bool, turn: &Turn) {
+    pub fn saw(&mut self, is_told: bool, turn: &mut Turn) {
+        turn.reads_again(self.failures);
         self.failures = 0;
         self.unjudged = true;
         self.due = turn.now.plus(match is_told {

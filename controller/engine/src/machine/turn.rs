@@ -156,6 +156,13 @@ impl Turn {
         self.effects.push(Effect::Publish(event));
     }
 
+    /// A read has succeeded, which may have failed before.
+    pub fn reads_again(&mut self, failures: u32) {
+        if failures > 0 {
+            self.publish(EngineEvent::ReadSucceeded);
+        }
+    }
+
     /// Whether `at` has come; if not, the machine is woken by then at the latest.
     pub fn is_due(&mut self, at: Timestamp) -> bool {
         let due = at <= self.now;

@@ -17,8 +17,8 @@ use crate::world::{World, app, target, until_within};
 /// As many as have their turn at the same time, and some more: all of them on the cluster that is out of reach.
 const STRANDED: usize = 20;
 
-/// A look that nobody answers is tried again several times, each of which takes half a minute, before somebody is told.
-const OUT_OF_REACH: Duration = Duration::from_secs(420);
+/// A call that nobody answers has failed after half a minute, and that is told ten seconds later, while it is tried again.
+const OUT_OF_REACH: Duration = Duration::from_secs(90);
 
 /// A way to an address, which somebody may close: what comes then gets no answer, and neither does what was there already.
 struct Way {
@@ -180,7 +180,7 @@ fn two_clusters_are_kept_at_once_and_one_goes_on_without_the_other() {
         "only after {:?}",
         began.elapsed()
     );
-    // Each says so until it is tried again, and they do not all say so at the same time.
+    // Those who wait for a turn say so later.
     let mut told = BTreeSet::new();
     until_within(OUT_OF_REACH, "those who are out of reach are told of", || {
         let is_told = |name: &&String| world.condition(name, "Reconciling").contains("ClusterUnreachable");

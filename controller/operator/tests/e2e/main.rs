@@ -14,6 +14,7 @@ mod health;
 mod killed;
 mod large;
 mod life;
+mod looks;
 mod proxy;
 mod refusals;
 mod role;

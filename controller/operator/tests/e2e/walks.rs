@@ -215,6 +215,21 @@ fn blue_and_green_are_switched_by_a_selector() {
     until("without a word", || both(&world) == ('3', None));
     world.is_ready("shop");
 
+    // Whoever takes the KubeService away in the midst of one has it back where it was led.
+    world.apply(&with("blueGreen", &at_once, '7'));
+    until("a switch is on its way", || {
+        selector(&world) != own || both(&world).0 == '7'
+    });
+    let of_shop = ["-n", "team", "service", "-l", "portolan.dev/app=shop"];
+    world.plane.kubectl(&[&["delete"], &of_shop[..]].concat()).unwrap();
+    until("it is back", || world.get(&of_shop).is_some());
+    until("the newest one serves alone", || {
+        somebody_serves(&world);
+        both(&world) == ('7', None)
+    });
+    world.is_ready("shop");
+    assert_eq!(selector(&world), own);
+
     // And half way through one comes another, and then back to what was before both.
     for (digit, next) in [('4', '5'), ('6', '5')] {
         world.apply(&with("blueGreen", &at_once, digit));

@@ -9,6 +9,7 @@ use portolan_cluster::{ControlPlane, Entry, or_skip};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::looks::Looks;
 use crate::proxy::Proxy;
 
 const SYSTEM: &str = "portolan-system";
@@ -49,6 +50,7 @@ pub struct World {
     pub plane: ControlPlane,
     shipped: Shipped,
     folder: TempDir,
+    looks: Looks,
 }
 
 impl World {
@@ -83,6 +85,7 @@ impl World {
         ];
         plane.kubectl(&established).unwrap();
         let world = Self {
+            looks: Looks::by(&plane.kubeconfig()),
             plane,
             shipped,
             folder: tempfile::Builder::new().prefix("portolan-operator-").tempdir().unwrap(),
@@ -213,7 +216,11 @@ impl World {
         path
     }
 
+    /// As `kubectl get` shows it.
     pub fn get(&self, what: &[&str]) -> Option<Value> {
+        if let Ok(found) = self.looks.get(what) {
+            return found;
+        }
         let arguments = [&["get", "-o", "json", "--ignore-not-found"], what].concat();
         let text = self.plane.kubectl(&arguments).unwrap();
         serde_json::from_str(&text).ok()

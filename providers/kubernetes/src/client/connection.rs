@@ -19,6 +19,9 @@ use crate::error;
 /// for any request but a list of very many objects, which are asked for page by page.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Until there is a connection, with all that makes it safe.
+const CONNECTED: Duration = Duration::from_secs(10);
+
 /// No pause that a server asks for is longer, in seconds.
 const LONGEST: u64 = 300;
 
@@ -41,6 +44,7 @@ pub async fn config(address: &Address) -> Result<Config, CallError> {
     let mut config = found_at(address).await?;
     // Tries are the engine's, by the error's class.
     config.default_retry = false;
+    config.connect_timeout = Some(CONNECTED);
     Ok(config)
 }
 

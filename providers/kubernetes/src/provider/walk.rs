@@ -16,7 +16,7 @@ use crate::explain::Pods;
 use crate::kinds::{DEPLOYMENT, HTTP_ROUTE, Kind, POD, SERVICE};
 use crate::names::{Names, annotation, label, selector_of};
 use crate::read::{self, Read, Seen};
-use crate::rollout::{self, Move, Pair, Shares, Stand, Traffic, Way};
+use crate::rollout::{self, Led, Move, Pair, Shares, Stand, Traffic, Way};
 use crate::{error, scale, write};
 
 /// A rollout that is under way.
@@ -62,7 +62,12 @@ pub(super) fn is_beside(scope: &Scope, own: &str, next: &Value) -> bool {
 }
 
 /// Both Deployments as the one resource that they are.
-pub(super) fn joined(seen: &Seen<'_>, own: &Value, next: &Value, route: Option<&Value>) -> (Read, Stand) {
+pub(super) fn joined<'a>(
+    seen: &Seen<'_>,
+    own: &Value,
+    next: &Value,
+    led: impl IntoIterator<Item = (&'static Kind, &'a Value)>,
+) -> (Read, Stand) {
     let [first, second] = [own, next].map(|one| seen.read(&DEPLOYMENT, one));
     let pair = Pair { own, next };
     let (state, log) = match pair.is_ending() {
@@ -70,11 +75,10 @@ pub(super) fn joined(seen: &Seen<'_>, own: &Value, next: &Value, route: Option<&
         false => (&second.resource.state, second.log),
     };
     let ready_since = Pods::of(seen.pods, next).ready_since();
-    let weight = route.and_then(|route| match rollout::leads(&HTTP_ROUTE, route)? {
-        Traffic::Weight(weight) => Some(weight),
-        Traffic::To(_) => None,
-    });
-    let stand = pair.stand(state, ready_since, weight, seen.now);
+    let ours = led.into_iter();
+    let ours = ours.filter(|(_, object)| matches!(read::ownership(seen.scope, object), Ownership::Ours { .. }));
+    let led = Led::by(rollout::name(own), ours);
+    let stand = pair.stand(state, ready_since, led, seen.now);
     let resource = pair.joined(first.resource, second.resource, &stand);
     (Read { resource, log }, stand)
 }
@@ -89,17 +93,18 @@ impl KubernetesCalls {
         };
         let Some(next) = next else { return Ok(found) };
         let place = self.place(scope);
-        let route = match Way::of(&next).is_some_and(|way| way.shares == Shares::Weights) {
-            true => self.cluster.get(&HTTP_ROUTE, place, own).await?,
-            false => None,
-        };
+        let mut led = Vec::new();
+        for (kind, name) in led_by(scope, &found.object, &next) {
+            led.extend(self.cluster.get(kind, place, &name).await?.map(|object| (kind, object)));
+        }
+        let led = led.iter().map(|(kind, object)| (*kind, object));
         let pods = self.cluster.list(&POD, place, &selector_of(scope)).await?;
         let seen = Seen {
             scope,
             pods: &pods,
             now: SystemTime::now(),
         };
-        let (read, stand) = joined(&seen, &found.object, &next, route.as_ref());
+        let (read, stand) = joined(&seen, &found.object, &next, led);
         found.seen = read.resource;
         found.rollout = Some(Rollout { next, stand });
         Ok(found)
@@ -183,6 +188,8 @@ impl KubernetesCalls {
                 }
                 self.apply_own(scope, request, own, Some(next), None).await
             }
+            // Whoever asks is brought here before there is nobody there.
+            Stand::Due(Move::Home) => self.lead_home(scope, own, next).await.map(|()| Accepted::done()),
             Stand::Due(Move::End) => self.end(scope, request, own, next).await,
             Stand::Starting | Stand::Resting { .. } if pair.is_ending() => {
                 self.apply_own(scope, request, own, Some(next), retry).await
@@ -358,14 +365,10 @@ impl KubernetesCalls {
 
     async fn lead_services(&self, scope: &Scope, own: &Value, to: &str) -> Result<(), CallError> {
         let traffic = Traffic::To(to.to_string());
-        self.lead(scope, &SERVICE, rollout::name(own), &traffic).await?;
-        match service_of(own) {
-            Some(service) => {
-                self.lead(scope, &SERVICE, &Names(scope).public(service), &traffic)
-                    .await
-            }
-            None => Ok(()),
+        for name in kube_services(scope, own) {
+            self.lead(scope, &SERVICE, &name, &traffic).await?;
         }
+        Ok(())
     }
 
     /// What is not there, or is not led by rollouts, is left alone.
@@ -383,6 +386,25 @@ impl KubernetesCalls {
             Answer::Done(_) => Ok(()),
             Answer::Moved | Answer::Gone => Err(error::moved(&kind.id(name))),
         }
+    }
+
+    /// What is made anew in the midst of a rollout leads to those who stand in for what is being replaced.
+    pub(super) async fn led_from_the_first(
+        &self,
+        scope: &Scope,
+        kind: &'static Kind,
+        mut object: Value,
+    ) -> Result<Value, CallError> {
+        let labels = &object["metadata"]["labels"];
+        if rollout::is_led(kind, &object)
+            && let (Some(own), Some(service)) = (labels[label::INSTANCE].as_str(), labels[label::NAME].as_str())
+            && let Some(next) = self.next(scope, own, service).await?
+            && let Some(own) = self.cluster.get(&DEPLOYMENT, self.place(scope), own).await?
+            && let Some(traffic) = (Pair { own: &own, next: &next }).leads_meanwhile(kind)
+        {
+            traffic.lead(&mut object);
+        }
+        Ok(object)
     }
 
     /// What is written over an object that a rollout leads stays led there for as long as the rollout is under way.
@@ -404,6 +426,26 @@ impl KubernetesCalls {
         }
         Ok(object)
     }
+}
+
+/// What brings a service its connections, where its rollout says to whom.
+fn led_by(scope: &Scope, own: &Value, next: &Value) -> Vec<(&'static Kind, String)> {
+    match Way::of(next) {
+        Some(way) if way.strategy == RolloutStrategy::BlueGreen => kube_services(scope, own)
+            .into_iter()
+            .map(|name| (&SERVICE, name))
+            .collect(),
+        Some(way) if way.shares == Shares::Weights => vec![(&HTTP_ROUTE, rollout::name(own).to_string())],
+        _ => Vec::new(),
+    }
+}
+
+fn kube_services(scope: &Scope, own: &Value) -> Vec<String> {
+    let public = service_of(own).map(|service| Names(scope).public(service));
+    [Some(rollout::name(own).to_string()), public]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The service whose Deployment it is.

@@ -17,7 +17,7 @@ use crate::names::annotation;
 use crate::read::note;
 
 pub use pair::{Move, Pair, Stand, beside, name, next_of, revision, served_before, serves, stands_alone};
-pub use traffic::{Traffic, home, is_led, leads};
+pub use traffic::{Led, Traffic, home, is_led, leads};
 
 /// What stands in a rollout's annotation once it has arrived, and wherever none is under way.
 pub const ARRIVED: &str = "arrived";

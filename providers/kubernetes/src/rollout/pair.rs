@@ -6,7 +6,8 @@ use portolan_core::manifest::RolloutStrategy;
 use portolan_core::observation::{ObservedResource, Pause, Replicas, ResourceState};
 use serde_json::{Value, json};
 
-use super::{ARRIVED, LEAVING, Shares, Way};
+use super::{ARRIVED, LEAVING, Led, Shares, Traffic, Way};
+use crate::kinds::{HTTP_ROUTE, Kind, SERVICE};
 use crate::names::{annotation, hash_of_text, label};
 use crate::read::{note, number, text, time_of};
 
@@ -41,7 +42,9 @@ pub enum Move {
     Weigh(u8),
     /// The service's own takes the revision.
     Take,
-    /// It has taken it, and the next goes.
+    /// It has taken it, and gets every connection.
+    Home,
+    /// The next, to which none goes, is taken away.
     End,
 }
 
@@ -56,20 +59,13 @@ impl Pair<'_> {
         note(self.next, annotation::AT) == Some(LEAVING)
     }
 
-    /// `weight` is what a route gives the next now, and `now` is compared with what the API server and this program have
-    /// written.
-    pub fn stand(
-        &self,
-        state: &ResourceState,
-        ready_since: Option<&str>,
-        weight: Option<u8>,
-        now: SystemTime,
-    ) -> Stand {
+    /// `now` is compared with what the API server and this program have written.
+    pub fn stand(&self, state: &ResourceState, ready_since: Option<&str>, led: Led, now: SystemTime) -> Stand {
         if *state != ResourceState::Ready {
             return Stand::Starting;
         }
         if self.is_ending() {
-            return Stand::Due(Move::End);
+            return Stand::Due(if led.is_away { Move::Home } else { Move::End });
         }
         let Some(way) = Way::of(self.next) else {
             return Stand::Due(Move::Take);
@@ -82,7 +78,7 @@ impl Pair<'_> {
         let Some(step) = way.steps.get(at) else {
             return Stand::Due(Move::Take);
         };
-        if way.shares == Shares::Weights && weight.is_some_and(|weight| weight != step.weight) {
+        if way.shares == Shares::Weights && led.weight.is_some_and(|weight| weight != step.weight) {
             return Stand::Due(Move::Weigh(step.weight));
         }
         let promoted = self.promoted();
@@ -121,6 +117,18 @@ impl Pair<'_> {
                 let new = number(self.next, "/spec/replicas");
                 format!("{step}: {new} of {} replicas are of the new revision", new + self.all())
             }
+        }
+    }
+
+    /// Where an object of that kind leads while the service's own takes what the next has.
+    pub fn leads_meanwhile(&self, kind: &Kind) -> Option<Traffic> {
+        let way = Way::of(self.next).filter(|_| self.is_ending())?;
+        match way.strategy {
+            RolloutStrategy::BlueGreen if kind == &SERVICE => Some(Traffic::To(name(self.next).to_string())),
+            RolloutStrategy::Canary if kind == &HTTP_ROUTE && way.shares == Shares::Weights => {
+                way.steps.get(self.at()).map(|step| Traffic::Weight(step.weight))
+            }
+            _ => None,
         }
     }
 
@@ -225,6 +233,7 @@ impl Pair<'_> {
         };
         let steps = Way::of(self.next).map_or(0, |way| way.steps.len());
         match due {
+            Move::Home => "all replicas are of the new revision, not yet led to".to_string(),
             Move::End => "all replicas are of the new revision".to_string(),
             Move::Weigh(weight) => format!("step {} of {steps}, not yet {weight}%", self.at() + 1),
             Move::Step(_) | Move::Take if steps == 0 => "all new replicas are ready".to_string(),

@@ -195,7 +195,7 @@ fn a_rollout_goes_on_once_its_pause_is_over() {
     ] {
         let own = own("r1");
         let pair = Pair { own: &own, next: &next };
-        let told = match pair.stand(state, since, weight, SECONDS(now)) {
+        let told = match pair.stand(state, since, Led { weight, is_away: false }, SECONDS(now)) {
             Stand::Starting => "starting".to_string(),
             Stand::Resting { pause, .. } => format!("rests {pause:?}"),
             Stand::Due(due) => format!("due {due:?}"),
@@ -210,7 +210,7 @@ fn the_last_move_is_to_take_the_next_away() {
     let next = next_of(way("canary", "replicas", &json!([])), "shop-web-next", 0, 4, "");
     let pair = Pair { own: &own, next: &next };
     assert_eq!(
-        pair.stand(&ResourceState::Ready, None, None, SECONDS(0)),
+        pair.stand(&ResourceState::Ready, None, Led::default(), SECONDS(0)),
         Stand::Due(Move::End)
     );
     let mut leaving = next_of(
@@ -227,13 +227,22 @@ fn the_last_move_is_to_take_the_next_away() {
         next: &leaving,
     };
     assert_eq!(
-        gone_back.stand(&ResourceState::Ready, None, None, SECONDS(0)),
+        gone_back.stand(&ResourceState::Ready, None, Led::default(), SECONDS(0)),
         Stand::Due(Move::End),
         "nobody wants it any more"
     );
+    let away = Led {
+        weight: None,
+        is_away: true,
+    };
+    assert_eq!(
+        pair.stand(&ResourceState::Ready, None, away, SECONDS(0)),
+        Stand::Due(Move::Home),
+        "nobody is sent to it any more when it goes"
+    );
     let rolls = ResourceState::progressing("1 of 4 replicas are of the new revision");
     assert_eq!(
-        pair.stand(&rolls, None, None, SECONDS(0)),
+        pair.stand(&rolls, None, Led::default(), SECONDS(0)),
         Stand::Starting,
         "its own rolls out"
     );

@@ -40,6 +40,30 @@ pub fn leads(kind: &Kind, object: &Value) -> Option<Traffic> {
     }
 }
 
+/// Where all of a service's connections go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Led {
+    /// What a route gives the next, in percent.
+    pub weight: Option<u8>,
+    /// Whether any go elsewhere than to the service's own.
+    pub is_away: bool,
+}
+
+impl Led {
+    /// By objects that a rollout leads.
+    pub fn by<'a>(own: &str, objects: impl IntoIterator<Item = (&'static Kind, &'a Value)>) -> Self {
+        let mut led = Self::default();
+        for (kind, object) in objects.into_iter().filter(|(kind, object)| is_led(kind, object)) {
+            let traffic = leads(kind, object);
+            led.is_away |= traffic.as_ref().is_some_and(|traffic| *traffic != home(kind, own));
+            if let Some(Traffic::Weight(weight)) = traffic {
+                led.weight = Some(weight);
+            }
+        }
+        led
+    }
+}
+
 /// Where it leads while no rollout is under way, as it was rendered.
 pub fn home(kind: &Kind, own: &str) -> Traffic {
     match kind {

@@ -146,7 +146,8 @@ impl<const IS: bool> Account for Cluster<IS> {
     }
 
     fn failing(&self) -> Value {
-        json!({ "image": "registry.example/failing:1" })
+        // No node has so much room: what crashes is never started, and so never ready for a moment before.
+        json!({ "image": "registry.example/failing:1", "resources": { "cpu": "100" } })
     }
 
     fn free_ports(&self, count: usize) -> Vec<u16> {

@@ -91,8 +91,7 @@ pub async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) 
     panic!("it is not so within a minute: {what}");
 }
 
-/// Plays the kubelet of pods that fail: whatever runs an image of that name is told to crash, at once, before anybody has
-/// counted it as ready.
+/// Plays the kubelet of pods that fail: whatever is to run an image of that name is told to crash.
 pub async fn crash(client: Client, kube_namespace: String, image: &'static str) {
     let path = format!("/api/v1/namespaces/{kube_namespace}/pods");
     let pods = Api::<Pod>::namespaced(client.clone(), &kube_namespace);
@@ -107,8 +106,8 @@ pub async fn crash(client: Client, kube_namespace: String, image: &'static str) 
         };
         let container = &pod["spec"]["containers"][0];
         let fails = container["image"].as_str().is_some_and(|name| name.contains(image));
-        let runs = pod["status"]["containerStatuses"][0]["state"].get("running").is_some();
-        if fails && runs {
+        let crashes = pod["status"]["containerStatuses"][0]["state"].get("waiting").is_some();
+        if fails && !crashes {
             let name = pod["metadata"]["name"].as_str().unwrap();
             let status = json!({ "status": crashed(container) });
             ask(&client, "PATCH", &format!("{path}/{name}/status"), Some(&status)).await;
