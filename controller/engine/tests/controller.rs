@@ -86,7 +86,7 @@ impl World {
                 folder,
                 ..
             } = apply(manifest.clone());
-            target.spec.approval = self.approval;
+            Arc::make_mut(&mut target).spec.approval = self.approval;
             let work = Arc::new(Work::keep(app, target, folder));
             let provider = self.provider.clone();
             (work.key(), assigned(provider, work))

@@ -2,6 +2,7 @@
 
 mod harness;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use harness::bench::Bench;
