@@ -29,7 +29,7 @@ KUBERNETES = re.compile(r"^(portolan-(cluster|operator|provider-kubernetes)/(?!l
 APART = re.compile(r"^portolan-(operator/e2e|cluster/kubernetes)(-oldest)?$")
 # Here all have one together.
 TOGETHER = re.compile(r"^portolan-provider-kubernetes/conformance(-oldest)?$")
-# All of them need two fifths of two processors when two run at a time.
+# They need a third of the processors when two run at a time on two of them.
 AT_ONCE = os.cpu_count() + 1
 # What takes longest begins first, so that nobody waits for it at the end.
 LONG = re.compile(r"^((shards|clusters|faults|commands|killed|role|walks|fleet|large)::|$)")
