@@ -29,8 +29,8 @@ KUBERNETES = re.compile(r"^(portolan-(cluster|operator|provider-kubernetes)/(?!l
 APART = re.compile(r"^portolan-(operator/e2e|cluster/kubernetes)(-oldest)?$")
 # Here all have one together.
 TOGETHER = re.compile(r"^portolan-provider-kubernetes/conformance(-oldest)?$")
-# All of them need two fifths of two processors when two run at a time.
-AT_ONCE = os.cpu_count() + 1
+# They need a third of the processors when two run at a time on two of them.
+AT_ONCE = 2 * os.cpu_count()
 # What takes longest begins first, so that nobody waits for it at the end.
 LONG = re.compile(r"^((shards|clusters|faults|commands|killed|role|walks|fleet|large)::|$)")
 # So many of the slowest are told of.
@@ -206,7 +206,7 @@ def run(suite, logs, full):
     if suite["libtest"] and SERIAL.match(suite["name"]):
         command.append("--test-threads=1")
     if TOGETHER.match(suite["name"]):
-        command.append(f"--test-threads={2 * os.cpu_count()}")
+        command.append(f"--test-threads={AT_ONCE}")
     environment = {**os.environ, "CARGO_MANIFEST_DIR": str(suite["folder"]), "INSTA_UPDATE": "no", "RUST_BACKTRACE": "1"}
     environment |= suite.get("environment", {})
     start = time.monotonic()
