@@ -327,3 +327,57 @@ fn connections_are_led_where_a_rollout_says() {
     let weights = route.pointer("/spec/rules/0/backendRefs").unwrap();
     assert_eq!(*weights, json!([{ "weight": 75 }, { "weight": 25 }]), "both are all");
 }
+
+#[test]
+fn connections_are_away_from_home_where_one_object_leads_elsewhere() {
+    let service = |to: &str| {
+        json!({ "metadata": { "annotations": { annotation::STRATEGY: "blueGreen" } },
+            "spec": { "selector": { label::INSTANCE: to } } })
+    };
+    let route = |weight: u8| {
+        json!({ "metadata": { "annotations": { annotation::STRATEGY: "canary" } },
+            "spec": { "rules": [{ "backendRefs": [{ "weight": 100 - weight }, { "weight": weight }] }] } })
+    };
+    let nobodys = json!({ "spec": { "selector": { label::INSTANCE: "shop-web-next" } } });
+    let (home, next) = (service("shop-web"), service("shop-web-next"));
+    for (reason, objects, weight, is_away) in [
+        ("nothing is led", vec![(&SERVICE, &nobodys)], None, false),
+        ("at home", vec![(&SERVICE, &home)], None, false),
+        ("one of two", vec![(&SERVICE, &home), (&SERVICE, &next)], None, true),
+        ("a route at home", vec![(&HTTP_ROUTE, &route(0))], Some(0), false),
+        ("a route that weighs", vec![(&HTTP_ROUTE, &route(25))], Some(25), true),
+    ] {
+        assert_eq!(Led::by("shop-web", objects), Led { weight, is_away }, "{reason}");
+    }
+}
+
+#[test]
+fn what_is_made_anew_leads_to_those_who_stand_in() {
+    let steps = json!([{ "weight": 25 }]);
+    for (reason, strategy, shares, revision, kind, expected) in [
+        (
+            "the next has everything until the service's own has it",
+            "blueGreen",
+            "replicas",
+            "r2",
+            &SERVICE,
+            Some(Traffic::To("shop-web-next".into())),
+        ),
+        ("it waits", "blueGreen", "replicas", "r1", &SERVICE, None),
+        (
+            "a route's share",
+            "canary",
+            "weights",
+            "r2",
+            &HTTP_ROUTE,
+            Some(Traffic::Weight(25)),
+        ),
+        ("its step says it", "canary", "weights", "r1", &HTTP_ROUTE, None),
+        ("no route weighs", "canary", "replicas", "r2", &HTTP_ROUTE, None),
+    ] {
+        let (own, rendered) = (own(revision), way(strategy, shares, &steps));
+        let next = next_of(rendered, "shop-web-next", 0, 4, "");
+        let pair = Pair { own: &own, next: &next };
+        assert_eq!(pair.leads_meanwhile(kind), expected, "{reason}");
+    }
+}
