@@ -23,6 +23,9 @@ SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local
 # These start a Kubernetes, which is built before the first of them runs.
 KUBERNETES = re.compile(r"^(portolan-(cluster|operator|provider-kubernetes)/(?!lib$)|portolan-tests/e2e_kubernetes$)")
 
+# These ask the oracle of Amazon's rules, which is made before the first of them runs.
+AMAZON = re.compile(r"^portolan-provider-ecs/oracle$")
+
 # What of them runs against the oldest Kubernetes too, with --full.
 OLDEST = {
     "portolan-provider-kubernetes/conformance": [],
@@ -47,6 +50,8 @@ def main():
         sys.exit(f"no suite is named by {arguments.words}")
     if any(KUBERNETES.match(suite["name"]) for suite in wanted):
         build_kubernetes()
+    if any(AMAZON.match(suite["name"]) for suite in wanted):
+        make_oracle()
     passed, failed, skipped = 0, 0, {}
     if arguments.full and (named := [suite for suite in wanted if suite["name"] in OLDEST]):
         oldest = on_the_oldest(named)
@@ -101,6 +106,14 @@ def build_kubernetes():
         subprocess.run([ROOT / "tests/kubetools" / script], stdout=subprocess.DEVNULL)
     place = f"in {done.stdout.strip()}" if done.returncode == 0 else "could not be built: the tests that need it are skipped"
     print(f"== kubernetes: {time.monotonic() - start:.0f} s, {place}", flush=True)
+
+
+def make_oracle():
+    """Where it cannot be made the tests that want it say so, one by one."""
+    start = time.monotonic()
+    done = subprocess.run([ROOT / "tests/amazon/venv"], stdout=subprocess.PIPE, text=True)
+    place = f"in {done.stdout.strip()}" if done.returncode == 0 else "could not be made: the tests that need it are skipped"
+    print(f"== the oracle of Amazon: {time.monotonic() - start:.0f} s, {place}", flush=True)
 
 
 def on_the_oldest(suites):
