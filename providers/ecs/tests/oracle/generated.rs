@@ -24,7 +24,7 @@ impl Seed {
 
     /// One time in so many.
     fn once_in(&mut self, times: u64) -> bool {
-        self.next() % times == 0
+        self.next().is_multiple_of(times)
     }
 
     fn maybe(&mut self, into: &mut Value, key: &str, choices: &[Value]) {
