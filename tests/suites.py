@@ -23,7 +23,7 @@ SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local
 # These start a Kubernetes, which is built before the first of them runs.
 KUBERNETES = re.compile(r"^(portolan-(cluster|operator|provider-kubernetes)/(?!lib$)|portolan-tests/e2e_kubernetes$)")
 
-# These ask the oracle of Amazon's rules, which is made before the first of them runs.
+# These ask the oracle of Amazon's rules, and a counterpart of its APIs, which are made before the first of them runs.
 AMAZON = re.compile(r"^portolan-provider-ecs/oracle$")
 
 # What of them runs against the oldest Kubernetes too, with --full.
@@ -109,11 +109,12 @@ def build_kubernetes():
 
 
 def make_oracle():
-    """Where it cannot be made the tests that want it say so, one by one."""
-    start = time.monotonic()
-    done = subprocess.run([ROOT / "tests/amazon/venv"], stdout=subprocess.PIPE, text=True)
-    place = f"in {done.stdout.strip()}" if done.returncode == 0 else "could not be made: the tests that need it are skipped"
-    print(f"== the oracle of Amazon: {time.monotonic() - start:.0f} s, {place}", flush=True)
+    """And a counterpart of Amazon's APIs. Where one cannot be made the tests that want it say so, one by one."""
+    for name in ["oracle", "moto"]:
+        start = time.monotonic()
+        done = subprocess.run([ROOT / "tests/amazon/venv", name], stdout=subprocess.PIPE, text=True)
+        place = f"in {done.stdout.strip()}" if done.returncode == 0 else "could not be made: the tests that need it are skipped"
+        print(f"== {name}: {time.monotonic() - start:.0f} s, {place}", flush=True)
 
 
 def on_the_oldest(suites):

@@ -6,18 +6,16 @@ FILE holds JSON: a list of cases, each with a `name` and `requests`, of which ea
 stdout goes a list with, for each case, its `name`, what botocore's models say against its requests (`model`) and what cfn-lint says
 against them as a template of CloudFormation (`lint`).
 
-A model knows types, required members, words of an enumeration, bounds and patterns; botocore's own validator checks the first two and
-lower bounds, and here the rest. The linter knows what members mean to each other. It sees task definitions, services and target groups
-alone: the others have no rules there.
+What the models know says models.py. The linter knows what members mean to each other; it sees task definitions, services and target
+groups alone: the others have no rules there.
 """
 
 import json
 import sys
 
-import botocore.session
-import regex
-from botocore.validate import ParamValidator
 from cfnlint.api import ManualArgs, lint
+
+from models import Models
 
 REGION = "eu-west-1"
 
@@ -41,68 +39,16 @@ TYPES = {
 def main():
     cases = json.load(open(sys.argv[1], encoding="utf-8"))
     models = Models()
-    answers = [{"name": case["name"], "model": models.faults(case["requests"]), "lint": []} for case in cases]
+    answers = [{"name": case["name"], "model": list(by_model(models, case)), "lint": []} for case in cases]
     for at, faults in lint_all(cases):
         answers[at]["lint"].append(faults)
     json.dump(answers, sys.stdout)
 
 
-class Models:
-    """The models of botocore."""
-
-    def __init__(self):
-        self.session = botocore.session.get_session()
-        self.services = {}
-
-    def faults(self, requests):
-        return [fault for request in requests for fault in self.faults_of(request)]
-
-    def faults_of(self, request):
-        api = request["api"]
-        if api not in self.services:
-            self.services[api] = self.session.get_service_model(api)
-        shape = self.services[api].operation_model(request["operation"]).input_shape
-        report = ParamValidator().validate(request["request"], shape)
-        found = [report.generate_report()] if report.has_errors() else []
-        found += [] if found else list(beyond(request["request"], shape, ""))
-        return [f"{request['id']} {api}:{request['operation']}: {fault}" for fault in found]
-
-
-def beyond(value, shape, path):
-    """What botocore's validator leaves to the service: enumerations, patterns and upper bounds."""
-    meta = shape.metadata
-    if shape.type_name == "structure":
-        for name, inner in value.items():
-            yield from beyond(inner, shape.members[name], f"{path}.{name}")
-    elif shape.type_name == "list":
-        yield from bounds(len(value), meta, path)
-        for at, inner in enumerate(value):
-            yield from beyond(inner, shape.member, f"{path}[{at}]")
-    elif shape.type_name == "map":
-        yield from bounds(len(value), meta, path)
-        for key, inner in value.items():
-            yield from beyond(key, shape.key, f"{path} key")
-            yield from beyond(inner, shape.value, f"{path}.{key}")
-    elif shape.type_name == "string":
-        yield from bounds(len(value), meta, path)
-        if getattr(shape, "enum", None) and value not in shape.enum:
-            yield f"{path}: {value} is none of {shape.enum}"
-        pattern = meta.get("pattern")
-        if pattern and not regex.fullmatch(unescaped(pattern), value):
-            yield f"{path}: {value} does not match {pattern}"
-    elif shape.type_name in ("integer", "long", "double", "float"):
-        yield from bounds(value, meta, path)
-
-
-def bounds(number, meta, path):
-    if "min" in meta and number < meta["min"] or "max" in meta and number > meta["max"]:
-        yield f"{path}: {number} is not between {meta.get('min')} and {meta.get('max')}"
-
-
-def unescaped(pattern):
-    """Java writes what lies beyond 16 bits as pairs, and calls what can be printed by another name."""
-    beyond_16_bits = pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
-    return beyond_16_bits.replace(r"\p{Print}", r"[\p{Graph}\p{Blank}]")
+def by_model(models, case):
+    for request in case["requests"]:
+        for fault in models.faults(request["api"], request["operation"], request["request"]):
+            yield f"{request['id']} {request['api']}:{request['operation']}: {fault}"
 
 
 def lint_all(cases):

@@ -16,6 +16,7 @@ mod roles;
 mod rollout;
 mod scaling;
 mod service;
+mod target_group;
 mod task;
 
 use std::collections::BTreeMap;

@@ -5,26 +5,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portolan_core::desired::{DesiredPort, DesiredProbe, DesiredService, ProbeCheck};
+use portolan_core::desired::{DesiredPort, DesiredService};
 use portolan_core::manifest::{Protocol, Tls};
 use portolan_core::name::hash_of;
 use portolan_core::resource::{Resource, ResourceId};
 
-use super::{Part, Renderer, exists, rollout, seconds};
-use crate::kinds::{LISTENER, LISTENER_RULE, TARGET_GROUP, TARGET_GROUP_ATTRIBUTES};
+use super::{Part, Renderer, exists, rollout};
+use crate::kinds::{LISTENER, LISTENER_RULE};
 use crate::requests::around::{
-    Action, ActionSort, BalancerProtocol, CreateListener, CreateRule, CreateTargetGroup, FixedResponseConfig,
-    ForwardConfig, Matcher, ModifyTargetGroupAttributes, RuleCondition, TargetGroupTuple, TargetSort, Values,
+    Action, ActionSort, BalancerProtocol, CreateListener, CreateRule, FixedResponseConfig, ForwardConfig,
+    RuleCondition, TargetGroupTuple, Values,
 };
 use crate::requests::service::{AdvancedConfiguration, LoadBalancer};
-use crate::requests::{CapitalTag, Late, capital_tags};
+use crate::requests::{Late, capital_tags};
 
 /// Values that one rule may hold.
 const HOSTS_OF_A_RULE: usize = 5;
-
-/// What the load balancer takes for healthy, where the manifest asks nothing: an answer that is no failure of the server's.
-const ANY_ANSWER: &str = "200-499";
-const GOOD_ANSWER: &str = "200-399";
 
 /// A port that a load balancer leads to.
 struct Balanced<'a> {
@@ -35,7 +31,7 @@ struct Balanced<'a> {
 }
 
 /// A target group's identifier at Amazon, known once it is there.
-fn arn_of(group: &ResourceId) -> Late<String> {
+pub(super) fn arn_of(group: &ResourceId) -> Late<String> {
     Late::output(group.clone(), "targetGroupArn")
 }
 
@@ -48,6 +44,9 @@ impl Renderer<'_> {
     pub(super) fn load_balancers(&mut self, service: &DesiredService) -> (Vec<LoadBalancer>, Vec<ResourceId>) {
         let reached = service.ports.iter().filter(|port| is_reached(service, port));
         let balanced: Vec<Balanced<'_>> = reached.map(|port| self.balanced(service, port)).collect();
+        if !balanced.is_empty() {
+            self.check_drain(service);
+        }
         let role = match balanced.iter().any(|one| one.groups.1.is_some()) {
             true => Some(self.shifting_role(Part::service(service))),
             false => None,
@@ -101,32 +100,6 @@ impl Renderer<'_> {
                 .hint("`ecs: {vpc: vpc-...}` in the Target");
         }
         self.target.vpc.clone().unwrap_or_default()
-    }
-
-    fn target_group(&mut self, service: &DesiredService, port: &DesiredPort, vpc: &str, color: &str) -> ResourceId {
-        let part = Part::service(service);
-        let name = self.names.target_group(&service.name, port.port, color);
-        let request = CreateTargetGroup {
-            name: name.clone(),
-            port: port.port,
-            vpc_id: vpc.to_string(),
-            target_type: TargetSort::Ip,
-            tags: capital_tags(&self.names.tags(part.name, part.component)),
-            ..asked(service, port)
-        };
-        let group = self.resource(&TARGET_GROUP, name.clone(), part, &request);
-        let group = self.add(group);
-        let request = ModifyTargetGroupAttributes {
-            target_group_arn: arn_of(&group),
-            attributes: vec![CapitalTag {
-                key: "deregistration_delay.timeout_seconds".to_string(),
-                value: Late::Known(seconds(service.stop.drain).to_string()),
-            }],
-        };
-        let mut attributes = self.resource(&TARGET_GROUP_ATTRIBUTES, name, part, &request);
-        attributes.edges.push(exists(group.clone()));
-        self.add(attributes);
-        group
     }
 
     fn leads(
@@ -358,53 +331,4 @@ fn is_reached(service: &DesiredService, port: &DesiredPort) -> bool {
 fn port_pointer(service: &DesiredService, port: &DesiredPort) -> String {
     let at = service.ports.iter().position(|one| one.port == port.port);
     format!("{}/ports/{}", service.origin, at.unwrap_or_default())
-}
-
-/// What the load balancer asks: `ready`, or where it is not said `live`, as far as it can ask that.
-fn asked(service: &DesiredService, port: &DesiredPort) -> CreateTargetGroup {
-    let probes = &service.probes;
-    let is_http = port.protocol == Protocol::Http;
-    let probe = probes.ready.as_ref().or(probes.live.as_ref());
-    let http = probe.and_then(|probe| match &probe.check {
-        ProbeCheck::Http { path, port } if is_http => Some((path.clone(), *port)),
-        _ => None,
-    });
-    let (interval, timeout, threshold) = pace(probe);
-    let (path, code) = match &http {
-        Some((path, _)) => (path.clone(), GOOD_ANSWER),
-        None => ("/".to_string(), ANY_ANSWER),
-    };
-    let at = http.map(|(_, at)| at).filter(|at| *at != port.port);
-    let protocol = match is_http {
-        true => BalancerProtocol::Http,
-        false => BalancerProtocol::Tcp,
-    };
-    CreateTargetGroup {
-        name: String::new(),
-        protocol,
-        port: port.port,
-        vpc_id: String::new(),
-        target_type: TargetSort::Ip,
-        health_check_protocol: protocol,
-        health_check_port: at.map_or_else(|| "traffic-port".to_string(), |at| at.to_string()),
-        health_check_path: is_http.then_some(path),
-        health_check_interval_seconds: interval,
-        health_check_timeout_seconds: timeout,
-        healthy_threshold_count: 2,
-        unhealthy_threshold_count: threshold,
-        matcher: is_http.then(|| Matcher {
-            http_code: code.to_string(),
-        }),
-        tags: Vec::new(),
-    }
-}
-
-/// Within the load balancer's bounds: 5 to 300 seconds, of which an answer may take 2 to 120 and less than all; 2 to 10 failures.
-fn pace(probe: Option<&DesiredProbe>) -> (u64, u64, u32) {
-    let interval = probe.map_or(10, |probe| seconds(probe.interval)).clamp(5, 300);
-    let timeout = probe
-        .map_or(5, |probe| seconds(probe.timeout))
-        .clamp(2, 120.min(interval - 1));
-    let threshold = probe.map_or(3, |probe| probe.threshold).clamp(2, 10);
-    (interval, timeout, threshold)
 }

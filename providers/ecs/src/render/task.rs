@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use portolan_core::desired::{DesiredContainer, DesiredService};
 use portolan_core::manifest::EcsCapacity;
-use portolan_core::resource::{Resource, ResourceId};
+use portolan_core::resource::ResourceId;
 
 use super::container::Running;
 use super::{Part, Places, Renderer, exists};
@@ -109,16 +109,12 @@ impl Renderer<'_> {
             .chain(self.access_points(task))
             .map(exists)
             .collect();
-        let id = self.add_definition(resource);
+        let id = self.add(resource);
         Defined {
             request,
             places: places(task),
             id,
         }
-    }
-
-    fn add_definition(&mut self, resource: Resource) -> ResourceId {
-        self.add(resource)
     }
 
     fn containers(&mut self, task: &Task<'_>) -> Vec<ContainerDefinition> {

@@ -95,9 +95,9 @@ fn answered(id: &ResourceId, output: &str) -> String {
 
 /// `None` where there is no oracle, which is said loudly and is no success.
 pub fn judge(test: &str, cases: &[Case]) -> Option<Vec<Verdict>> {
-    let python = root().join("target/amazon/venv/bin/python");
+    let python = root().join("target/amazon/oracle/bin/python");
     if !python.exists() {
-        println!("SKIP {test}: tests/amazon/venv has not been made");
+        println!("SKIP {test}: `tests/amazon/venv oracle` has not been run");
         return None;
     }
     let file = std::env::temp_dir().join(format!("portolan-oracle-{}-{test}.json", std::process::id()));

@@ -9,6 +9,7 @@
 
 mod apps;
 mod broken;
+mod counterpart;
 mod generated;
 mod judge;
 mod places;
