@@ -36,6 +36,9 @@ LONG = re.compile(r"^((shards|clusters|faults|commands|killed|role|walks|fleet|l
 # So many of the slowest are told of.
 SLOWEST = 12
 
+# These ask the oracle of Amazon's rules, and a counterpart of its APIs, which are made before the first of them runs.
+AMAZON = re.compile(r"^portolan-provider-ecs/oracle$")
+
 # What of them runs against the oldest Kubernetes too, with --full.
 OLDEST = {
     "portolan-provider-kubernetes/conformance": [],
@@ -60,6 +63,8 @@ def main():
         sys.exit(f"no suite is named by {arguments.words}")
     if any(KUBERNETES.match(suite["name"]) for suite in wanted):
         build_kubernetes()
+    if any(AMAZON.match(suite["name"]) for suite in wanted):
+        make_oracle()
     passed, failed, skipped = 0, 0, {}
     if arguments.full and (named := [suite for suite in wanted if suite["name"] in OLDEST]):
         oldest = on_the_oldest(named)
@@ -116,6 +121,15 @@ def build_kubernetes():
         subprocess.run([ROOT / "tests/kubetools" / script], stdout=subprocess.DEVNULL)
     place = f"in {done.stdout.strip()}" if done.returncode == 0 else "could not be built: the tests that need it are skipped"
     print(f"== kubernetes: {time.monotonic() - start:.0f} s, {place}", flush=True)
+
+
+def make_oracle():
+    """And a counterpart of Amazon's APIs. Where one cannot be made the tests that want it say so, one by one."""
+    for name in ["oracle", "moto"]:
+        start = time.monotonic()
+        done = subprocess.run([ROOT / "tests/amazon/venv", name], stdout=subprocess.PIPE, text=True)
+        place = f"in {done.stdout.strip()}" if done.returncode == 0 else "could not be made: the tests that need it are skipped"
+        print(f"== {name}: {time.monotonic() - start:.0f} s, {place}", flush=True)
 
 
 def on_the_oldest(suites):

@@ -17,6 +17,8 @@ pub fn shape(deployment: &Deployment) -> Result<Arc<dyn Shape>, Failure> {
         "local" => local::shape(deployment),
         #[cfg(feature = "kubernetes")]
         "kubernetes" => Ok(kubernetes::shape(deployment)),
+        #[cfg(feature = "ecs")]
+        "ecs" => Ok(ecs::shape(deployment)),
         other => Err(unknown(&deployment.target, other)),
     }
 }
@@ -28,6 +30,8 @@ pub fn provider(deployment: &Deployment, folders: &Folders, images: Arc<dyn Imag
         "local" => local::provider(deployment, folders, images),
         #[cfg(feature = "kubernetes")]
         "kubernetes" => Ok(kubernetes::provider(deployment)),
+        #[cfg(feature = "ecs")]
+        "ecs" => Ok(ecs::provider(deployment)),
         other => Err(unknown(&deployment.target, other)),
     }
 }
@@ -185,6 +189,29 @@ mod kubernetes {
         let kubeconfig = told.kubeconfig.as_ref();
         let kubeconfig = kubeconfig.map(|file| deployment.target_folder.join(file));
         KubernetesSettings::of(told, kubeconfig)
+    }
+}
+
+#[cfg(feature = "ecs")]
+mod ecs {
+    use std::sync::Arc;
+
+    use portolan_core::manifest::EcsTarget;
+    use portolan_provider_api::{Provider, Shape};
+
+    use crate::manifests::Deployment;
+
+    pub fn shape(deployment: &Deployment) -> Arc<dyn Shape> {
+        portolan_provider_ecs::shape(settings(deployment))
+    }
+
+    pub fn provider(deployment: &Deployment) -> Provider {
+        portolan_provider_ecs::ecs(settings(deployment))
+    }
+
+    /// parse lets no Target through without them.
+    fn settings(deployment: &Deployment) -> EcsTarget {
+        deployment.target.spec.ecs.clone().unwrap_or_default()
     }
 }
 

@@ -19,7 +19,7 @@ use crate::journal::{
 use crate::lease::Lease;
 use crate::looking::Looking;
 use crate::machine::{PhaseName, Policy, State};
-use crate::outcome::{JobEnd, Outcome, Preview};
+use crate::outcome::{JobEnd, Outcome, Preview, Rendering};
 use crate::promotion::{PromoteHow, Promotion};
 use crate::rerun::Rerun;
 use crate::work::{Wish, Work};
@@ -116,6 +116,11 @@ impl Engine {
             .with_generation(caller.clone(), provider, work.clone(), &record)
             .await?;
         self.looking_by(caller, provider, &work).preview(record).await
+    }
+
+    /// What the app becomes at its target, without a look at it, and without building, pulling or writing anything.
+    pub async fn rendering(&self, provider: &Provider, work: &Work) -> Result<Rendering, EngineError> {
+        self.looking(provider, work).rendering().await
     }
 
     /// Where the app stands: one look at the target, against what was last applied.

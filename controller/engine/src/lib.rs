@@ -25,6 +25,6 @@ pub use engine::{Audience, Engine};
 pub use error::{EngineError, ImageFault};
 pub use event::{Because, EngineEvent, StepName};
 pub use lease::Lease;
-pub use outcome::{GenerationStanding, JobEnd, JobState, Outcome, OutcomeKind, Preview};
+pub use outcome::{GenerationStanding, JobEnd, JobState, Outcome, OutcomeKind, Preview, Rendering};
 pub use promotion::PromoteHow;
 pub use work::{Wish, Work};

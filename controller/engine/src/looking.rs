@@ -15,7 +15,7 @@ use crate::error::{EngineError, ImageFault};
 use crate::journal::{AppRecord, GenerationKind};
 use crate::machine::goal::{self, Goal};
 use crate::machine::{Policy, look};
-use crate::outcome::{GenerationStanding, Preview};
+use crate::outcome::{GenerationStanding, Preview, Rendering};
 use crate::work::{Wish, Work};
 
 /// What looking needs; it lives for one look.
@@ -46,6 +46,20 @@ impl Looking<'_> {
             scope,
             plan,
             observed,
+        })
+    }
+
+    /// What the manifest becomes there. Nothing is asked, but whose it is where the Target does not say that.
+    pub async fn rendering(&self) -> Result<Rendering, EngineError> {
+        let realm = match self.shape.realm() {
+            Some(realm) => realm,
+            None => self.realm().await?,
+        };
+        let goal = self.desired(&realm).await?;
+        Ok(Rendering {
+            scope: goal::scope(self.work, &realm),
+            resources: Arc::unwrap_or_clone(goal.resources),
+            degraded: goal.degraded,
         })
     }
 

@@ -1,5 +1,6 @@
 //! How a piece of work ended, and what looking without touching answers.
 
+use portolan_core::capability::Degraded;
 use portolan_core::observation::{Failure, Observation};
 use portolan_core::plan::{Plan, Problem, SavedPlan, Scope};
 use portolan_core::resource::Resources;
@@ -67,6 +68,16 @@ pub enum JobState {
     Failed(Failure),
     /// Nobody waits for its end any more: the job goes on.
     Interrupted,
+}
+
+/// What a manifest becomes at its target, whatever is there.
+#[derive(Clone, Debug)]
+pub struct Rendering {
+    pub scope: Scope,
+    /// Images that would have to be built or pulled are open in it.
+    pub resources: Resources,
+    /// What the target takes with less, or otherwise, than the manifest asks for.
+    pub degraded: Vec<Degraded>,
 }
 
 /// What a reconcile would do.

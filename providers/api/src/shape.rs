@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portolan_core::capability::Capability;
+use portolan_core::capability::{Capability, Degraded};
 use portolan_core::desired::DesiredState;
 use portolan_core::fault::Fault;
 use portolan_core::observation::ObservedResource;
@@ -20,12 +20,24 @@ pub trait Shape: Send + Sync {
     /// is rendered, and says in the plan what is degraded.
     fn capabilities(&self) -> &'static [Capability];
 
+    /// The account behind the target, where its Target says it: enough to render without asking anybody. It is what
+    /// [`crate::Calls::realm`] answers.
+    fn realm(&self) -> Option<String> {
+        None
+    }
+
     /// The native resources for `desired` and the edges between them.
     ///
     /// # Guarantees
     /// Bodies are complete requests; what is not known yet is open in them and never guessed. Names are derived from the
     /// scope and are valid in the platform's grammar. Faults are returned as a list, all of them.
     fn render(&self, desired: &DesiredState) -> Result<Resources, Vec<Fault>>;
+
+    /// What comes out otherwise than `desired` asks for by its values, as [`Shape::capabilities`] tells it of whole fields: a size
+    /// that is rounded up, say. A plan says it.
+    fn remarks(&self, _desired: &DesiredState) -> Vec<Degraded> {
+        Vec::new()
+    }
 
     /// What a user of the platform's own tools would write for the resource.
     fn document(&self, _scope: &Scope, resource: &Resource) -> Value {

@@ -137,9 +137,15 @@ pub fn full<A: Account>(bench: &Bench<A>) -> Value {
     let table = bench.provider.shape.capabilities();
     let findings = report(table, &manifest["spec"]).into_iter();
     let impossible = findings.filter(|finding| matches!(finding.support, Support::Impossible(_)));
-    impossible.fold(manifest, |manifest, finding| {
+    let without = impossible.fold(manifest, |manifest, finding| {
         with(manifest, &finding.pointer, Value::Null)
-    })
+    });
+    let uses = without["spec"]["uses"].as_object().into_iter().flatten();
+    let has_none = uses.flat_map(|(_, one)| one.as_object()).all(|one| one.is_empty());
+    match has_none {
+        true => with(without, "/spec/uses", Value::Null),
+        false => without,
+    }
 }
 
 const WEB: &str = "/spec/services/web";
@@ -206,7 +212,7 @@ fn container(container: Value) -> Value {
         ("/user", json!("1000")),
         ("/env", json!({ "MODE": "one" })),
         ("/secrets", json!({ "TOKEN": {"name": "api", "key": "token"} })),
-        ("/files", json!([{"path": "/etc/one", "content": "one"}])),
+        ("/files", json!([{"path": "/etc/app/one", "content": "one"}])),
         (
             "/volumes",
             json!([{"name": "data", "path": "/data", "size": "1Gi", "readOnly": false}]),
@@ -288,7 +294,12 @@ fn of_containers(everything: &Value, all: &mut Vec<Variation>) {
             ("env.*", "env/MODE", json!("one"), json!("another")),
             ("secrets.*.name", "secrets/TOKEN/name", json!("api"), json!("another")),
             ("secrets.*.key", "secrets/TOKEN/key", json!("token"), json!("another")),
-            ("files.*.path", "files/0/path", json!("/etc/one"), json!("/etc/another")),
+            (
+                "files.*.path",
+                "files/0/path",
+                json!("/etc/app/one"),
+                json!("/etc/app/another"),
+            ),
             ("files.*.content", "files/0/content", json!("one"), json!("another")),
             ("volumes.*.name", "volumes/0/name", json!("data"), json!("another")),
             ("volumes.*.path", "volumes/0/path", json!("/data"), json!("/another")),
@@ -517,18 +528,21 @@ fn of_the_rest(all: &mut Vec<Variation>) {
         });
     }
     let of_use = [
-        ("app", json!("catalog"), json!("another")),
-        ("namespace", json!("others"), json!("more")),
-        ("service", json!("api"), json!("another")),
-        ("port", json!(80), json!(81)),
-        ("protocol", json!("http"), json!("tcp")),
+        ("app", json!("another")),
+        ("namespace", json!("more")),
+        ("service", json!("another")),
+        ("port", json!(81)),
+        ("protocol", json!("tcp")),
     ];
-    for (field, from, to) in of_use {
+    let product = json!({"app": "catalog", "namespace": "others", "service": "api", "port": 80, "protocol": "http"});
+    for (field, to) in of_use {
+        // As a whole: where the target takes none, none is there to be changed.
+        let (from, to) = (product.clone(), with(product.clone(), &format!("/{field}"), to));
         all.push(Variation::new(
             format!("uses.*.{field}"),
-            format!("/spec/uses/products/{field}"),
-            from,
-            to,
+            "/spec/uses",
+            json!({ "products": from }),
+            json!({ "products": to }),
         ));
     }
     let clock = [

@@ -1,6 +1,7 @@
 //! `portolan render`: what a target is given, and the App itself as an object for a cluster.
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use portolan_core::capability::Degraded;
 use portolan_core::diagnostic::Diagnostic;
 use portolan_core::facts::PinnedImage;
 use portolan_core::plan::PlanOptions;
@@ -28,28 +29,36 @@ pub async fn render(arguments: RenderArgs, output: Output) -> CommandResult {
     Ok(exit::DONE)
 }
 
-/// As `plan` it looks at the target, whose identity is in what it is given, and builds nothing.
+/// It builds nothing and looks at no target: what is not pinned yet stays open. Whose account or cluster it is, which is in what is
+/// given there, is asked where the Target does not say it.
 async fn natively(arguments: &RenderArgs, output: Output) -> Result<Vec<Value>, Failure> {
     let session = Session::open(output)?;
     let deployed = session.deployed_all(manifests::select(&arguments.select)?)?;
     let of_one = |deployed| of_target(&session, deployed);
-    let all: Vec<Vec<Value>> = stream::iter(&deployed)
+    let all: Vec<(Vec<Value>, Vec<Diagnostic>)> = stream::iter(&deployed)
         .map(of_one)
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    Ok(all.concat())
+    let (documents, warnings): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    output.diagnostics(&warnings.concat());
+    Ok(documents.concat())
 }
 
-async fn of_target(session: &Session, deployed: &Deployed) -> Result<Vec<Value>, Failure> {
+/// What it is given, and what of that is otherwise than the manifest says.
+async fn of_target(session: &Session, deployed: &Deployed) -> Result<(Vec<Value>, Vec<Diagnostic>), Failure> {
     let work = deployed.work(Wish::Apply, PlanOptions::default());
-    let preview = session.engine.preview(&deployed.provider, &work).await;
-    let preview = preview.map_err(|error| deployed.failure(error))?;
-    let resources = preview.desired.values();
+    let rendering = session.engine.rendering(&deployed.provider, &work).await;
+    let rendering = rendering.map_err(|error| deployed.failure(error))?;
+    let resources = rendering.resources.values();
     let shape = &deployed.provider.shape;
-    Ok(resources
-        .map(|resource| shape.document(&preview.scope, resource))
-        .collect())
+    let documents = resources.map(|resource| shape.document(&rendering.scope, resource));
+    let spans = &deployed.deployment.document.spans;
+    let warning = |one: &Degraded| {
+        let location = spans.locate(&one.pointer);
+        Diagnostic::warning("FieldDegraded", one.because.clone()).at(location)
+    };
+    Ok((documents.collect(), rendering.degraded.iter().map(warning).collect()))
 }
 
 /// Each App for one target: an object has one name, and its overrides are said.

@@ -4,9 +4,13 @@
 //! no regular-expression engine is needed), and as words for whoever got it wrong. A test holds function and pattern to
 //! each other.
 
+mod amazon;
+
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
+
+pub use amazon::{ARN, AWS_ACCOUNT, AWS_ID, AWS_NAME, AWS_REGION};
 
 use super::schedule::is_schedule;
 use super::{ByteQuantity, CpuQuantity, HumanDuration, Percent};
@@ -290,7 +294,7 @@ pub static GPU_MODEL: Grammar = Grammar {
     reason: |_| None,
 };
 
-static ALL: [&Grammar; 19] = [
+static ALL: [&Grammar; 24] = [
     &LABEL,
     &NAME,
     &LABEL_KEY,
@@ -310,6 +314,11 @@ static ALL: [&Grammar; 19] = [
     &SCHEDULE,
     &TIME_ZONE,
     &GPU_MODEL,
+    &AWS_ACCOUNT,
+    &AWS_REGION,
+    &AWS_NAME,
+    &AWS_ID,
+    &ARN,
 ];
 
 /// Schema of the keys of a map of named things.
@@ -410,6 +419,11 @@ mod tests {
             "SCHEDULE",
             "TIME_ZONE",
             "GPU_MODEL",
+            "AWS_ACCOUNT",
+            "AWS_REGION",
+            "AWS_NAME",
+            "AWS_ID",
+            "ARN",
         ];
         for (name, grammar) in names.into_iter().zip(ALL) {
             let pattern = Regex::new(grammar.pattern).unwrap();

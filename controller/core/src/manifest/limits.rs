@@ -24,5 +24,12 @@ pub const FILES: usize = 100;
 pub const VOLUMES: usize = 64;
 /// Keys of one binding of a Target; there are fewer.
 pub const BINDING_KEYS: usize = 16;
+/// Of a Target on Amazon: what its APIs take.
+pub const SUBNETS: usize = 16;
+pub const SECURITY_GROUPS: usize = 5;
+/// What EventBridge Scheduler takes; ECS itself takes more.
+pub const CAPACITY_PROVIDERS: usize = 6;
+pub const ALARMS: usize = 10;
+pub const LOG_OPTIONS: usize = 32;
 /// Characters of a duration, and of a quantity.
 pub const SHORT_TEXT: usize = 32;

@@ -14,6 +14,7 @@ mod container;
 mod domain;
 mod drift;
 mod duration;
+mod ecs;
 mod gpu;
 pub mod grammar;
 mod health;
@@ -42,6 +43,10 @@ pub use container::{Build, Container, Resources};
 pub use domain::{Domain, Tls};
 pub use drift::Drift;
 pub use duration::{HumanDuration, InvalidDuration};
+pub use ecs::{
+    ApplicationLoadBalancer, CapacityProvider, CloudMapNamespace, EcsCapacity, EcsLogs, EcsRoles, EcsSecretStore,
+    EcsTarget, FireLens,
+};
 pub use gpu::{Gpu, GpuVendor};
 pub use health::{ExecProbe, Health, HttpProbe, Probe, ProbeAction, TcpProbe};
 pub use job::Job;
@@ -56,8 +61,9 @@ pub use secret::SecretReference;
 pub use service::{InitContainer, Port, Protocol, Service, Sidecar, Stop, StopSignal};
 pub use sharing::{AllowedApp, Traffic, Use};
 pub use target::{
-    Approval, Budget, Egress, GatewayReference, GpuAccess, KUBERNETES_PROVIDER, KubernetesTarget, LOCAL_PROVIDER,
-    LocalTarget, PROVIDERS, SecretStore, SecretStoreKind, Target, TargetKind, TargetSecrets, TargetSpec,
+    Approval, Budget, ECS_PROVIDER, Egress, GatewayReference, GpuAccess, KUBERNETES_PROVIDER, KubernetesTarget,
+    LOCAL_PROVIDER, LocalTarget, PROVIDERS, SecretStore, SecretStoreKind, Target, TargetKind, TargetSecrets,
+    TargetSpec,
 };
 pub use volume::{FileMount, VolumeMount};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ApiVersion, BindingValue, HumanDuration, TargetMetadata, grammar, limits};
+use super::{ApiVersion, BindingValue, EcsTarget, HumanDuration, TargetMetadata, grammar, limits};
 
 /// Name of the provider of this machine, and of the Target that needs no document.
 pub const LOCAL_PROVIDER: &str = "local";
@@ -13,8 +13,11 @@ pub const LOCAL_PROVIDER: &str = "local";
 /// Name of the provider of Kubernetes clusters.
 pub const KUBERNETES_PROVIDER: &str = "kubernetes";
 
+/// Name of the provider of Amazon's Elastic Container Service.
+pub const ECS_PROVIDER: &str = "ecs";
+
 /// Every provider that `spec.provider` may name.
-pub const PROVIDERS: &[&str] = &[LOCAL_PROVIDER, KUBERNETES_PROVIDER];
+pub const PROVIDERS: &[&str] = &[LOCAL_PROVIDER, KUBERNETES_PROVIDER, ECS_PROVIDER];
 
 /// Somewhere that apps can run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +53,9 @@ pub struct TargetSpec {
     /// Settings of the provider `kubernetes`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubernetes: Option<KubernetesTarget>,
+    /// Settings of the provider `ecs`, which needs them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ecs: Option<EcsTarget>,
     /// Values for the bindings of apps: by name of the binding, then by key (`url`, `host`, `port`, ...).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(
@@ -267,6 +273,7 @@ impl Target {
                 provider: LOCAL_PROVIDER.to_string(),
                 local: Some(LocalTarget::default()),
                 kubernetes: None,
+                ecs: None,
                 bindings: BTreeMap::new(),
                 secrets: TargetSecrets::default(),
                 budget: None,

@@ -2,7 +2,7 @@
 
 use super::test::{Test, shares};
 use super::{Reason, Rule, Said};
-use crate::manifest::{BindingType, LOCAL_PROVIDER, Logs};
+use crate::manifest::{BindingType, ECS_PROVIDER, LOCAL_PROVIDER, Logs};
 use crate::parse::node::{Entry, Node};
 
 const SPEC: &[&str] = &["spec"];
@@ -421,6 +421,17 @@ static APP: &[Rule] = &[
 ];
 
 static TARGET: &[Rule] = &[
+    Rule {
+        field: "provider",
+        hint: Some("add `ecs: {account: ..., region: ..., cluster: ..., subnets: [...]}`"),
+        reason: Reason::Required,
+        ..Rule::of(
+            "TargetIncomplete",
+            SPEC,
+            Test::Any(&[Test::Not(&Test::Says("provider", ECS_PROVIDER)), Test::Has("ecs")]),
+            "a Target of the provider `ecs` says in `ecs` which cluster it is",
+        )
+    },
     Rule {
         hint: Some("keep the one that secrets come from"),
         ..Rule::of(

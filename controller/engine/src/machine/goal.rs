@@ -74,11 +74,12 @@ impl Goal {
                 let limits = limits(shape.capabilities(), &work.app);
                 let desired = resolved(work, realm, &facts, limits.impossible)?;
                 let resources = shape.render(&desired)?;
+                let remarks = shape.remarks(&desired);
                 let patience = patience(&desired, policy);
                 Ok(Self {
                     intent: Some(work.intent()),
                     drift: drift(work),
-                    degraded: limits.degraded,
+                    degraded: limits.degraded.into_iter().chain(remarks).collect(),
                     ..Self::forward(GenerationKind::Apply, resources, facts.images, patience)
                 })
             }

@@ -481,6 +481,17 @@ pub fn all() -> Vec<Wrong> {
             "spec.kubernetes.secretStore",
             By::Rule,
         ),
+        wrong(
+            "a cluster of Amazon's that nobody names",
+            {
+                let mut wrong = target("wrong");
+                wrong["spec"] = json!({ "provider": "ecs" });
+                wrong
+            },
+            "TargetIncomplete",
+            "spec.provider",
+            By::Rule,
+        ),
         // What has to be looked for in the whole App, or is more than a pattern can say.
         wrong(
             "what waits for itself",
