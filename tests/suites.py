@@ -1,6 +1,7 @@
-"""Runs the test programs that cargo built, one after the other, and judges their skips; called by tests/run.
+"""Runs the test programs that cargo built and judges their skips; called by tests/run.
 
-Those that mostly wait for clusters of their own come first, test by test and several at a time. Each suite's output is kept
+Those that mostly wait for clusters of their own come first, test by test and several at a time; the others follow, one after
+the other. Each suite's output is kept
 in target/suites/NAME.log and shown when it fails. The last line that this prints is `N passed, N failed, N skipped`. A test
 that printed `SKIP name: reason` counts as skipped and never as passed.
 """
@@ -21,7 +22,7 @@ SKIPS = ROOT / "tests/skips.txt"
 # Longer than any suite takes on two loaded cores: what runs into it hangs.
 LIMIT_S = {False: 2100, True: 5400}
 # These start containers, networks and mounts, or measure the machine before and after: one test at a time.
-SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local|portolan-image|portolan-tests|portolan-cluster|portolan-operator)/(?!lib$)")
+SERIAL = re.compile(r"^(portolan-oci|portolan-supervisor|portolan-provider-local|portolan-image|portolan-tests|portolan-cluster)/(?!lib$)")
 # These start a Kubernetes, which is built before the first of them runs.
 KUBERNETES = re.compile(r"^(portolan-(cluster|operator|provider-kubernetes)/(?!lib$)|portolan-tests/e2e_kubernetes$)")
 
@@ -178,15 +179,20 @@ def together(suite, done, logs, full):
     skipped = {name: reason for _, result in done for name, reason in result["skipped"].items()}
     if not full and "words" not in suite:
         skipped |= {test.rsplit("::", 1)[-1]: "left for --full" for test in names_of(suite, ["--ignored"])}
-    failed = [result["output"] for _, result in done if result["failed"]]
+    # One that has run nothing is not there any more.
+    failed = [(test, result["output"]) for test, result in done if result["failed"] or not is_told(result)]
     return {
         "seconds": sum(result["seconds"] for _, result in done),
-        "output": "\n".join(failed),
+        "output": "\n".join([output for _, output in failed] + [f"FAILED {test}" for test, _ in failed]),
         "passed": sum(result["passed"] for _, result in done),
         "failed": len(failed),
         "skipped": skipped,
         "tests": [(result["seconds"], f"{suite['name']} {test}") for test, result in done],
     }
+
+
+def is_told(result):
+    return result["passed"] or result["skipped"]
 
 
 def listed(suite, full):

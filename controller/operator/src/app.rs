@@ -197,7 +197,7 @@ impl KeptApp {
 
     pub fn begun(&mut self, target: &str, told: Told) {
         if let Some(slot) = self.slots.get_mut(target) {
-            slot.told = Some(told);
+            slot.told = Some(told.after(slot.told.take()));
         }
     }
 

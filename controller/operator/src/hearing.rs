@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use crate::told::{self, News, Told};
+use crate::told::{self, News, Told, Tried};
 
 /// How long a turn has to have gone on, or to have had no answer after a call that failed, before that is news. What is over
 /// sooner is told of by its end alone.
@@ -45,10 +45,10 @@ pub struct Hearing {
     tell: UnboundedSender<Heard>,
     /// Plans of which no step was taken yet: one that waits for a yes, or is refused, is made again at each look.
     planned: Mutex<BTreeMap<AppKey, Box<Told>>>,
-    /// Turns that have begun, and are not news yet.
-    going: Mutex<BTreeMap<AppKey, AbortHandle>>,
+    /// Turns that have begun, until they end.
+    going: Arc<Mutex<BTreeMap<AppKey, AbortHandle>>>,
     /// Turns whose calls fail, and are tried again.
-    failing: Arc<Mutex<BTreeMap<AppKey, Failing>>>,
+    failing: Arc<Mutex<BTreeMap<AppKey, (Tried, Failing)>>>,
     budget: Arc<Mutex<Budget>>,
 }
 
@@ -68,11 +68,11 @@ impl Listener for Hearing {
         {
             self.begun(key.clone(), told);
         }
-        if let Some(told) = told::retrying(event) {
-            self.fails(key, Box::new(told));
+        if let Some((tried, told)) = told::retrying(event) {
+            self.fails(key, tried, Box::new(told));
         }
-        if let Some(told) = told::goes_on(event) {
-            self.goes_on(key, Box::new(told));
+        if let Some(tried) = told::answered(event) {
+            self.answers(key, &tried, event);
         }
         if let Some(news) = told::news(event) {
             self.tell(Heard::News { key: key.clone(), news });
@@ -84,7 +84,7 @@ impl Listener for Hearing {
         if let Some(news) = guard(&self.going).remove(key) {
             news.abort();
         }
-        if let Some(Failing::Waits(news)) = guard(&self.failing).remove(key) {
+        if let Some((_, Failing::Waits(news))) = guard(&self.failing).remove(key) {
             news.abort();
         }
         if let Err(error) = result {
@@ -105,7 +105,7 @@ impl Hearing {
         Self {
             tell,
             planned: Mutex::default(),
-            going: Mutex::default(),
+            going: Arc::default(),
             failing: Arc::default(),
             budget: Arc::new(Mutex::new(Budget::new(NEWS_A_SECOND))),
         }
@@ -117,32 +117,45 @@ impl Hearing {
         if going.contains_key(&key) {
             return;
         }
-        let (tell, of) = (self.tell.clone(), key.clone());
-        let news = self.later(move || _ = tell.send(Heard::Begun { key: of, told }));
+        let (tell, of, all) = (self.tell.clone(), key.clone(), self.going.clone());
+        let news = self.later(move || {
+            // Whoever ends meanwhile waits until it is told, and tells of its end after that.
+            if guard(&all).contains_key(&of) {
+                _ = tell.send(Heard::Begun { key: of, told });
+            }
+        });
         going.insert(key, news);
     }
 
-    /// From the first failure on: somebody has to know of a target that does not answer long before nobody tries any more.
-    fn fails(&self, key: &AppKey, told: Box<Told>) {
+    /// Counted from its first failure on: somebody has to know of a target that does not answer long before nobody tries any
+    /// more. Of several that fail the first is told of.
+    fn fails(&self, key: &AppKey, tried: Tried, told: Box<Told>) {
         let mut failing = guard(&self.failing);
         if failing.contains_key(key) {
             return;
         }
         let (tell, of, all) = (self.tell.clone(), key.clone(), self.failing.clone());
         let news = self.later(move || {
-            // Who goes on meanwhile waits until it is told, and tells of it after that.
-            if let Some(failing) = guard(&all).get_mut(&of) {
+            // Whoever is answered meanwhile waits until it is told, and tells of it after that.
+            if let Some((_, failing)) = guard(&all).get_mut(&of) {
                 *failing = Failing::IsTold;
                 _ = tell.send(Heard::Begun { key: of, told });
             }
         });
-        failing.insert(key.clone(), Failing::Waits(news));
+        failing.insert(key.clone(), (tried, Failing::Waits(news)));
     }
 
-    fn goes_on(&self, key: &AppKey, told: Box<Told>) {
-        match guard(&self.failing).remove(key) {
-            Some(Failing::Waits(news)) => news.abort(),
-            Some(Failing::IsTold) => self.tell(Heard::Begun { key: key.clone(), told }),
+    fn answers(&self, key: &AppKey, tried: &Tried, event: &EngineEvent) {
+        let mut failing = guard(&self.failing);
+        if failing.get(key).is_none_or(|(failed, _)| failed != tried) {
+            return;
+        }
+        match failing.remove(key) {
+            Some((_, Failing::Waits(news))) => news.abort(),
+            Some((_, Failing::IsTold)) => {
+                let told = Box::new(told::going_on(event));
+                self.tell(Heard::Begun { key: key.clone(), told });
+            }
             None => {}
         }
     }
@@ -244,6 +257,31 @@ mod tests {
         assert_eq!(reasons(&mut heard), [""; 0], "once");
         hearing.event(&key(), &EngineEvent::ReadSucceeded);
         assert_eq!(reasons(&mut heard), ["Progressing"], "and that it answers again");
+
+        let of = |name: &str| StepName {
+            number: 1,
+            of: 2,
+            verb: Verb::Create,
+            id: ResourceId::new("Deployment", name),
+        };
+        hearing.event(
+            &key(),
+            &EngineEvent::StepRetrying {
+                step: of("web"),
+                error: CallError::new(ErrorClass::Retry { after: None }, "Throttled", "later"),
+                at: SystemTime::now().into(),
+            },
+        );
+        sleep(NEWS / 2).await;
+        hearing.event(&key(), &EngineEvent::StepDone { step: of("api") });
+        sleep(NEWS).await;
+        assert_eq!(
+            reasons(&mut heard),
+            ["Throttled"],
+            "another step is no answer to this one"
+        );
+        hearing.event(&key(), &EngineEvent::StepDone { step: of("web") });
+        assert_eq!(reasons(&mut heard), ["Progressing"]);
 
         hearing.event(&key(), &retrying);
         hearing.ended(&key(), &work(), &Err(EngineError::LeaseLost));

@@ -5,6 +5,7 @@
 
 use portolan_core::observation::Failure;
 use portolan_core::plan::Problem;
+use portolan_core::resource::ResourceId;
 use portolan_core::status::{ConditionKind, ROLLOUT_PAUSED, ResourceStatus, StateWord, Status};
 use portolan_engine::{EngineError, EngineEvent, Outcome, OutcomeKind};
 use portolan_provider_api::{CallError, ErrorClass};
@@ -76,6 +77,18 @@ impl Told {
         }
     }
 
+    /// With what was told of the target before, where this says nothing of it: a turn that goes on, or cannot, has not looked.
+    pub fn after(mut self, before: Option<Self>) -> Self {
+        let Some(before) = before else { return self };
+        if self.generation == 0 {
+            (self.generation, self.plan, self.promotion) = (before.generation, before.plan, before.promotion);
+        }
+        if self.resources.is_empty() {
+            self.resources = before.resources;
+        }
+        self
+    }
+
     /// Nothing was heard yet.
     pub fn waiting() -> Self {
         let mut told = Self::new(Verdict::new(false, "Progressing", "it has had no turn yet"));
@@ -135,26 +148,37 @@ pub fn planned(event: &EngineEvent) -> Option<Told> {
     Some(told.with_news("Applying", what, false))
 }
 
+/// What is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tried {
+    Read,
+    Step(ResourceId),
+}
+
 /// What a turn says of a call that has failed, while it is tried again.
-pub fn retrying(event: &EngineEvent) -> Option<Told> {
+pub fn retrying(event: &EngineEvent) -> Option<(Tried, Told)> {
+    let (tried, error) = match event {
+        EngineEvent::StepRetrying { step, error, .. } => (Tried::Step(step.id.clone()), error),
+        EngineEvent::ReadRetrying { error, .. } => (Tried::Read, error),
+        _ => return None,
+    };
+    Some((tried, Told::retried(&error.code, message_of(error))))
+}
+
+/// What is not tried again any more.
+pub fn answered(event: &EngineEvent) -> Option<Tried> {
     match event {
-        EngineEvent::StepRetrying { error, .. } | EngineEvent::ReadRetrying { error, .. } => {
-            Some(Told::retried(&error.code, message_of(error)))
-        }
+        EngineEvent::ReadSucceeded => Some(Tried::Read),
+        EngineEvent::StepDone { step } => Some(Tried::Step(step.id.clone())),
         _ => None,
     }
 }
 
 /// What a turn says that goes on, where it was told that it does not.
-pub fn goes_on(event: &EngineEvent) -> Option<Told> {
-    match event {
-        EngineEvent::ReadSucceeded | EngineEvent::StepDone { .. } | EngineEvent::StateChanged { .. } => {
-            let mut told = Told::new(Verdict::new(false, "Progressing", event.what()));
-            told.reconciling = Verdict::new(true, "Progressing", event.what());
-            Some(told)
-        }
-        _ => None,
-    }
+pub fn going_on(event: &EngineEvent) -> Told {
+    let mut told = Told::new(Verdict::new(false, "Progressing", event.what()));
+    told.reconciling = Verdict::new(true, "Progressing", event.what());
+    told
 }
 
 /// What is told beside: by an Event alone.

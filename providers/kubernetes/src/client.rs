@@ -108,6 +108,11 @@ pub trait Cluster: Send + Sync {
     fn is_watched(&self) -> bool {
         false
     }
+
+    /// Whether watches tell of every kind there just now.
+    fn tells_of_all(&self, _kube_namespace: &str) -> bool {
+        false
+    }
 }
 
 pub enum Created {

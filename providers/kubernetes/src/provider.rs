@@ -293,9 +293,10 @@ fn read_all(seen: &Seen<'_>, objects: &[(&'static Kind, Value)]) -> Vec<Read> {
     objects.iter().filter_map(read).collect()
 }
 
-/// What Events say of it, or the time, is found out by whoever looks, and told by no watch.
+/// What Events say of it, or the time, is found out by whoever looks, and told by no watch; nor is anything of a stranger.
 fn is_asked_for((kind, object): &(&'static Kind, Value)) -> bool {
-    *kind == &STATEFUL_SET || events::lacks_pods(kind, object) || rollout::beside(object).is_some()
+    let is_strange = object["metadata"]["labels"][label::OWNER].is_null();
+    is_strange || *kind == &STATEFUL_SET || events::lacks_pods(kind, object) || rollout::beside(object).is_some()
 }
 
 fn id_of(kind: &Kind, object: &Value) -> ResourceId {
@@ -346,6 +347,9 @@ impl Calls for KubernetesCalls {
             (Err(one), Err(other)) => return Err(error::worse(one, other)),
             (Err(failure), _) | (_, Err(failure)) => return Err(failure),
         };
+        let is_told = self.cluster.tells_of_all(self.place(scope))
+            && !objects.iter().any(is_asked_for)
+            && !pods.iter().any(events::is_silent);
         self.tell_by_events(scope, &mut objects, &mut pods).await;
         let external_secrets = objects.iter().filter(|(kind, _)| *kind == &EXTERNAL_SECRET);
         let external_secrets: Vec<&Value> = external_secrets.map(|(_, object)| object).collect();
@@ -357,9 +361,7 @@ impl Calls for KubernetesCalls {
         };
         let mut observation = Observation {
             complete: true,
-            is_told: self.cluster.is_watched()
-                && !objects.iter().any(is_asked_for)
-                && !pods.iter().any(events::is_silent),
+            is_told,
             ..Observation::default()
         };
         let account = SERVICE_ACCOUNT.id(Names(scope).app());

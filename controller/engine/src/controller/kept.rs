@@ -37,7 +37,7 @@ pub struct Kept {
     running: Option<Running>,
     awaits: Option<Approval>,
     /// Whether a change is looked at, and no sooner than then: what was just written comes back as one.
-    rests: Option<Instant>,
+    heeds_from: Option<Instant>,
 }
 
 struct Running {
@@ -49,24 +49,24 @@ struct Running {
 /// What a turn is told of: that something has changed at its target.
 #[derive(Default)]
 struct Changed {
-    is_untold: AtomicBool,
+    is_unheard: AtomicBool,
     told: Notify,
 }
 
 impl Changed {
     fn tell(&self) {
-        self.is_untold.store(true, Ordering::Relaxed);
+        self.is_unheard.store(true, Ordering::Relaxed);
         self.told.notify_one();
     }
 
     /// Ends once it is told.
     async fn hear(&self) {
         self.told.notified().await;
-        self.is_untold.store(false, Ordering::Relaxed);
+        self.is_unheard.store(false, Ordering::Relaxed);
     }
 
-    fn is_untold(&self) -> bool {
-        self.is_untold.load(Ordering::Relaxed)
+    fn is_unheard(&self) -> bool {
+        self.is_unheard.load(Ordering::Relaxed)
     }
 }
 
@@ -89,7 +89,7 @@ impl Kept {
             failures: 0,
             running: None,
             awaits: None,
-            rests: None,
+            heeds_from: None,
         }
     }
 
@@ -160,8 +160,8 @@ impl Kept {
     }
 
     /// When a change may be looked at, if it may.
-    pub fn rests(&self) -> Option<Instant> {
-        self.rests
+    pub fn heeds_from(&self) -> Option<Instant> {
+        self.heeds_from
     }
 
     /// At the target, while it has its turn.
@@ -260,7 +260,7 @@ impl Kept {
             self.pause = pause;
         }
         let has_arrived = went == Went::Moving && self.is_told_of_changes() && is_converged(result);
-        self.rests = match went {
+        self.heeds_from = match went {
             Went::Quiet => Some(Instant::now()),
             Went::Moving if has_arrived => Some(Instant::now() + pause),
             _ => None,
@@ -275,8 +275,8 @@ impl Kept {
 
     /// Whether something has changed at the target that its turn has not looked at any more.
     fn is_overtaken(&self, running: Option<&Running>, result: &Result<Outcome, EngineError>) -> bool {
-        let untold = running.is_some_and(|running| running.changed.is_untold());
-        untold || result.as_ref().is_ok_and(|outcome| outcome.is_overtaken)
+        let unheard = running.is_some_and(|running| running.changed.is_unheard());
+        unheard || result.as_ref().is_ok_and(|outcome| outcome.is_overtaken)
     }
 
     fn went(&self, result: &Result<Outcome, EngineError>) -> Went {

@@ -269,7 +269,7 @@ impl Controller {
             let Some(kept) = state.kept.get(&key) else { continue };
             if kept.is_running() {
                 kept.something_changed();
-            } else if let Some(from) = kept.rests() {
+            } else if let Some(from) = kept.heeds_from() {
                 let at = from.max(Instant::now() + GATHERING);
                 if state.queue.hurry(&key, at) {
                     self.board.due(&key, at.saturating_duration_since(Instant::now()));

@@ -10,7 +10,7 @@ pub struct Policy {
     /// The first look after something was done comes this soon, and each later one after a longer while.
     pub poll_first: Duration,
     pub poll_longest: Duration,
-    /// So much later where changes are told, and nothing that was seen is found out by a look alone.
+    /// No look comes sooner than this where somebody tells of whatever changes in what was seen.
     pub poll_told: Duration,
     /// Where changes are told, what comes within this time is looked at together.
     pub changes_gather: Duration,

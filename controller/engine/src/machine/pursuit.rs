@@ -194,6 +194,8 @@ impl Pursuit {
                 let is_told = observation.is_told;
                 self.world.seen = Some(Seen::new(observation, answered, asked, &self.world.writes, shape));
                 self.world.remember_shown(turn.now);
+                // Of a write that this look was too early for nobody tells.
+                let is_told = is_told && self.world.is_all_fresh();
                 self.look.saw(is_told, turn);
                 self.world.forget_excuses();
                 self.close_questions(turn);

@@ -2,7 +2,6 @@
 //! where none is, somebody is told so.
 
 use portolan_engine::journal::{AppKey, Order, Promoted};
-
 use serde_json::Value;
 
 use super::{Asked, KeptApp, LAST_PROMOTE};

@@ -179,7 +179,7 @@ impl Calls for Empty {
         Ok(Observation {
             resources: BTreeMap::new(),
             complete: true,
-            held: None,
+            ..Observation::default()
         })
     }
 

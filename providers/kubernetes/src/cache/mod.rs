@@ -370,6 +370,12 @@ impl Cluster for CachedCluster {
     fn is_watched(&self) -> bool {
         true
     }
+
+    fn tells_of_all(&self, kube_namespace: &str) -> bool {
+        let place = self.place(kube_namespace);
+        let follows = |standing: &watch::Receiver<Standing>| matches!(*standing.borrow(), Standing::Follows);
+        place.standings.values().all(follows)
+    }
 }
 
 /// Names of objects that bear no owner's label; `None` where there are too many to be asked for together.

@@ -84,7 +84,7 @@ impl Object {
     }
 
     /// Whether it goes well and has not arrived: more will be told of it soon, and nobody waits for each step. Of pods that
-    /// are ready their workload tells.
+    /// are ready, or are so no more, their workload tells. What its controller has not seen yet somebody has written.
     pub fn goes_on(&self, kind: &Kind) -> bool {
         let status = self.rest.get("status").unwrap_or(&Value::Null);
         match kind {
@@ -95,8 +95,8 @@ impl Object {
                 let is_seen = status["observedGeneration"].as_u64() >= self.metadata.generation;
                 let wanted = spec["replicas"].as_u64();
                 let is_there = |count: &str| status[count].as_u64().or(Some(0)) >= wanted;
-                let arrived = is_seen && is_there("updatedReplicas") && is_there("availableReplicas");
-                !arrived && !has(status, "Progressing", "False") && !has(status, "ReplicaFailure", "True")
+                let arrived = is_there("updatedReplicas") && is_there("availableReplicas");
+                is_seen && !arrived && !has(status, "Progressing", "False") && !has(status, "ReplicaFailure", "True")
             }
             _ => false,
         }
@@ -155,7 +155,7 @@ impl Object {
     }
 }
 
-/// A pod of which nothing is told but that it comes up.
+/// A pod of which nothing bad is told.
 fn is_well(status: &Value) -> bool {
     let lists = ["initContainerStatuses", "containerStatuses"];
     let mut containers = lists.iter().filter_map(|list| status[list].as_array()).flatten();
@@ -240,7 +240,6 @@ fn forget_times(status: &mut Value, kept: &[&str]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::DEPLOYMENT;
 
     fn held(kind: &Kind, object: Value) -> Value {
         let object: Object = serde_json::from_value(object).unwrap();
@@ -280,8 +279,8 @@ mod tests {
             ("one that runs again", pod(running(1)), false),
             ("one that has no place", pod(condition("PodScheduled", "False")), false),
             ("one that has ended", pod(json!({ "phase": "Succeeded" })), false),
-            ("a Deployment that nobody has seen", deployment(json!({})), true),
-            ("one of an older generation", deployment(counts(1, 2, 2)), true),
+            ("a Deployment that nobody has seen", deployment(json!({})), false),
+            ("one that was just written", deployment(counts(1, 2, 1)), false),
             ("one half way", deployment(counts(2, 2, 1)), true),
             ("one that has arrived", deployment(counts(2, 2, 2)), false),
             ("one that is late", deployment(failing("Progressing", "False")), false),
