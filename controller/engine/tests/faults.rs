@@ -74,6 +74,19 @@ fn what_passes_is_tried_again() {
     }
 }
 
+/// A target that is asked by many puts each off again and again: nothing is wrong with what was to be written.
+#[test]
+fn what_is_put_off_is_tried_for_as_long_as_there_is_time() {
+    let sim = Sim::new();
+    let after = Some(Duration::from_secs(1));
+    for _ in 0..100 {
+        sim.cloud
+            .fail_next(on_web(&sim), Fault::Refuse(error(ErrorClass::Retry { after })));
+    }
+    assert_eq!(sim.run(&apply(shop())).kind(), OutcomeKind::Converged);
+    assert_eq!(sim.cloud.write_times(&sim.shops(SERVICE, "web")).len(), 101);
+}
+
 /// To the tick: not a millisecond before the platform said, and not one after.
 #[test]
 fn retry_after_is_obeyed() {

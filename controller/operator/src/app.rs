@@ -238,13 +238,9 @@ impl KeptApp {
         // What an App without faults was applied to before is not known from this one.
         self.intent.as_ref().ok()?;
         let is_there =
-            |(target, slot): &(&String, &Box<Slot>)| !slot.is_gone() && (slot.way.is_some() || self.may_be_at(target));
-        let targets: BTreeSet<&str> = self
-            .slots
-            .iter()
-            .filter(is_there)
-            .map(|(target, _)| target.as_str())
-            .collect();
+            |(target, slot): &(&str, &Slot)| !slot.is_gone() && (slot.way.is_some() || self.may_be_at(target));
+        let slots = self.slots.iter().map(|(target, slot)| (target.as_str(), &**slot));
+        let targets: BTreeSet<&str> = slots.filter(is_there).map(|(target, _)| target).collect();
         let known = self.head.record().unwrap_or_default();
         (targets != known).then_some(targets)
     }

@@ -33,6 +33,8 @@ pub struct Execution {
 struct StepRun {
     progress: Progress,
     failures: u32,
+    /// Of those, that the platform has put off and named the time for: whoever asks for patience gets it, up to the deadline.
+    put_off: u32,
     /// When its call was made for the first time.
     began: Option<Timestamp>,
     /// Whether it was told that the step waits.
@@ -328,8 +330,9 @@ impl Execution {
         match error.class {
             ErrorClass::Retry { after } => {
                 run.failures += 1;
+                run.put_off += u32::from(after.is_some());
                 let began = run.began.unwrap_or(turn.now);
-                if run.failures >= policy.tries || turn.now >= began.plus(policy.operation_deadline) {
+                if run.failures - run.put_off >= policy.tries || turn.now >= began.plus(policy.operation_deadline) {
                     return Verdict::Fail(failure);
                 }
                 let at = turn.retry_at(run.failures, after);

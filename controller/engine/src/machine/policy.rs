@@ -17,7 +17,8 @@ pub struct Policy {
     /// Retries wait at most this long the first time and twice as long each next time, up to `retry_longest`.
     pub retry_first: Duration,
     pub retry_longest: Duration,
-    /// Tries of one read or one write, the first included.
+    /// Tries of one read or one write, the first included; of a write but those that the platform has put off to a time of its
+    /// own.
     pub tries: u32,
     /// A read that has not answered by then has failed.
     pub read_deadline: Duration,

@@ -31,12 +31,12 @@ impl KeptApp {
     /// Where something goes on nobody can tell yet.
     pub fn outdated_promotion(&self) -> Option<Outdated> {
         let (said, promoted) = self.unheard_promotion()?;
-        let may_pause = |slot: &Box<Slot>| {
+        let may_pause = |slot: &Slot| {
             slot.told
                 .as_ref()
                 .is_none_or(|told| told.reconciling.is && told.promotion.is_none())
         };
-        let is_open = self.slots.values().any(may_pause);
+        let is_open = self.slots.values().any(|slot| may_pause(slot));
         if self.is_suspended() || is_open || self.those_in(&promoted.pause).next().is_some() {
             return None;
         }
@@ -74,12 +74,13 @@ impl KeptApp {
     }
 
     fn those_in(&self, pause: &str) -> impl Iterator<Item = AppKey> {
-        let is_in = move |slot: &&Box<Slot>| {
+        let is_in = move |slot: &&Slot| {
             slot.told
                 .as_ref()
                 .is_some_and(|told| told.promotion.as_deref() == Some(pause))
         };
-        let ways = self.slots.values().filter(is_in).filter_map(|slot| slot.way.as_ref());
+        let slots = self.slots.values().map(|slot| &**slot);
+        let ways = slots.filter(is_in).filter_map(|slot| slot.way.as_ref());
         ways.map(|way| way.work.key())
     }
 }
