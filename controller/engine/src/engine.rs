@@ -91,7 +91,7 @@ impl Engine {
     ) -> Result<Outcome, EngineError> {
         let key = work.key();
         let (_lock, record) = self.begin(&key).await?;
-        let caller = self.caller(provider, &work);
+        let caller = self.caller(provider, &work).heard_by(audience.clone());
         let work = self.with_generation(caller.clone(), provider, work, &record).await?;
         let driver = Driver {
             caller,

@@ -14,6 +14,8 @@ use tracing::{Instrument, Span, info_span, warn};
 use super::accounts::{Accounts, SharedBudget};
 use super::clock::{Clock, random};
 use crate::budget::Budget;
+use crate::engine::Audience;
+use crate::event::EngineEvent;
 use crate::journal::AppKey;
 use crate::lease::Lease;
 use crate::machine::{Policy, Timestamp, no_answer_in_time};
@@ -31,6 +33,8 @@ pub struct Caller {
     requests_per_second: u32,
     /// Known once the target has said which account is behind it.
     account: Arc<OnceLock<Account>>,
+    /// Told of reads that are tried again, besides those of a machine, which tells of its own.
+    audience: Option<Arc<dyn Audience>>,
 }
 
 struct Account {
@@ -49,6 +53,21 @@ impl Caller {
             lease,
             requests_per_second: requests_per_second(provider, work),
             account: Arc::default(),
+            audience: None,
+        }
+    }
+
+    /// With somebody who follows the work.
+    pub fn heard_by(self, audience: Arc<dyn Audience>) -> Self {
+        Self {
+            audience: Some(audience),
+            ..self
+        }
+    }
+
+    fn tell(&self, event: &EngineEvent) {
+        if let Some(audience) = &self.audience {
+            audience.event(event);
         }
     }
 
@@ -149,14 +168,22 @@ impl Caller {
         loop {
             let answer = timeout(policy.read_deadline, read()).await;
             let error = match answer.unwrap_or_else(|_| Err(no_answer_in_time())) {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => {
+                    if failures > 0 {
+                        self.tell(&EngineEvent::ReadSucceeded);
+                    }
+                    return Ok(answer);
+                }
                 Err(error) => error,
             };
             failures += 1;
             match error.class {
                 ErrorClass::Retry { after } if failures < policy.tries => {
                     warn!(app = %self.key, error = %error, "looking again");
-                    sleep(policy.pause(failures, after, random())).await;
+                    let pause = policy.pause(failures, after, random());
+                    let at = self.clock.now().plus(pause);
+                    self.tell(&EngineEvent::ReadRetrying { error, at });
+                    sleep(pause).await;
                 }
                 _ => return Err(error),
             }

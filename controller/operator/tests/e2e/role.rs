@@ -6,7 +6,7 @@ use portolan_cluster::Entry;
 use serde_json::{Value, json};
 
 use crate::life::told;
-use crate::world::{ACCOUNT, DIGEST, Shipped, World, app, app_in, target, until};
+use crate::world::{ACCOUNT, DIGEST, Shipped, World, app, app_in, patience, target, until};
 
 /// All kinds that an App becomes.
 pub const KINDS: &str = "deployments,services,configmaps,serviceaccounts,jobs,cronjobs,statefulsets,persistentvolumeclaims,\
@@ -111,7 +111,8 @@ pub fn lives(world: &World, namespace: &str, at_rest: impl FnOnce()) {
         all.all(|one| one["metadata"]["labels"]["app.kubernetes.io/instance"].is_string())
     });
     fails(world, namespace);
-    let mut delete = vec!["delete", "app", "-n", namespace, "all", "failing", "--timeout=180s"];
+    let timeout = format!("--timeout={}s", patience().as_secs());
+    let mut delete = vec!["delete", "app", "-n", namespace, "all", "failing", timeout.as_str()];
     world.plane.kubectl(&delete).unwrap();
     // A second of its name takes up the claim that the first has left.
     world.apply(&of_every_kind(namespace));

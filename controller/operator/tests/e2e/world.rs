@@ -1,5 +1,6 @@
 //! A control plane with what the operator ships, and operators that run beside it as its service account.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -243,7 +244,8 @@ impl World {
 
     pub fn is_ready_in(&self, namespace: &str, app: &str) {
         let app = format!("app/{app}");
-        let wait = ["wait", "--for=condition=Ready", "--timeout=180s", "-n", namespace, &app];
+        let timeout = format!("--timeout={}s", patience().as_secs());
+        let wait = ["wait", "--for=condition=Ready", &timeout, "-n", namespace, &app];
         if let Err(error) = self.plane.kubectl(&wait) {
             panic!("{error}\n{:#}", self.get(&["-n", namespace, &app]).unwrap_or_default());
         }
@@ -367,8 +369,28 @@ pub fn app_in(namespace: &str, name: &str, replicas: u32) -> Value {
     })
 }
 
+/// How long a test waits for what comes.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+thread_local! {
+    /// Of the test on this thread.
+    static GIVEN: Cell<Duration> = const { Cell::new(PATIENCE) };
+}
+
+pub fn patience() -> Duration {
+    GIVEN.get()
+}
+
+/// So many times the usual patience while something is done that takes longer on purpose.
+pub fn patiently<T>(times: u32, something: impl FnOnce() -> T) -> T {
+    GIVEN.set(PATIENCE * times);
+    let done = something();
+    GIVEN.set(PATIENCE);
+    done
+}
+
 pub fn until(what: &str, is_so: impl FnMut() -> bool) {
-    until_within(Duration::from_secs(180), what, is_so);
+    until_within(patience(), what, is_so);
 }
 
 pub fn until_within(bound: Duration, what: &str, mut is_so: impl FnMut() -> bool) {
