@@ -84,6 +84,33 @@ impl Renderer<'_> {
         }
     }
 
+    /// One that the app does not name and its task needs: with nothing of the app's, and over in a moment unless it says else.
+    pub(super) fn own_container(&self, task: &Task<'_>, name: &str, image: String, memory: u64) -> ContainerDefinition {
+        ContainerDefinition {
+            name: name.to_string(),
+            image: Late::Known(image),
+            entry_point: None,
+            command: None,
+            working_directory: None,
+            user: Some("0".to_string()),
+            essential: false,
+            cpu: None,
+            memory: (!self.is_fargate()).then_some(memory),
+            environment: Vec::new(),
+            secrets: Vec::new(),
+            port_mappings: Vec::new(),
+            mount_points: Vec::new(),
+            depends_on: Vec::new(),
+            health_check: None,
+            restart_policy: None,
+            stop_timeout: None,
+            ulimits: Vec::new(),
+            resource_requirements: Vec::new(),
+            log_configuration: Some(self.log_configuration(task, name)),
+            firelens_configuration: None,
+        }
+    }
+
     pub(super) fn limit_open_files(&self, containers: &mut [ContainerDefinition]) {
         let Some(limit) = self.target.open_files else { return };
         for container in containers {

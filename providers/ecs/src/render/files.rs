@@ -106,27 +106,8 @@ impl Renderer<'_> {
 
     fn writer(&mut self, task: &Task<'_>, image: String) -> ContainerDefinition {
         ContainerDefinition {
-            name: WRITER.to_string(),
-            image: Late::Known(image),
             entry_point: Some(Late::Known(vec!["sh".to_string(), "-c".to_string()])),
-            command: None,
-            working_directory: None,
-            user: Some("0".to_string()),
-            essential: false,
-            cpu: None,
-            memory: (!self.is_fargate()).then_some(WRITER_MEMORY),
-            environment: Vec::new(),
-            secrets: Vec::new(),
-            port_mappings: Vec::new(),
-            mount_points: Vec::new(),
-            depends_on: Vec::new(),
-            health_check: None,
-            restart_policy: None,
-            stop_timeout: None,
-            ulimits: Vec::new(),
-            resource_requirements: Vec::new(),
-            log_configuration: Some(self.log_configuration(task, WRITER)),
-            firelens_configuration: None,
+            ..self.own_container(task, WRITER, image, WRITER_MEMORY)
         }
     }
 }

@@ -7,7 +7,6 @@ use portolan_core::resource::ResourceId;
 use super::task::Task;
 use super::{Renderer, exists, seconds};
 use crate::kinds::{LOG_GROUP, LOG_RETENTION};
-use crate::requests::Late;
 use crate::requests::around::{CreateLogGroup, PutRetentionPolicy};
 use crate::requests::task::{ContainerDefinition, FirelensConfiguration, FirelensSort, LogConfiguration, LogDriver};
 
@@ -88,29 +87,11 @@ impl Renderer<'_> {
             return;
         };
         containers.push(ContainerDefinition {
-            name: ROUTER.to_string(),
-            image: Late::Known(router.image.clone()),
-            entry_point: None,
-            command: None,
-            working_directory: None,
-            user: Some("0".to_string()),
             essential: true,
-            cpu: None,
-            memory: (!self.is_fargate()).then_some(ROUTER_MEMORY),
-            environment: Vec::new(),
-            secrets: Vec::new(),
-            port_mappings: Vec::new(),
-            mount_points: Vec::new(),
-            depends_on: Vec::new(),
-            health_check: None,
-            restart_policy: None,
-            stop_timeout: None,
-            ulimits: Vec::new(),
-            resource_requirements: Vec::new(),
-            log_configuration: Some(self.log_configuration(task, ROUTER)),
             firelens_configuration: Some(FirelensConfiguration {
                 sort: FirelensSort::Fluentbit,
             }),
+            ..self.own_container(task, ROUTER, router.image.clone(), ROUTER_MEMORY)
         });
     }
 }
